@@ -1,0 +1,146 @@
+"""What every config starts from: base(), optimizer(), the data presets, and parse_arg.
+
+A config argument is "PRESET[,key=value...]": a data preset (`digits`, `mnist`, `noto`, ...), or one of the
+general ones: `tfds,name=NAME`, `folder,path=DIR`, `npz,path=FILE`, `smoke` (two steps, tiny widths, synthetic
+data). Keys are the config's own, such as `size=64` or `width=32`. A path with a comma goes into
+`--config.data.path`.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ml_collections import ConfigDict
+
+from gan_jax.errors import UserError, did_you_mean
+
+
+def base(task: str) -> ConfigDict:
+    """Return the sections that every config has, with all of their keys.
+
+    Args:
+      task: the method family, a key of gan_jax.task.make_task.
+    """
+    return ConfigDict(
+        dict(
+            seed=0,  # of everything that is drawn: weights, order of the data, latents
+            task=dict(name=task),
+            model=dict(),
+            optim=dict(),
+            data=dict(
+                source="digits",  # digits | tfds | folder | npz | synthetic
+                name="",  # of the TFDS data set
+                dir="",  # TFDS data directory; "" means TFDS_DATA_DIR
+                path="",  # image folder or .npz file
+                target_path="",  # folder of the other half of pairs, by the same file names
+                size=(32, 32),  # height, width that the model sees [px]
+                channels=0,  # 1, 3 or 4; 0 means as stored
+                resize="bicubic",  # antialiased filter, see gan_jax.config.RESIZE_FILTERS
+                fit="stretch",  # stretch | crop | pad: what happens to another aspect ratio
+                holdout=0.1,  # share (< 1) or number (>= 1) of train that becomes split "eval"
+                on_error="raise",  # raise | skip: a file that cannot be read
+                memory_gib=4.0,  # data sets up to this size are held in memory [GiB]
+            ),
+            train=dict(
+                steps=1000,  # generator (or only-network) updates
+                batch_size=64,  # images an update, over all devices
+                parallel="jit",  # jit | pmap
+                devices=0,  # how many to use; 0 means all
+                ema_decay=0.0,  # moving average of the weights; 0 keeps none
+                log_every=100,  # [steps]
+                sample_every=500,  # pictures [steps]; 0 only at the end
+                save_every=500,  # checkpoints [steps]
+                keep=2,  # latest checkpoints kept, beside the best
+            ),
+            eval=dict(
+                every=0,  # pass over split "eval" [steps]; 0 only on demand
+                batch_size=250,  # images a pass, over all devices
+                best="",  # metric that chooses the best checkpoint: "max:accuracy"; "" none
+                grid=8,  # columns of the pictures in samples/
+            ),
+        ),
+        type_safe=True,
+    )
+
+
+def optimizer(lr: float, **changes: Any) -> ConfigDict:
+    """Return the section of one network's optimizer; the keys are those of gan_jax.optim."""
+    section = dict(
+        name="adam",  # adam | sgd | rmsprop
+        lr=lr,
+        b1=0.9,
+        b2=0.999,
+        weight_decay=0.0,  # decoupled
+        clip_norm=0.0,  # of the gradient; 0 does not clip
+        schedule="constant",  # constant | linear | cosine
+        warmup_steps=0,
+    )
+    return ConfigDict({**section, **changes})
+
+
+# Where the real images of each preset come from. `size` is (height, width); a config may change it.
+PRESETS: dict[str, dict[str, Any]] = {
+    "digits": dict(source="digits", size=(16, 16), channels=1, holdout=0.2),
+    "mnist": dict(source="tfds", name="mnist", size=(32, 32), channels=1, holdout=5000.0),
+    "fashion_mnist": dict(
+        source="tfds", name="fashion_mnist", size=(32, 32), channels=1, holdout=5000.0
+    ),
+    "cifar10": dict(source="tfds", name="cifar10", size=(32, 32), channels=3, holdout=5000.0),
+    "celeb_a": dict(source="tfds", name="celeb_a", size=(64, 64), channels=3, fit="crop"),
+    "folder": dict(source="folder", size=(64, 64), channels=3, holdout=0.2),
+    "pairs": dict(source="folder", size=(64, 64), channels=3, holdout=0.2),
+    "tfds": dict(source="tfds", size=(32, 32)),
+    "npz": dict(source="npz", size=(32, 32)),
+    "smoke": dict(source="synthetic", size=(16, 16), channels=1, holdout=0.25),
+}
+
+
+def parse_arg(arg: str, **defaults: Any) -> tuple[str, dict[str, Any]]:
+    """Split "PRESET,key=value,..." and type the values as their defaults are.
+
+    Args:
+      arg: the text after the colon of --config.
+      **defaults: the keys that this config takes, beside the data keys name, path, target_path,
+        size and channels; the value gives the type.
+
+    Returns:
+      (preset, values): values has every key of `defaults`, and the data keys that were given.
+    """
+    preset, *pairs = arg.split(",")
+    if preset not in PRESETS:
+        hint = did_you_mean(preset, PRESETS)
+        raise UserError(f"unknown preset {preset!r}{hint}: one of {', '.join(PRESETS)}")
+    types = {**defaults, "name": "", "path": "", "target_path": "", "size": 0, "channels": 0}
+    values = dict(defaults)
+    for pair in pairs:
+        key, equals, text = pair.partition("=")
+        if not equals:
+            raise UserError(f"config argument {pair!r} is not of the form key=value")
+        if key not in types:
+            hint = did_you_mean(key, types)
+            raise UserError(f"unknown config argument {key!r}{hint}: one of {', '.join(types)}")
+        kind = type(types[key])
+        try:
+            values[key] = text.lower() in ("1", "true") if kind is bool else kind(text)
+        except ValueError:
+            raise UserError(f"config argument {pair!r} is not of type {kind.__name__}") from None
+    return preset, values
+
+
+def set_data(config: ConfigDict, preset: str, values: dict[str, Any]) -> None:
+    """Fill `config.data` from a preset and the data keys of a parsed argument, in place."""
+    config.data.update(PRESETS[preset])
+    for key in ("name", "path", "target_path", "channels"):
+        if key in values:
+            config.data[key] = values[key]
+    if "size" in values:
+        config.data.size = (values["size"], values["size"])
+
+
+def make_smoke(config: ConfigDict) -> None:
+    """Shrink the sections that all configs share to two steps on synthetic data, in place."""
+    config.data.update(PRESETS["smoke"])
+    config.train.update(
+        dict(steps=2, batch_size=8, log_every=1, sample_every=2, save_every=1)
+    )
+    config.eval.update(dict(batch_size=8, grid=4))

@@ -1,0 +1,222 @@
+"""Configs: load a file, override fields, compare two runs. Never imports JAX: mistakes show at once.
+
+A config is a Python file with `get_config(arg)` returning a locked `ml_collections.ConfigDict`, the
+habit of big_vision and of Google's research code. The overrides are parsed here rather than by
+`ml_collections.config_flags`, which ends in a traceback on a mistyped field.
+"""
+
+from __future__ import annotations
+
+import ast
+import importlib.util
+import inspect
+import json
+import sys
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from ml_collections import ConfigDict
+
+from gan_jax.errors import UserError, check_choice, did_you_mean
+
+# Fields that may differ between a run and its continuation; a trailing dot means a whole section.
+# `train.steps` is resumable only while no learning rate depends on it, see `differences`.
+RESUMABLE = (
+    "train.steps",
+    "train.parallel",
+    "train.devices",
+    "train.log_every",
+    "train.sample_every",
+    "train.save_every",
+    "train.keep",
+    "data.dir",
+    "data.memory_gib",
+    "eval.every",
+    "eval.batch_size",
+)
+RESIZE_FILTERS = ("nearest", "box", "bilinear", "hamming", "bicubic", "lanczos")
+TASKS = ("gan", "vae", "classifier", "paired")
+
+
+def load_config(location: str) -> ConfigDict:
+    """Load "FILE.py" or "FILE.py:ARGUMENT".
+
+    Args:
+      location: the path of a config file, and after a colon the argument of its `get_config`.
+
+    Returns:
+      The config, locked: its fields can be changed, none can be added.
+
+    Raises:
+      UserError: no such file (with the names of those that are there), or a bad argument.
+    """
+    name, _, argument = location.partition(":")
+    path = Path(name)
+    if not path.is_file():
+        folder = path.parent if path.parent.is_dir() else Path("configs")
+        there = [str(p) for p in sorted(folder.glob("*.py")) if p.stem not in ("common", "__init__")]
+        raise UserError(
+            f"no config file {name!r}{did_you_mean(name, there)} (there are: {', '.join(there)})"
+        )
+    # A config imports its neighbour `configs.common` wherever it is called from.
+    root = str(path.resolve().parent.parent)
+    if root not in sys.path:
+        sys.path.insert(0, root)
+    module_spec = importlib.util.spec_from_file_location(f"config_{path.stem}", path)
+    module = importlib.util.module_from_spec(module_spec)
+    module_spec.loader.exec_module(module)
+    takes_argument = bool(inspect.signature(module.get_config).parameters)
+    if argument and not takes_argument:
+        raise UserError(f"config {name} takes no argument, got {argument!r}")
+    config = module.get_config(argument) if argument else module.get_config()
+    config.lock()
+    return config
+
+
+def flatten(config: Mapping[str, Any] | ConfigDict, prefix: str = "") -> dict[str, Any]:
+    """Return {"train.steps": 1000, ...}; an empty section is left out."""
+    flat: dict[str, Any] = {}
+    for key in sorted(config):
+        value = config[key]
+        if isinstance(value, (ConfigDict, Mapping)):
+            flat.update(flatten(value, f"{prefix}{key}."))
+        else:
+            flat[prefix + key] = list(value) if isinstance(value, tuple) else value
+    return flat
+
+
+def apply_overrides(config: ConfigDict, overrides: Mapping[str, str]) -> None:
+    """Set fields from text, in place, each parsed as the type that the field has.
+
+    Args:
+      config: as loaded.
+      overrides: {"optim.gen.lr": "1e-4"}.
+
+    Raises:
+      UserError: no such field (with the nearest), or text that is not of the field's type.
+    """
+    fields = flatten(config)
+    for name, text in overrides.items():
+        if name not in fields:
+            inside = [f for f in fields if f.startswith(f"{name}.")]
+            if inside:
+                raise UserError(f"config.{name} is a section: set one of {', '.join(inside)}")
+            raise UserError(f"no config field {name!r}{did_you_mean(name, fields)}")
+        section, _, leaf = name.rpartition(".")
+        target = config
+        for part in section.split(".") if section else ():
+            target = target[part]
+        target[leaf] = _parse(name, text, target[leaf])
+
+
+def _parse(name: str, text: str, current: Any) -> Any:
+    if isinstance(current, str):
+        return text
+    try:
+        value = ast.literal_eval(text.capitalize() if text in ("true", "false") else text)
+    except (ValueError, SyntaxError):
+        value = text
+    if isinstance(current, (list, tuple)) and isinstance(value, (list, tuple)):
+        return tuple(value)
+    if isinstance(current, float) and isinstance(value, int) and not isinstance(value, bool):
+        return float(value)
+    if isinstance(current, int) and isinstance(value, float) and value.is_integer():
+        value = int(value)  # 1e5 steps
+    if type(value) is not type(current):
+        raise UserError(
+            f"config field {name}={text!r} is not of type {type(current).__name__}"
+            f" (now {current!r})"
+        )
+    return value
+
+
+def to_json(config: ConfigDict) -> str:
+    """Return the config as text, keys sorted."""
+    return json.dumps(config.to_dict(), indent=2, sort_keys=True) + "\n"
+
+
+def from_json(text: str) -> ConfigDict:
+    """Read what `to_json` wrote; lists become the tuples that they were."""
+
+    def restore(value: Any) -> Any:
+        if isinstance(value, dict):
+            return ConfigDict({key: restore(item) for key, item in value.items()})
+        return tuple(restore(item) for item in value) if isinstance(value, list) else value
+
+    config = restore(json.loads(text))
+    config.lock()
+    return config
+
+
+def differences(old: ConfigDict, new: ConfigDict) -> tuple[list[str], list[str]]:
+    """Compare the config of a run with the one that would continue it.
+
+    Returns:
+      (refused, changed): fields that must not differ, and resumable ones that do, each as
+      "name: old -> new".
+    """
+    before, after = flatten(old), flatten(new)
+    scheduled = any(v != "constant" for k, v in after.items() if k.endswith(".schedule"))
+    refused, changed = [], []
+    for name in sorted(before.keys() | after.keys()):
+        a, b = before.get(name, "absent"), after.get(name, "absent")
+        if a != b:
+            free = name in RESUMABLE and not (name == "train.steps" and scheduled)
+            (changed if free else refused).append(f"{name}: {a!r} -> {b!r}")
+    return refused, changed
+
+
+def check_config(config: ConfigDict) -> None:
+    """Check what can be checked without JAX and without the data.
+
+    Raises:
+      UserError: with the field, what it is, and what is legal.
+    """
+    check_choice("task.name", config.task.name, TASKS)
+    check_choice("train.parallel", config.train.parallel, ("jit", "pmap"))
+    check_choice("data.resize", config.data.resize, RESIZE_FILTERS)
+    check_choice("data.on_error", config.data.on_error, ("raise", "skip"))
+    check_choice("data.fit", config.data.fit, ("stretch", "crop", "pad"))
+    check_choice("data.channels", config.data.channels, (0, 1, 3, 4))
+    at_least = {
+        "train.steps": 1,
+        "train.batch_size": 1,
+        "train.log_every": 1,
+        "train.sample_every": 0,
+        "train.save_every": 1,
+        "train.keep": 1,
+        "train.devices": 0,
+        "eval.every": 0,
+        "eval.batch_size": 1,
+    }
+    fields = flatten(config)
+    for name, least in at_least.items():
+        if fields[name] < least:
+            raise UserError(f"{name}={fields[name]}: at least {least}")
+    for name, value in fields.items():
+        if name.startswith("optim.") and name.endswith(".lr") and value <= 0:
+            raise UserError(f"{name}={value}: a learning rate is above 0")
+    if not 0 <= config.train.ema_decay < 1:
+        raise UserError(f"train.ema_decay={config.train.ema_decay}: in [0, 1), 0 keeps no average")
+
+
+def split_overrides(arguments: Iterable[str], prefix: str) -> tuple[dict[str, str], list[str]]:
+    """Separate "--PREFIXname=value" arguments from the rest.
+
+    Returns:
+      ({name: value}, the other arguments).
+
+    Raises:
+      UserError: an argument with the prefix and no "=".
+    """
+    found, rest = {}, []
+    for argument in arguments:
+        if argument.startswith(prefix):
+            name, equals, value = argument[len(prefix) :].partition("=")
+            if not equals:
+                raise UserError(f"{argument} has no value: write {argument}=VALUE")
+            found[name] = value
+        else:
+            rest.append(argument)
+    return found, rest

@@ -1,0 +1,34 @@
+"""The one exception whose text is written for the person at the keyboard."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class UserError(ValueError):
+    """A mistake that the user can mend: one line saying what, got, allowed, and the fix.
+
+    `main.py` prints it without a traceback and exits with code 2. Every other exception is a defect
+    of gan_jax and keeps its traceback.
+    """
+
+
+def did_you_mean(name: str, allowed: Iterable[str]) -> str:
+    """Return "; did you mean 'x'?" for the nearest of `allowed`, or "" where none is near."""
+    near = difflib.get_close_matches(str(name), [str(item) for item in allowed], n=1, cutoff=0.6)
+    return f"; did you mean {near[0]!r}?" if near else ""
+
+
+def check_choice(what: str, got: object, allowed: Iterable[object]) -> None:
+    """Raise UserError unless `got` is one of `allowed`.
+
+    Args:
+      what: the field as its user knows it, such as "train.parallel".
+      got: the value given.
+      allowed: the values that are legal.
+    """
+    allowed = list(allowed)
+    if got not in allowed:
+        names = ", ".join(map(str, allowed))
+        raise UserError(f"{what}={got!r} is not known: one of {names}{did_you_mean(got, allowed)}")

@@ -1,0 +1,78 @@
+"""Optimizers: one optax chain a network, from the keywords of its config section."""
+
+from __future__ import annotations
+
+import jax
+import optax
+
+from gan_jax.errors import UserError, check_choice
+
+SCHEDULES = ("constant", "linear", "cosine")
+
+
+def make_schedule(*, lr: float, schedule: str, warmup_steps: int, steps: int) -> optax.Schedule:
+    """Return the learning rate as a function of the number of updates.
+
+    Args:
+      lr: peak learning rate.
+      schedule: "constant", or "linear" or "cosine" down to 0 at `steps`.
+      warmup_steps: linear rise from 0 before the peak, counted in `steps`.
+      steps: length of training, in updates of this network.
+    """
+    check_choice("optim.*.schedule", schedule, SCHEDULES)
+    if schedule != "constant" and warmup_steps >= steps:
+        raise UserError(f"optim.*.warmup_steps={warmup_steps} leaves none of {steps} steps to train")
+    rest = max(steps - warmup_steps, 1)
+    after = {
+        "constant": optax.constant_schedule(lr),
+        "linear": optax.linear_schedule(lr, 0.0, rest),
+        "cosine": optax.cosine_decay_schedule(lr, rest),
+    }[schedule]
+    if not warmup_steps:
+        return after
+    return optax.join_schedules([optax.linear_schedule(0.0, lr, warmup_steps), after], [warmup_steps])
+
+
+def make_optimizer(
+    *,
+    name: str,
+    lr: float,
+    steps: int,
+    b1: float = 0.9,
+    b2: float = 0.999,
+    weight_decay: float = 0.0,
+    clip_norm: float = 0.0,
+    schedule: str = "constant",
+    warmup_steps: int = 0,
+) -> optax.GradientTransformation:
+    """Build an optimizer.
+
+    Args:
+      name: "adam" (arXiv:1412.6980; "adamw" behaviour with weight_decay > 0, arXiv:1711.05101),
+        "sgd" (momentum b1), or "rmsprop" (decay b2).
+      lr: peak learning rate.
+      steps: updates in the whole training, for the schedule.
+      b1: first-moment decay, or momentum.
+      b2: second-moment decay.
+      weight_decay: decoupled, on arrays of two or more axes only (no bias, no normalisation scale).
+      clip_norm: clip the gradient's global norm; 0 does not.
+      schedule: see `make_schedule`.
+      warmup_steps: see `make_schedule`.
+    """
+    rules = {
+        "adam": lambda: optax.scale_by_adam(b1=b1, b2=b2),
+        "sgd": lambda: optax.trace(decay=b1, nesterov=False) if b1 else optax.identity(),
+        "rmsprop": lambda: optax.scale_by_rms(decay=b2),
+    }
+    check_choice("optim.*.name", name, rules)
+    chain = [optax.clip_by_global_norm(clip_norm)] if clip_norm else []
+    chain.append(rules[name]())
+    if weight_decay:
+        chain.append(
+            optax.add_decayed_weights(
+                weight_decay, mask=lambda params: jax.tree.map(lambda p: p.ndim > 1, params)
+            )
+        )
+    rate = make_schedule(lr=lr, schedule=schedule, warmup_steps=warmup_steps, steps=steps)
+    chain.append(optax.scale_by_learning_rate(rate))
+    return optax.chain(*chain)

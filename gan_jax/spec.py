@@ -1,0 +1,71 @@
+"""What the data are: all that a model, a checkpoint or a notebook needs to know of a data set.
+
+A run keeps its spec as `spec.json`, so that sampling, transforming and exporting never open the
+data set again. Imports neither JAX nor the readers of image formats.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Mapping
+from typing import Any
+
+
+@dataclasses.dataclass(frozen=True)
+class Stream:
+    """One named leaf of a batch, described for a single example.
+
+    Attributes:
+      shape: without the batch axis: (height, width, channels) of an image, () of a label.
+      dtype: "float32" for images in [-1, 1] and for targets, "int32" for labels.
+      kind: "image", "label" or "vector".
+    """
+
+    shape: tuple[int, ...]
+    dtype: str
+    kind: str
+
+
+@dataclasses.dataclass(frozen=True)
+class DataSpec:
+    """A data set as the task sees it.
+
+    Attributes:
+      name: for people, such as "mnist" or the folder's name.
+      streams: the leaves of a batch by name: "image", "label", "target", ...
+      num_classes: 0 where the data have no labels.
+      class_names: one a class, in the order of the labels.
+      counts: number of examples by split: "train", "eval", "test".
+      preprocess: how stored images became model input (size, channels, resize filter, fit);
+        `transform` treats new images the same way.
+      fingerprint: SHA-256 of what identifies the examples.
+    """
+
+    name: str
+    streams: Mapping[str, Stream]
+    num_classes: int = 0
+    class_names: tuple[str, ...] = ()
+    counts: Mapping[str, int] = dataclasses.field(default_factory=dict)
+    preprocess: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    fingerprint: str = ""
+
+    @property
+    def image_shape(self) -> tuple[int, int, int]:
+        """(height, width, channels) of the stream "image"."""
+        return self.streams["image"].shape  # type: ignore[return-value]
+
+    def to_json(self) -> str:
+        """Return the spec as text that `from_json` reads back equal."""
+        return json.dumps(dataclasses.asdict(self), indent=2, sort_keys=True) + "\n"
+
+    @classmethod
+    def from_json(cls, text: str) -> DataSpec:
+        """Read what `to_json` wrote; tuples come back as tuples."""
+        fields = json.loads(text)
+        fields["streams"] = {
+            name: Stream(tuple(s["shape"]), s["dtype"], s["kind"])
+            for name, s in fields["streams"].items()
+        }
+        fields["class_names"] = tuple(fields["class_names"])
+        return cls(**fields)

@@ -1,0 +1,159 @@
+"""Task: the record of pure functions that a method is.
+
+The loop, sampling, evaluation and the notebooks see only this record; none of them knows what a GAN
+or a VAE is. A task is built once, by `make_task(config, spec)`, and closes over networks,
+optimizers and options; all that changes during training is in the TrainState.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import jax
+from flax import linen as nn
+from ml_collections import ConfigDict
+
+from gan_jax.errors import UserError, check_choice, did_you_mean
+from gan_jax.spec import DataSpec
+from gan_jax.state import TrainState
+
+Key = jax.Array
+Batch = Mapping[str, jax.Array]
+Metrics = dict[str, jax.Array]
+
+
+@dataclasses.dataclass(frozen=True)
+class Phase:
+    """What is static about a step: a change of phase is a new compilation.
+
+    Attributes:
+      name: the stage, for the log.
+      draws: how many independent batches one step takes (critic updates a generator update).
+    """
+
+    name: str = "train"
+    draws: int = 1
+
+
+@dataclasses.dataclass(frozen=True)
+class Option:
+    """A knob of `generate` or `transform`; the command line and the notebook read it from here.
+
+    Attributes:
+      default: used when the option is not given; its type is the option's type.
+      help: one line, with the unit.
+      low, high: closed range of a number, None for no bound.
+      choices: the legal values of a string.
+    """
+
+    default: float | int | bool | str
+    help: str
+    low: float | None = None
+    high: float | None = None
+    choices: tuple[str, ...] = ()
+
+    def check(self, name: str, value: Any) -> Any:
+        """Return `value` (text from a command line, or typed) as this option's type, or raise."""
+        kind = type(self.default)
+        try:
+            if kind is bool and isinstance(value, str):
+                value = {"true": True, "1": True, "false": False, "0": False}[value.lower()]
+            value = kind(value)
+        except (KeyError, ValueError, TypeError):
+            raise UserError(f"option {name}={value!r} is not of type {kind.__name__}") from None
+        if self.choices:
+            check_choice(f"option {name}", value, self.choices)
+        too_low = self.low is not None and value < self.low
+        if too_low or (self.high is not None and value > self.high):
+            raise UserError(f"option {name}={value} is outside [{self.low}, {self.high}]")
+        return value
+
+
+WEIGHTS = Option("ema", "which weights: moving average (ema) or last (raw)", choices=("ema", "raw"))
+
+
+@dataclasses.dataclass(frozen=True)
+class Task:
+    """A method. Members that a method lacks are None; `require` turns that into an error.
+
+    Batch leaves are `[draws, B, ...]` in `train_step` and `[B, ...]` elsewhere. `eval_step` gets two
+    more leaves: "mask" [B] float32, 0 for the padding of the last batch, and "index" [B] int32, the
+    example's place in its split. Images are `[B, H, W, C]` float32 in [-1, 1]. `keys` is one typed
+    PRNG key an image, so that a picture does not depend on the batch that it was made in.
+
+    Attributes:
+      name: the family, such as "gan".
+      modules: networks by name, for the model table.
+      example_inputs: the abstract inputs of each network's `__call__`, batch axis 1.
+      phase: step (Python int) -> Phase.
+      init: key -> TrainState, pure: the caller compiles it.
+      train_step: (phase, state, batch, key) -> (state, scalar metrics). `key` is already this
+        step's own; `step` and `position` are advanced by the loop.
+      eval_step: (state, batch, key) -> dict of sums over examples where mask is 1, with "count".
+        `key` is the same for every batch.
+      eval_metrics: those sums over a whole split -> dict of Python floats.
+      latents: (keys, labels or None, **options) -> pytree, one entry an image.
+      generate: (state, latents, **options) -> images.
+      encode: (state, images, keys) -> latents.
+      transform: (state, images, keys, **options) -> images: reconstruct, translate, restore.
+      grids: (state, batch, key) -> dict name -> [rows, columns, H, W, C], the pictures that the
+        loop writes; batch is the first images of the evaluation split.
+      options: knobs of generate and transform by name.
+    """
+
+    name: str
+    modules: Mapping[str, nn.Module]
+    example_inputs: Mapping[str, tuple[jax.ShapeDtypeStruct, ...]]
+    phase: Callable[[int], Phase]
+    init: Callable[[Key], TrainState]
+    train_step: Callable[[Phase, TrainState, Batch, Key], tuple[TrainState, Metrics]]
+    eval_step: Callable[[TrainState, Batch, Key], Metrics]
+    eval_metrics: Callable[[Mapping[str, Any]], dict[str, float]]
+    latents: Callable[..., Any] | None = None
+    generate: Callable[..., jax.Array] | None = None
+    encode: Callable[..., Any] | None = None
+    transform: Callable[..., jax.Array] | None = None
+    grids: Callable[[TrainState, Batch, Key], dict[str, jax.Array]] | None = None
+    options: Mapping[str, Option] = dataclasses.field(default_factory=lambda: {"weights": WEIGHTS})
+
+    def require(self, member: str) -> Callable[..., Any]:
+        """Return a member, or raise UserError naming what this task can do."""
+        function = getattr(self, member)
+        if function is None:
+            able = [m for m in ("generate", "encode", "transform") if getattr(self, m) is not None]
+            can = " and ".join(able) or "evaluate only"
+            raise UserError(f"task {self.name!r} cannot {member}: it can {can}")
+        return function
+
+    def check_options(self, given: Mapping[str, Any]) -> dict[str, Any]:
+        """Return every option of the task, defaults filled in; raise on unknown or bad ones."""
+        for name in given:
+            if name not in self.options:
+                known = ", ".join(sorted(self.options))
+                hint = did_you_mean(name, self.options)
+                raise UserError(f"option {name!r} is not one of task {self.name!r}: {known}{hint}")
+        return {
+            name: option.check(name, given.get(name, option.default))
+            for name, option in self.options.items()
+        }
+
+
+def make_task(config: ConfigDict, spec: DataSpec) -> Task:
+    """Build the method that `config.task.name` names, for data of that spec.
+
+    Raises:
+      UserError: for an unknown method, or a combination that makes no sense.
+    """
+    # Imported here: every family imports Task from this file.
+    from gan_jax.tasks import classifier, gan, paired, vae
+
+    makers = {
+        "gan": gan.make_task,
+        "vae": vae.make_task,
+        "classifier": classifier.make_task,
+        "paired": paired.make_task,
+    }
+    check_choice("task.name", config.task.name, makers)
+    return makers[config.task.name](config, spec)
