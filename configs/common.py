@@ -140,7 +140,5 @@ def set_data(config: ConfigDict, preset: str, values: dict[str, Any]) -> None:
 def make_smoke(config: ConfigDict) -> None:
     """Shrink the sections that all configs share to two steps on synthetic data, in place."""
     config.data.update(PRESETS["smoke"])
-    config.train.update(
-        dict(steps=2, batch_size=8, log_every=1, sample_every=2, save_every=1)
-    )
+    config.train.update(dict(steps=2, batch_size=8, log_every=1, sample_every=2, save_every=1))
     config.eval.update(dict(batch_size=8, grid=4))

@@ -21,7 +21,9 @@ def make_schedule(*, lr: float, schedule: str, warmup_steps: int, steps: int) ->
     """
     check_choice("optim.*.schedule", schedule, SCHEDULES)
     if schedule != "constant" and warmup_steps >= steps:
-        raise UserError(f"optim.*.warmup_steps={warmup_steps} leaves none of {steps} steps to train")
+        raise UserError(
+            f"optim.*.warmup_steps={warmup_steps} leaves none of {steps} steps to train"
+        )
     rest = max(steps - warmup_steps, 1)
     after = {
         "constant": optax.constant_schedule(lr),
@@ -30,7 +32,9 @@ def make_schedule(*, lr: float, schedule: str, warmup_steps: int, steps: int) ->
     }[schedule]
     if not warmup_steps:
         return after
-    return optax.join_schedules([optax.linear_schedule(0.0, lr, warmup_steps), after], [warmup_steps])
+    return optax.join_schedules(
+        [optax.linear_schedule(0.0, lr, warmup_steps), after], [warmup_steps]
+    )
 
 
 def make_optimizer(

@@ -138,9 +138,7 @@ class Parallel:
           A function of the same signature; `batch` as made by `place(..., axis=1)`.
         """
         if self.mode == "jit":
-            return jax.jit(
-                step, static_argnums=0, donate_argnums=1, out_shardings=self.replicated
-            )
+            return jax.jit(step, static_argnums=0, donate_argnums=1, out_shardings=self.replicated)
 
         def sliced(phase: Any, state: Any, batch: Any, key: jax.Array) -> Any:
             with _tracing_pmap():
