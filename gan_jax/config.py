@@ -192,6 +192,7 @@ def check_config(config: ConfigDict) -> None:
         "eval.every": 0,
         "eval.batch_size": 1,
     }
+    best_metric(config.eval.best)
     fields = flatten(config)
     for name, least in at_least.items():
         if fields[name] < least:
@@ -201,6 +202,18 @@ def check_config(config: ConfigDict) -> None:
             raise UserError(f"{name}={value}: a learning rate is above 0")
     if not 0 <= config.train.ema_decay < 1:
         raise UserError(f"train.ema_decay={config.train.ema_decay}: in [0, 1), 0 keeps no average")
+
+
+def best_metric(best: str) -> str:
+    """Return the metric of `eval.best`: "max:accuracy" -> "accuracy", "" -> "".
+
+    Raises:
+      UserError: not of the form max:METRIC or min:METRIC.
+    """
+    mode, _, metric = best.partition(":")
+    if best and (mode not in ("max", "min") or not metric):
+        raise UserError(f"eval.best={best!r}: of the form max:METRIC or min:METRIC, or empty")
+    return metric
 
 
 def split_overrides(arguments: Iterable[str], prefix: str) -> tuple[dict[str, str], list[str]]:

@@ -6,9 +6,9 @@ This is the only file that knows how a program is spread. A step is written once
   mean over it is already the global mean: `axis_mean` is the identity;
 * under `pmap` the batch is one device's slice, and `axis_mean` averages over the named axis.
 
-Both keep the TrainState replicated and in one layout, without a device axis, so that a checkpoint of
-one mode resumes in the other. Evaluation and sampling always run under jit: they are one map over
-examples, and need no second form.
+Both keep the TrainState replicated and in one layout, without a device axis, so that a checkpoint
+of one mode resumes in the other. Evaluation and sampling always run under jit: they are one map
+over examples, and need no second form.
 """
 
 from __future__ import annotations
@@ -97,6 +97,15 @@ class Parallel:
     def replicated(self) -> NamedSharding:
         """Sharding of the state: a whole copy on every device."""
         return NamedSharding(self.mesh, PartitionSpec())
+
+    @property
+    def batched(self) -> NamedSharding:
+        """Sharding of `[B, ...]`: split over the devices along its first axis."""
+        return NamedSharding(self.mesh, PartitionSpec(AXIS))
+
+    def round_up(self, size: int) -> int:
+        """Return the least batch size of at least `size` that divides over the devices."""
+        return -(-size // self.devices) * self.devices
 
     def check_batch(self, what: str, size: int) -> None:
         """Raise UserError unless a batch of `size` divides over the devices."""

@@ -1,0 +1,170 @@
+"""The modes of main.py: from flags to calls, and what is printed. JAX is imported by the calls."""
+
+from __future__ import annotations
+
+import argparse
+import shlex
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+from ml_collections import ConfigDict
+
+from gan_jax.config import apply_overrides, check_config, load_config, split_overrides
+from gan_jax.errors import UserError
+from gan_jax.workdir import check_workdir, read_config
+
+QUICKSTART = "configs/quickstart.py"
+
+
+def resolve(flags: argparse.Namespace, others: list[str]) -> tuple[ConfigDict, Path]:
+    """Return the config and the workdir that the flags of a training mean.
+
+    Without --config it is the config of the run in --workdir, or the quickstart's.
+    """
+    overrides, rest = split_overrides(others, "--config.")
+    if rest:
+        raise UserError(f"--mode={flags.mode} takes no {rest[0].split('=')[0]}")
+    workdir = flags.workdir
+    if flags.config:
+        config = load_config(flags.config)
+    elif workdir and (workdir / "config.json").is_file():
+        config = read_config(workdir)
+    elif workdir:
+        raise UserError(f"{workdir} is not a run: say what to train there with --config=FILE.py")
+    else:
+        config = load_config(QUICKSTART)
+    apply_overrides(config, overrides)
+    check_config(config)
+    location = flags.config or QUICKSTART
+    stem, _, argument = location.partition(":")
+    preset = argument.split(",")[0]
+    name = Path(stem).stem + (f"_{preset}" if preset else "")
+    return config, workdir or Path("runs") / name
+
+
+def train(flags: argparse.Namespace, others: list[str]) -> None:
+    """Train or resume, and say what came of it."""
+    config, workdir = resolve(flags, others)
+    for change in check_workdir(workdir, config):
+        print(f"changed for this resume: {change}")
+    from gan_jax.train import train as run_training
+
+    outcome = run_training(config, workdir)
+    run = shlex.quote(str(workdir))
+    if outcome.status == "interrupted":
+        print(f"interrupted: saved step {outcome.step} of {config.train.steps} in {run}")
+        print(f"resume with:  python main.py --workdir={run}")
+        return
+    if outcome.status == "complete":
+        print(f"{run} is complete: {outcome.step} of {config.train.steps} steps are trained.")
+        print(f"use it:       python main.py --mode=eval --workdir={run}")
+        print("train on:     the same command with a larger --config.train.steps")
+        print("train anew:   another --workdir, or delete this one")
+        return
+    print(f"trained to step {outcome.step} in {outcome.seconds:.0f} s: {run}")
+    print("  samples/  pictures, checkpoints/, metrics.jsonl, tensorboard/, config.json")
+    print("go on with:")
+    if "sample" in outcome.can:
+        print(f"  python main.py --mode=sample --workdir={run} --num=64 --output=out")
+    if "transform" in outcome.can:
+        print(f"  python main.py --mode=transform --workdir={run} --input=DIR --output=out")
+    print(f"  python main.py --mode=eval --workdir={run}")
+
+
+def inspect(flags: argparse.Namespace, others: list[str]) -> None:
+    """Print what a config would train."""
+    config, _ = resolve(flags, others)
+    from gan_jax.inspection import inspect as print_inspection
+
+    print_inspection(config)
+
+
+def evaluate(flags: argparse.Namespace, others: list[str]) -> None:
+    """Evaluate a run on its data and print a table."""
+    workdir = _existing(flags)
+    if others:
+        raise UserError(f"--mode=eval takes no {others[0].split('=')[0]}")
+    from rich.console import Console
+    from rich.table import Table
+
+    from gan_jax.evaluate import evaluate as run_evaluation
+
+    metrics = run_evaluation(workdir, checkpoint=flags.checkpoint, split=flags.split)
+    table = Table("metric", "value")
+    for name, value in metrics.items():
+        table.add_row(name, f"{value:.6g}")
+    Console(width=None if sys.stdout.isatty() else 120).print(table)
+    print(f"written to {workdir / 'eval'}")
+
+
+def sample(flags: argparse.Namespace, others: list[str]) -> None:
+    """Draw images of a run into a folder."""
+    workdir = _existing(flags)
+    if flags.num < 1:
+        raise UserError(f"--num={flags.num}: at least 1")
+    options, _ = split_overrides(others, "--")
+    labels = _integers("--labels", flags.labels) if flags.labels is not None else None
+    from gan_jax.generate import sample as run_sampling
+
+    output = flags.output or workdir / "generated"
+    files = run_sampling(
+        workdir,
+        output,
+        num=flags.num,
+        seed=flags.seed,
+        labels=labels,
+        checkpoint=flags.checkpoint,
+        options=options,
+    )
+    print(f"wrote {len(files) - 1} images to {output}, all together in {files[0]}")
+
+
+def transform(flags: argparse.Namespace, others: list[str]) -> None:
+    """Transform a folder of images into another."""
+    workdir = _existing(flags)
+    if flags.input is None or flags.output is None:
+        raise UserError("--mode=transform needs --input=DIR and --output=DIR")
+    overrides, rest = split_overrides(others, "--config.")
+    options, _ = split_overrides(rest, "--")
+    config = read_config(workdir)
+    apply_overrides(config, overrides)
+    check_config(config)
+    from gan_jax.generate import transform as run_transform
+
+    files, skipped = run_transform(
+        workdir,
+        flags.input,
+        flags.output,
+        seed=flags.seed,
+        checkpoint=flags.checkpoint,
+        on_error=config.data.on_error,
+        options=options,
+    )
+    left_out = f", left out {len(skipped)} unreadable: {', '.join(skipped)}" if skipped else ""
+    print(f"wrote {len(files)} images to {flags.output}{left_out}")
+
+
+def _existing(flags: argparse.Namespace) -> Path:
+    if flags.workdir is None:
+        raise UserError(f"--mode={flags.mode} needs --workdir=RUN, such as runs/quickstart")
+    if flags.config:
+        raise UserError(f"--mode={flags.mode} takes the config of the run: leave --config out")
+    read_config(flags.workdir)
+    return flags.workdir
+
+
+def _integers(what: str, text: str) -> list[int]:
+    try:
+        return [int(part) for part in text.split(",")]
+    except ValueError:
+        raise UserError(f"{what}={text}: whole numbers with commas between, such as 0,1,2") from None
+
+
+MODES: dict[str, Callable[[argparse.Namespace, list[str]], None]] = {
+    "train": train,
+    "inspect": inspect,
+    "eval": evaluate,
+    "sample": sample,
+    "transform": transform,
+}

@@ -1,0 +1,73 @@
+"""Evaluation: one pass over a split, sums and counts, exact for the padded last batch."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+
+from gan_jax.data import Split, open_data
+from gan_jax.data.pipeline import eval_batches, prefetch
+from gan_jax.errors import check_choice
+from gan_jax.keys import named_keys
+from gan_jax.parallel import Parallel
+from gan_jax.run import load
+from gan_jax.state import TrainState
+from gan_jax.task import Task
+from gan_jax.workdir import check_spec, write_text
+
+Evaluator = Callable[[TrainState, Split], dict[str, float]]
+
+
+def make_evaluator(task: Task, parallel: Parallel, batch_size: int, seed: int) -> Evaluator:
+    """Return a function (state, split) -> metrics, compiled once for every pass.
+
+    Args:
+      task: the method.
+      parallel: the devices to spread a batch over.
+      batch_size: images a batch, over all devices; it does not change the result.
+      seed: of the run; latents and angles drawn here are the same at every pass.
+    """
+    step = parallel.compile_map(task.eval_step)
+    key = named_keys(seed)["evaluate"]
+
+    def run(state: TrainState, split: Split) -> dict[str, float]:
+        totals: dict[str, Any] = {}
+        for batch in prefetch(eval_batches(split, batch_size), parallel.place):
+            for name, value in jax.device_get(step(state, batch, key)).items():
+                totals[name] = totals.get(name, 0.0) + np.asarray(value, np.float64)
+        return {name: float(value) for name, value in task.eval_metrics(totals).items()}
+
+    return run
+
+
+def evaluate(workdir: Path, *, checkpoint: str = "", split: str = "") -> dict[str, float]:
+    """Evaluate a run on held-out data and write `eval/<step>.json`.
+
+    Args:
+      workdir: the run.
+      checkpoint: "latest", "best" or a step; "" is the best where the run chose one by
+        `eval.best`, else the latest.
+      split: "test", "eval" or "train"; "" is "test" where the data have one, else "eval". The
+        checkpoint was never chosen on "test".
+
+    Returns:
+      Metrics by name; the name ends in the split and the number of examples.
+    """
+    run = load(workdir, checkpoint=checkpoint)
+    dataset = open_data(run.config.data, run.config.seed)
+    check_spec(workdir, dataset.spec)
+    split = split or ("test" if "test" in dataset.splits else "eval")
+    check_choice("--split", split, dataset.splits)
+    batch_size = run.parallel.round_up(run.config.eval.batch_size)
+    evaluator = make_evaluator(run.task, run.parallel, batch_size, run.config.seed)
+    metrics = evaluator(run.state, dataset.splits[split])
+    named = {f"{name}/{split}/{len(dataset.splits[split])}": v for name, v in metrics.items()}
+    path = workdir / "eval" / f"{run.step}.json"
+    kept = json.loads(path.read_text()) if path.is_file() else {}
+    write_text(path, json.dumps({**kept, **named}, indent=2, sort_keys=True) + "\n")
+    return named

@@ -1,0 +1,109 @@
+"""Sampling and transforming from a run's directory into folders of PNG files."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from gan_jax.errors import UserError
+from gan_jax.images import grid, list_images, preprocess, read_image, save_png, to_uint8
+from gan_jax.run import Run, load
+
+
+def sample(
+    workdir: Path,
+    output: Path,
+    *,
+    num: int,
+    seed: int = 0,
+    labels: Sequence[int] | None = None,
+    checkpoint: str = "",
+    options: Mapping[str, str] | None = None,
+) -> list[Path]:
+    """Draw `num` images into `output`, one PNG each, and `grid.png` with up to 100 of them.
+
+    Args:
+      workdir: the run.
+      output: folder, created if need be.
+      num: how many.
+      seed: image i depends on (seed, i) and its label only.
+      labels: class of each image, repeated to `num`; None lets a conditional model draw them.
+      checkpoint: "latest", "best", a step, or "" as in `gan_jax.load`.
+      options: of the task, as text.
+
+    Returns:
+      The files written, the grid first.
+    """
+    run = load(workdir, checkpoint=checkpoint)
+    images = run.sample(num, seed=seed, labels=labels, **(options or {}))
+    metadata = _metadata(run, seed)
+    shown = min(num, 100)
+    columns = int(np.ceil(np.sqrt(shown)))
+    rows = -(-shown // columns)
+    sheet = np.full((rows * columns, *images.shape[1:]), 1.0, np.float32)
+    sheet[:shown] = images[:shown]
+    picture = grid(sheet.reshape(rows, columns, *images.shape[1:]))
+    files = [output / "grid.png"]
+    save_png(files[0], picture, metadata)
+    for i, image in enumerate(to_uint8(images)):
+        about = {**metadata, "index": str(i)}
+        if labels is not None:
+            about["label"] = str(labels[i % len(labels)])
+        files.append(output / f"{i:06d}.png")
+        save_png(files[-1], image, about)
+    return files
+
+
+def transform(
+    workdir: Path,
+    source: Path,
+    output: Path,
+    *,
+    seed: int = 0,
+    checkpoint: str = "",
+    on_error: str = "raise",
+    options: Mapping[str, str] | None = None,
+) -> tuple[list[Path], list[str]]:
+    """Transform every image of a folder into a PNG of the same relative name.
+
+    Args:
+      workdir: the run.
+      source: folder of images, of any size; treated as the training images were.
+      output: folder, created if need be; must not be `source`.
+      seed: of whatever the task draws for an image.
+      checkpoint: as in `gan_jax.load`.
+      on_error: "raise" at a file that cannot be read, before anything is written; or "skip".
+      options: of the task, as text.
+
+    Returns:
+      (files written, names skipped).
+    """
+    names = list_images(source)
+    if output.resolve() == source.resolve():
+        raise UserError(f"--output={output} is the input folder: name another")
+    run = load(workdir, checkpoint=checkpoint)
+    images, kept, skipped = [], [], []
+    for name in names:
+        try:
+            stored = read_image(source / name, run.spec.image_shape[2])
+        except UserError:
+            if on_error == "raise":
+                raise
+            skipped.append(name)
+            continue
+        images.append(preprocess(stored, run.spec.preprocess))
+        kept.append(name)
+    if not images:
+        raise UserError(f"none of the {len(names)} images in {source} can be read")
+    results = to_uint8(run.transform(np.stack(images), seed=seed, **(options or {})))
+    files = []
+    for name, image in zip(kept, results, strict=True):
+        files.append((output / name).with_suffix(".png"))
+        save_png(files[-1], image, {**_metadata(run, seed), "source": name})
+    return files, skipped
+
+
+def _metadata(run: Run, seed: int) -> dict[str, str]:
+    return {"run": run.workdir.name, "step": str(run.step), "seed": str(seed)}

@@ -1,0 +1,28 @@
+"""Random keys of a run: one root, split once into named keys, each with one use."""
+
+from __future__ import annotations
+
+import jax
+import numpy as np
+
+NAMES = ("init", "train", "grids", "evaluate")
+
+
+def named_keys(seed: int) -> dict[str, jax.Array]:
+    """Return the keys of a run by name.
+
+    Args:
+      seed: `config.seed`.
+    """
+    return dict(zip(NAMES, jax.random.split(jax.random.key(seed), len(NAMES)), strict=True))
+
+
+def image_keys(seed: int, indices: np.ndarray) -> jax.Array:
+    """Return one key an image, [N]: what image i looks like depends on (seed, i) only.
+
+    Args:
+      seed: of the whole request.
+      indices: int [N], the images' places in it.
+    """
+    root = jax.random.key(seed)
+    return jax.vmap(lambda i: jax.random.fold_in(root, i))(np.asarray(indices, np.int32))

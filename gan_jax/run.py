@@ -1,0 +1,223 @@
+"""A trained run in Python: `run = gan_jax.load("runs/quickstart"); run.sample(16, seed=0)`.
+
+Needs the run's directory only: no data set, no flags, no network.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+from ml_collections import ConfigDict
+
+from gan_jax.checkpoint import Checkpoints
+from gan_jax.errors import UserError
+from gan_jax.images import preprocess, to_float
+from gan_jax.keys import image_keys, named_keys
+from gan_jax.parallel import Parallel, make_parallel
+from gan_jax.spec import DataSpec
+from gan_jax.state import TrainState
+from gan_jax.task import Task, make_task
+from gan_jax.workdir import read_config, read_spec
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Run:
+    """A checkpoint with everything that is needed to use it.
+
+    Attributes:
+      workdir: the run's directory.
+      config: as it was resolved at training.
+      spec: what the data were.
+      task: the method.
+      state: the restored TrainState.
+      step: of the checkpoint.
+      parallel: the devices that calls are spread over.
+    """
+
+    workdir: Path
+    config: ConfigDict
+    spec: DataSpec
+    task: Task
+    state: TrainState
+    step: int
+    parallel: Parallel
+    _compiled_functions: dict = dataclasses.field(default_factory=dict, repr=False)
+
+    def sample(
+        self,
+        num: int,
+        *,
+        seed: int = 0,
+        labels: int | Sequence[int] | None = None,
+        batch_size: int = 64,
+        **options: Any,
+    ) -> np.ndarray:
+        """Draw images.
+
+        Args:
+          num: how many.
+          seed: image i depends on (seed, i) and its label only, not on num or batch_size.
+          labels: class of each image: one for all, or a list that is repeated to `num`; None lets
+            a conditional model draw them.
+          batch_size: images a pass.
+          **options: of the task, such as weights="raw"; see `run.task.options`.
+
+        Returns:
+          [num, H, W, C] float32 in [-1, 1].
+        """
+        generate, latents = self.task.require("generate"), self.task.require("latents")
+        if num < 1:
+            raise UserError(f"num={num}: at least 1")
+        options = self.task.check_options(options)
+        chosen = None if labels is None else np.resize(self._check_labels(labels), num)
+
+        def draw(state: TrainState, keys: jax.Array, labels: jax.Array | None) -> jax.Array:
+            return generate(state, latents(keys, labels, **options), **options)
+
+        compiled = self._compiled("sample", draw, options)
+
+        def call(index: np.ndarray) -> jax.Array:
+            placed = None if chosen is None else self.parallel.place(chosen[index])
+            return compiled(self.state, self._keys(seed, index), placed)
+
+        return self._in_batches(call, num, batch_size)
+
+    def transform(
+        self, images: np.ndarray, *, seed: int = 0, batch_size: int = 64, **options: Any
+    ) -> np.ndarray:
+        """Transform images: reconstruct, translate or restore, whatever the task does.
+
+        Args:
+          images: [N, H, W, C], uint8 of any size (resized as the training data were), or float32
+            in [-1, 1] of the model's own size.
+          seed: of whatever the task draws for an image.
+          batch_size: images a pass.
+          **options: of the task.
+
+        Returns:
+          [N, H', W', C'] float32 in [-1, 1].
+        """
+        function = self.task.require("transform")
+        options = self.task.check_options(options)
+        compiled = self._compiled("transform", functools.partial(function, **options), options)
+        return self._map_images(compiled, images, seed, batch_size)
+
+    def encode(self, images: np.ndarray, *, seed: int = 0, batch_size: int = 64) -> Any:
+        """Map images to latents, images as in `transform`; returns a pytree of [N, ...] arrays."""
+        compiled = self._compiled("encode", self.task.require("encode"), {})
+        return self._map_images(compiled, images, seed, batch_size)
+
+    def _map_images(
+        self, compiled: Callable[..., Any], images: np.ndarray, seed: int, batch_size: int
+    ) -> Any:
+        images = self._model_images(images)
+
+        def call(index: np.ndarray) -> Any:
+            return compiled(
+                self.state, self.parallel.place(images[index]), self._keys(seed, index)
+            )
+
+        return self._in_batches(call, len(images), batch_size)
+
+    def _in_batches(self, call: Callable[[np.ndarray], Any], num: int, batch_size: int) -> Any:
+        """Run `call(indices)` in batches of one size; the last is padded, and cut again."""
+        size = self.parallel.round_up(min(batch_size, num))
+        parts = []
+        for start in range(0, num, size):
+            index = np.minimum(np.arange(start, start + size), num - 1)
+            part = jax.device_get(call(index))
+            parts.append(jax.tree.map(lambda x, n=num - start: x[:n], part))
+        return jax.tree.map(lambda *leaves: np.concatenate(leaves), *parts)
+
+    def _compiled(self, name: str, function: Callable[..., Any], options: dict) -> Callable:
+        # One compilation for each set of options, kept with the run.
+        key = (name, *sorted(options.items()))
+        if key not in self._compiled_functions:
+            self._compiled_functions[key] = self.parallel.compile_map(function)
+        return self._compiled_functions[key]
+
+    def _keys(self, seed: int, index: np.ndarray) -> jax.Array:
+        return jax.device_put(image_keys(seed, index), self.parallel.batched)
+
+    def _check_labels(self, labels: int | Sequence[int]) -> np.ndarray:
+        array = np.atleast_1d(np.asarray(labels))
+        if not self.spec.num_classes:
+            raise UserError(f"labels={labels}: {self.spec.name} has no labels, leave them out")
+        bad = array[(array < 0) | (array >= self.spec.num_classes)]
+        if bad.size or array.dtype.kind not in "iu":
+            raise UserError(
+                f"labels={labels}: whole numbers from 0 to {self.spec.num_classes - 1}"
+                f" ({', '.join(self.spec.class_names[:12])})"
+            )
+        return array.astype(np.int32)
+
+    def _model_images(self, images: np.ndarray) -> np.ndarray:
+        images = np.asarray(images)
+        if images.ndim != 4 or not len(images):
+            raise UserError(f"images of shape {images.shape}: [N, height, width, channels], N >= 1")
+        if images.dtype == np.uint8:
+            return to_float(np.stack([preprocess(x, self.spec.preprocess) for x in images]))
+        if images.shape[1:] != tuple(self.spec.image_shape):
+            raise UserError(
+                f"float images of shape {images.shape[1:]}: this model takes"
+                f" {tuple(self.spec.image_shape)}; give uint8 images to have them resized"
+            )
+        return images.astype(np.float32)
+
+
+def abstract_state(task: Task, parallel: Parallel) -> TrainState:
+    """Return the shapes and shardings of a task's TrainState: the target of a restore."""
+    shapes = jax.eval_shape(task.init, named_keys(0)["init"])
+    return jax.tree.map(
+        lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=parallel.replicated), shapes
+    )
+
+
+def load(workdir: str | Path, *, checkpoint: str | int = "") -> Run:
+    """Open a run for use.
+
+    Args:
+      workdir: the run's directory, which is only read.
+      checkpoint: "latest", "best" or a step; "" is the best where the run chose one by
+        `eval.best`, else the latest.
+
+    Raises:
+      UserError: no run there, no such checkpoint, or none that is whole.
+    """
+    workdir = Path(workdir)
+    config, spec = read_config(workdir), read_spec(workdir)
+    parallel = make_parallel()
+    task = make_task(config, spec)
+    with Checkpoints(
+        workdir / "checkpoints", keep=config.train.keep, best=config.eval.best, read_only=True
+    ) as checkpoints:
+        wanted = _wanted_step(checkpoints, checkpoint, config.eval.best)
+        restored = checkpoints.restore(abstract_state(task, parallel), wanted)
+    if restored is None:
+        raise UserError(f"{workdir} has no checkpoint yet: train it with --workdir={workdir}")
+    state, step = restored
+    return Run(workdir, config, spec, task, state, step, parallel)
+
+
+def _wanted_step(checkpoints: Checkpoints, checkpoint: str | int, best: str) -> int | None:
+    text = str(checkpoint)
+    if text == "latest" or (not text and not best):
+        return None
+    if text in ("", "best"):
+        step = checkpoints.best_step()
+        if step is None and text:
+            raise UserError(
+                "--checkpoint=best: this run has none; set eval.every and eval.best at training"
+            )
+        return step
+    steps = checkpoints.steps()
+    if not text.isdigit() or int(text) not in steps:
+        kept = ", ".join(map(str, steps)) or "none"
+        raise UserError(f"--checkpoint={text}: latest, best, or one of the steps kept ({kept})")
+    return int(text)

@@ -1,0 +1,253 @@
+"""The loop: restore -> batch -> step -> log -> evaluate -> sample -> checkpoint. Knows no method.
+
+What happens at a step depends on the step's number alone, and what a step computes on the state,
+(seed, position) and the step's own key, so that a killed run continues as if it had not been.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import math
+import signal
+import time
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+from ml_collections import ConfigDict
+
+from gan_jax.checkpoint import Checkpoints
+from gan_jax.config import best_metric
+from gan_jax.data import Split, open_data
+from gan_jax.data.pipeline import batches, eval_batches, prefetch
+from gan_jax.errors import UserError, did_you_mean
+from gan_jax.evaluate import Evaluator, make_evaluator
+from gan_jax.images import grid, save_png
+from gan_jax.keys import named_keys
+from gan_jax.parallel import Parallel, make_parallel
+from gan_jax.run import abstract_state
+from gan_jax.state import TrainState
+from gan_jax.task import Batch, Key, Metrics, Phase, Task, make_task
+from gan_jax.workdir import check_spec, check_workdir, write_record
+from gan_jax.writer import Writer
+
+
+@dataclasses.dataclass(frozen=True)
+class Outcome:
+    """How a call of `train` ended.
+
+    Attributes:
+      status: "trained", "interrupted" (saved, can be resumed) or "complete" (nothing was to do).
+      step: the last checkpoint's.
+      seconds: spent in the loop.
+      can: what the run can be used for: "sample", "transform".
+    """
+
+    status: str
+    step: int
+    seconds: float = 0.0
+    can: tuple[str, ...] = ()
+
+
+def make_step(task: Task, batch_size: int) -> Any:
+    """Wrap a task's train step with what is the same for all: its key, `step` and `position`."""
+
+    def step(
+        phase: Phase, state: TrainState, batch: Batch, key: Key
+    ) -> tuple[TrainState, Metrics]:
+        # `state` has the old step until here, whatever the task reads it for.
+        new, metrics = task.train_step(phase, state, batch, jax.random.fold_in(key, state.step))
+        drawn = np.uint32(phase.draws * batch_size)
+        return new.replace(step=state.step + 1, position=state.position + drawn), metrics
+
+    return step
+
+
+def train(config: ConfigDict, workdir: Path) -> Outcome:
+    """Train, or continue a training, in `workdir`.
+
+    Args:
+      config: as of `gan_jax.config.load_config`, already checked.
+      workdir: created if need be; a run that is there is continued.
+
+    Raises:
+      UserError: bad data, devices, workdir or disk; the last good checkpoint is kept.
+    """
+    check_workdir(workdir, config)
+    if (last := last_step(workdir)) is not None and last >= config.train.steps:
+        return Outcome("complete", last)
+    parallel = make_parallel(config.train.parallel, config.train.devices)
+    parallel.check_batch("train.batch_size", config.train.batch_size)
+    parallel.check_batch("eval.batch_size", config.eval.batch_size)
+    dataset = open_data(config.data, config.seed)
+    check_spec(workdir, dataset.spec)
+    task = make_task(config, dataset.spec)
+    keys = named_keys(config.seed)
+    start = parallel.compile_init(task.init)
+    with (
+        _stop_on_signals() as stop,
+        Checkpoints(
+            workdir / "checkpoints", keep=config.train.keep, best=config.eval.best
+        ) as checkpoints,
+    ):
+        restored = checkpoints.restore(abstract_state(task, parallel))
+        state, step = restored or (start(keys["init"]), 0)
+        # Written only now: an error above leaves no trace.
+        write_record(workdir, config, dataset.spec, [str(d) for d in jax.devices()])
+        with Writer(workdir, config.train.steps, resume_step=step) as writer:
+            loop = _Loop(config, workdir, parallel, task, dataset.splits, checkpoints, writer)
+            began = time.perf_counter()
+            step = loop.run(state, step, keys, stop)
+    can = {"sample": task.generate, "transform": task.transform}
+    return Outcome(
+        "trained" if step == config.train.steps else "interrupted",
+        step,
+        time.perf_counter() - began,
+        tuple(name for name, member in can.items() if member is not None),
+    )
+
+
+def last_step(workdir: Path) -> int | None:
+    """Return the last committed step of a run; None where there is none."""
+    if not (workdir / "checkpoints").is_dir():
+        return None
+    with Checkpoints(workdir / "checkpoints", read_only=True) as checkpoints:
+        return checkpoints.latest()
+
+
+@contextlib.contextmanager
+def _stop_on_signals() -> Iterator[list[int]]:
+    """Collect SIGTERM and Ctrl-C in the yielded list; a second one acts at once, as usual."""
+    received: list[int] = []
+    before: dict[int, Any] = {}
+
+    def note(number: int, frame: Any) -> None:
+        received.append(number)
+        signal.signal(number, before[number])
+
+    try:
+        for number in (signal.SIGTERM, signal.SIGINT):
+            before[number] = signal.signal(number, note)
+    except ValueError:  # not the main thread, as in a notebook: nothing to catch there
+        before = {}
+    try:
+        yield received
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+class _Loop:
+    """One training: the compiled functions and where their results go."""
+
+    def __init__(
+        self,
+        config: ConfigDict,
+        workdir: Path,
+        parallel: Parallel,
+        task: Task,
+        splits: Mapping[str, Split],
+        checkpoints: Checkpoints,
+        writer: Writer,
+    ) -> None:
+        self.config, self.workdir, self.parallel = config, workdir, parallel
+        self.task, self.splits, self.checkpoints, self.writer = task, splits, checkpoints, writer
+        self.evaluator: Evaluator = make_evaluator(
+            task, parallel, config.eval.batch_size, config.seed
+        )
+        self.grids = parallel.compile_map(task.grids) if task.grids else None
+        # Fetched when the next ones are due, so that logging never waits for the device.
+        self.pending: tuple[int, Metrics, dict[str, float]] | None = None
+
+    def run(
+        self, state: TrainState, step: int, keys: dict[str, Key], stop: list[int]
+    ) -> int:
+        """Train from `step` to the end, or to a signal; return the step that was saved last."""
+        config, total = self.config.train, self.config.train.steps
+        compiled = self.parallel.compile_step(make_step(self.task, config.batch_size))
+        source = batches(
+            self.splits["train"],
+            seed=self.config.seed,
+            position=int(state.position),
+            batch_size=config.batch_size,
+            draws=(self.task.phase(s).draws for s in range(step, total)),
+        )
+        clock, counted = time.perf_counter(), 0  # restarted after whatever is not training
+        feed = prefetch(source, lambda batch: self.parallel.place(batch, axis=1))
+        with contextlib.closing(feed):
+            while step < total and not stop:
+                phase = self.task.phase(step)
+                state, metrics = compiled(phase, state, next(feed), keys["train"])
+                step += 1
+                counted += phase.draws * config.batch_size
+                last = step == total
+                if step % config.log_every == 0 or last:
+                    speed = counted / (time.perf_counter() - clock)
+                    self.log(step, metrics, {"time/images_per_second": speed})
+                    clock, counted = time.perf_counter(), 0
+                evaluated = self.due(step, self.config.eval.every)
+                sampled = self.due(step, config.sample_every) or last
+                if evaluated or sampled or step % config.save_every == 0 or last or stop:
+                    self.flush()
+                    found = self.evaluate(step, state) if evaluated else None
+                    if sampled:
+                        self.sample(step, state, keys["grids"])
+                    self.checkpoints.save(step, state, found)
+                    self.writer.flush()
+                    clock, counted = time.perf_counter(), 0
+        self.checkpoints.wait()
+        return step
+
+    @staticmethod
+    def due(step: int, every: int) -> bool:
+        """Return whether something that happens each `every` steps, 0 for never, is due."""
+        return every > 0 and step % every == 0
+
+    def log(self, step: int, metrics: Metrics, timing: dict[str, float]) -> None:
+        """Take the metrics of this step, and write those that were taken before."""
+        self.flush()
+        for value in metrics.values():
+            value.copy_to_host_async()
+        self.pending = (step, metrics, timing)
+
+    def flush(self) -> None:
+        """Write the metrics that wait; stop the run at a number that is none."""
+        if self.pending is None:
+            return
+        step, metrics, timing = self.pending
+        self.pending = None
+        values = {name: float(value) for name, value in metrics.items()}
+        self.writer.scalars(step, values, progress=timing)
+        for name, value in values.items():
+            if not math.isfinite(value):
+                raise UserError(
+                    f"{name} is {value} at step {step}: training stopped, the last checkpoint is"
+                    f" step {self.checkpoints.latest()}; try a lower learning rate"
+                )
+
+    def evaluate(self, step: int, state: TrainState) -> dict[str, float]:
+        """Pass over split "eval" and write the result."""
+        found = self.evaluator(state, self.splits["eval"])
+        chosen = best_metric(self.config.eval.best)
+        if chosen and chosen not in found:
+            hint = did_you_mean(chosen, found)
+            raise UserError(
+                f"eval.best={self.config.eval.best}: no such metric{hint}: one of {', '.join(found)}"
+            )
+        self.writer.scalars(step, {f"eval/{name}": value for name, value in found.items()})
+        return found
+
+    def sample(self, step: int, state: TrainState, key: Key) -> None:
+        """Write the task's pictures of the same latents and images as at every other step."""
+        if self.grids is None:
+            return
+        first = next(iter(eval_batches(self.splits["eval"], self.config.eval.grid)))
+        batch = jax.device_put(first, self.parallel.replicated)
+        metadata = {"run": self.workdir.name, "step": str(step), "seed": str(self.config.seed)}
+        for name, images in jax.device_get(self.grids(state, batch, key)).items():
+            picture = grid(images)
+            save_png(self.workdir / "samples" / f"{step:07d}_{name}.png", picture, metadata)
+            self.writer.image(step, name, picture)

@@ -1,0 +1,67 @@
+"""The one command: train, evaluate, sample, transform and inspect. See README.md.
+
+python main.py                                                       quickstart
+python main.py --config=configs/dcgan.py:mnist --workdir=runs/dcgan  --config.optim.gen.lr=1e-4
+python main.py --mode=sample --workdir=RUN --num=64 --output=DIR
+"""
+
+from __future__ import annotations
+
+import argparse
+import errno
+import sys
+from pathlib import Path
+from typing import NoReturn
+
+from gan_jax import cli
+from gan_jax.errors import UserError
+
+DISK = (errno.ENOSPC, errno.EROFS, errno.EFBIG, errno.EDQUOT, errno.EACCES, errno.ENOTDIR)
+
+
+class Parser(argparse.ArgumentParser):
+    """An argument parser whose errors are one line, like all of ours."""
+
+    def error(self, message: str) -> NoReturn:
+        raise UserError(message)
+
+
+def make_parser() -> Parser:
+    """Return the parser of the flags; --config.FIELD and task options are parsed elsewhere."""
+    parser = Parser(
+        description="Train and use GANs, VAEs and CNNs; --config.FIELD=VALUE sets any field.",
+        allow_abbrev=False,
+    )
+    add = parser.add_argument
+    add("--mode", default="train", choices=sorted(cli.MODES))
+    add("--config", help=f"FILE.py[:PRESET,key=value...]; default: the run's own, or {cli.QUICKSTART}")
+    add("--workdir", type=Path, help="the run's directory; default: runs/NAME of the config")
+    add("--checkpoint", default="", help="latest, best or a step; default: best where there is one")
+    add("--split", default="", help="eval: test, eval or train")
+    add("--input", type=Path, help="transform: a folder of images")
+    add("--output", type=Path, help="sample, transform: the folder to write")
+    add("--num", type=int, default=64, help="sample: how many images")
+    add("--labels", help="sample: classes of the images, such as 0,1,2; repeated to --num")
+    add("--seed", type=int, default=0, help="sample, transform: of everything that is drawn")
+    return parser
+
+
+def main(arguments: list[str]) -> int:
+    """Run one command; return the exit code."""
+    parser = make_parser()
+    try:
+        known, others = parser.parse_known_args(arguments)
+        cli.MODES[known.mode](known, others)
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    except OSError as error:
+        if error.errno not in DISK:
+            raise
+        print(f"error: cannot write {error.filename}: {error.strerror}", file=sys.stderr)
+        return 2
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
