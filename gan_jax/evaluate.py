@@ -59,7 +59,7 @@ def evaluate(workdir: Path, *, checkpoint: str = "", split: str = "") -> dict[st
       Metrics by name; the name ends in the split and the number of examples.
     """
     run = load(workdir, checkpoint=checkpoint)
-    dataset = open_data(run.config.data, run.config.seed)
+    dataset = open_data(run.config.data)
     check_spec(workdir, dataset.spec)
     split = split or ("test" if "test" in dataset.splits else "eval")
     check_choice("--split", split, dataset.splits)

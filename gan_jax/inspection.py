@@ -17,7 +17,7 @@ from gan_jax.task import Task, make_task
 def inspect(config: ConfigDict, console: Console | None = None) -> None:
     """Print counts, sizes, channels, classes, the split and the model table."""
     console = console or Console()
-    dataset = open_data(config.data, config.seed)
+    dataset = open_data(config.data)
     task = make_task(config, dataset.spec)
     state = jax.eval_shape(task.init, named_keys(config.seed)["init"])
     console.print(data_table(dataset.spec))

@@ -82,7 +82,7 @@ def train(config: ConfigDict, workdir: Path) -> Outcome:
     parallel = make_parallel(config.train.parallel, config.train.devices)
     parallel.check_batch("train.batch_size", config.train.batch_size)
     parallel.check_batch("eval.batch_size", config.eval.batch_size)
-    dataset = open_data(config.data, config.seed)
+    dataset = open_data(config.data)
     check_spec(workdir, dataset.spec)
     task = make_task(config, dataset.spec)
     keys = named_keys(config.seed)

@@ -1,0 +1,24 @@
+"""pix2pix (Isola et al. 2017, arXiv:1611.07004): a U-Net against a PatchGAN, on pairs of images.
+
+    python main.py --config=configs/pix2pix.py:pairs,path=DIR,target_path=DIR
+
+Everything but the adversarial loss is as in `configs/unet.py`: L1 times 100, Adam 2e-4 with beta1 0.5,
+dropout at use. Deviations: 64 px and 34 px patches by default (paper: 256 and 70; size=256 and
+disc_layers=3 are theirs), batch 16 (paper: 1 to 10), jitter by shifts without enlarging.
+
+Measured: not yet measured.
+"""
+
+from __future__ import annotations
+
+from ml_collections import ConfigDict
+
+from configs import unet
+
+
+def get_config(arg: str = "pairs") -> ConfigDict:
+    """Return the config; `arg` as for configs/unet.py."""
+    config = unet.get_config(arg)
+    with config.unlocked():
+        config.task.update(dict(adversarial_weight=1.0, test_dropout=True))
+    return config

@@ -1,0 +1,36 @@
+"""The quickstart: a small class-conditional DCGAN on scikit-learn's bundled handwritten digits.
+
+    python main.py
+
+1,438 training images of 8x8 px, enlarged to 16 px. Everything is as in `configs/dcgan.py` but small.
+
+Measured: not yet measured.
+"""
+
+from __future__ import annotations
+
+from ml_collections import ConfigDict
+
+from configs.common import base, make_smoke, optimizer, parse_arg, set_data
+
+
+def get_config(arg: str = "digits") -> ConfigDict:
+    """Return the config; `arg` is "PRESET[,width=32,...]"."""
+    preset, values = parse_arg(arg, width=32, latent=64, steps=3000)
+    config = base("gan")
+    set_data(config, preset, values)
+    config.task.disc_updates = 1  # discriminator updates a generator update
+    config.model = ConfigDict(
+        dict(
+            net="dcgan", width=values["width"], latent=values["latent"], conditional="projection"
+        )
+    )
+    config.optim.gen = optimizer(2e-4, b1=0.5)
+    config.optim.disc = optimizer(2e-4, b1=0.5)
+    config.train.update(dict(steps=values["steps"], batch_size=64, ema_decay=0.998))
+    config.eval.grid = 10
+    if preset == "smoke":
+        make_smoke(config)
+        config.model.update(dict(width=4, latent=8))
+    config.lock()
+    return config

@@ -1,0 +1,58 @@
+"""Variational autoencoder (Kingma & Welling, arXiv:1312.6114; Rezende et al., arXiv:1401.4082).
+
+    python main.py --config=configs/vae.py:mnist --workdir=runs/vae --config.data.dir=DIR
+    python main.py --config=configs/vae.py:mnist,net=mlp,likelihood=gaussian --workdir=runs/vae_mlp
+    python main.py --config=configs/vae.py:folder,path=../data/noto --workdir=runs/vae_noto
+    python main.py --mode=sample --workdir=runs/vae --num=64 --output=out --temperature=0.8
+    python main.py --mode=transform --workdir=runs/vae --input=DIR --output=out
+
+`mnist` trains a convolutional VAE with 20 latents on 28 px grey levels with a Bernoulli likelihood;
+`folder,path=../data/noto` one with 64 latents on RGB images of 64 px with a Gaussian likelihood of
+standard deviation 0.2 in the [-1, 1] scale. `--config.task.beta=4` makes it a beta-VAE.
+
+Arguments beside the data keys: net=conv|mlp, likelihood=bernoulli|gaussian, latent, width.
+
+Deviations from the paper (section 5): Adam instead of Adagrad, convolutions (or two hidden layers
+with ReLU) instead of one hidden layer with tanh, a moving average of the weights.
+
+Measured: not yet measured.
+"""
+
+from __future__ import annotations
+
+from ml_collections import ConfigDict
+
+from configs.common import base, make_smoke, optimizer, parse_arg, set_data
+
+# Grey images: a Bernoulli likelihood and 20 latents. All others: Gaussian and 64.
+GREY = ("digits", "mnist", "fashion_mnist", "smoke")
+
+
+def get_config(arg: str = "mnist") -> ConfigDict:
+    """Return the config of "PRESET[,key=value...]"."""
+    preset, values = parse_arg(arg, net="conv", likelihood="", latent=0, width=0)
+    grey = preset in GREY
+    if preset in ("mnist", "fashion_mnist"):
+        values.setdefault("size", 28)  # as stored: bounds of resized images compare with nothing
+    config = base("vae")
+    set_data(config, preset, values)
+    config.task.beta = 1.0  # weight of the KL divergence; 1 is the VAE, more is beta-VAE
+    config.model = {
+        "net": values["net"],  # conv (sides divisible by 4) | mlp (any size)
+        "likelihood": values["likelihood"] or ("bernoulli" if grey else "gaussian"),
+        "scale": 0.2,  # standard deviation of the Gaussian likelihood, pixels in [-1, 1]
+        "latent": values["latent"] or (20 if grey else 64),  # dimensions
+        # Channels of the first convolution, or units of a hidden layer.
+        "width": values["width"] or (512 if values["net"] == "mlp" else 32),
+    }
+    config.optim.vae = optimizer(1e-3)
+    config.train.update(
+        steps=6000, batch_size=128, ema_decay=0.999, sample_every=1000, save_every=1000
+    )
+    config.eval.update(every=1000, best="max:elbo")
+    if preset == "smoke":
+        make_smoke(config)
+        config.model.update(latent=4, width=4)
+        config.eval.every = 2
+    config.lock()
+    return config

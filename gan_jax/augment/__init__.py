@@ -1,0 +1,1 @@
+"""Augmentation: every draw of an example comes from its own key."""

@@ -1,0 +1,270 @@
+"""Checkpoints: Orbax saves them in the background, SHA-256 sums say whether they are whole.
+
+Orbax commits a step by renaming its directory, so a killed save leaves nothing that counts; but a
+truncated step raises on restore, and one flipped byte restores silently as wrong numbers. So every
+committed step gets a file `<step>.sha256` beside it (`sha256sum --check` reads it too), and a restore
+falls back to the newest step that is whole. A step without sums is tried last.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import logging
+import threading
+import time
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import jax
+import orbax.checkpoint as ocp
+from orbax.checkpoint import checkpoint_managers
+
+from gan_jax.errors import UserError
+from gan_jax.state import TrainState
+from gan_jax.workdir import write_text
+
+logger = logging.getLogger(__name__)
+
+DISK_SIGNS = ("No space left", "File too large", "Read-only file system", "quota exceeded")
+
+
+class Checkpoints:
+    """The checkpoints of a run; a context manager that waits for saves when it is left.
+
+    Args:
+      directory: of the run's checkpoints; created unless read_only.
+      keep: how many of the latest steps stay, beside the best.
+      best: "max:METRIC" or "min:METRIC" of the metrics given to `save`; "" chooses none.
+      read_only: never writes or deletes.
+    """
+
+    def __init__(
+        self, directory: Path, *, keep: int = 2, best: str = "", read_only: bool = False
+    ) -> None:
+        self._directory = directory.absolute()
+        self._read_only = read_only
+        self._sums: threading.Thread | None = None
+        mode, _, metric = best.partition(":")
+        policies: list[Any] = [checkpoint_managers.LatestN(n=keep)]
+        if best:
+            policies.append(
+                checkpoint_managers.BestN(
+                    get_metric_fn=lambda metrics: metrics[metric],
+                    reverse=mode == "min",
+                    n=1,
+                    keep_checkpoints_without_metrics=False,
+                )
+            )
+        self._manager = ocp.CheckpointManager(
+            self._directory,
+            options=ocp.CheckpointManagerOptions(
+                preservation_policy=checkpoint_managers.AnyPreservationPolicy(policies),
+                best_fn=(lambda metrics: metrics[metric]) if best else None,
+                best_mode=mode or "max",
+                create=not read_only,
+                read_only=read_only,
+            ),
+        )
+
+    def __enter__(self) -> Checkpoints:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        try:
+            self.close()
+        except Exception:
+            if error is None:
+                raise
+            # The first error is the one to report.
+            logger.exception("closing the checkpoints failed too")
+
+    def save(
+        self, step: int, state: TrainState, metrics: Mapping[str, float] | None = None
+    ) -> None:
+        """Start to save; returns once the arrays are copied, so that they may be donated.
+
+        Args:
+          step: its number, larger than any saved before.
+          state: what to save.
+          metrics: of this step, to choose the best by.
+
+        Raises:
+          UserError: the disk is full or cannot be written; names the last good step.
+        """
+        self.wait()
+        with self._disk_errors():
+            self._manager.save(
+                step, args=ocp.args.StandardSave(state), metrics=dict(metrics) if metrics else None
+            )
+        self._sums = threading.Thread(target=self._sum_when_committed, args=(step,), daemon=True)
+        self._sums.start()
+
+    def steps(self) -> list[int]:
+        """Return the committed steps, ascending."""
+        return sorted(self._manager.all_steps())
+
+    def latest(self) -> int | None:
+        """Return the newest step that is whole; one without sums only if there is none other."""
+        return next(iter(self._candidates()), None)
+
+    def best_step(self) -> int | None:
+        """Return the step with the best metric, None where no step has one."""
+        kept = [step for step in self.steps() if self._manager.metrics(step)]
+        return self._manager.best_step() if kept else None
+
+    def restore(
+        self, abstract: TrainState, step: int | None = None
+    ) -> tuple[TrainState, int] | None:
+        """Restore a step into the shapes and shardings of `abstract`.
+
+        Args:
+          abstract: pytree of jax.ShapeDtypeStruct with shardings.
+          step: which; None is the newest that is whole. Newer ones that are damaged are then
+            deleted (unless read_only), for the training to make them again.
+
+        Returns:
+          (state, step), or None where there is no step.
+
+        Raises:
+          UserError: the step asked for is damaged, none is whole, or the state is that of other
+            networks.
+        """
+        there = self.steps()
+        if step is None:
+            candidates = self._candidates()
+            if there and not candidates:
+                raise UserError(
+                    f"no checkpoint in {self._directory} is whole (steps {there} fail their sums):"
+                    " restore a copy, or train in another --workdir"
+                )
+            if not candidates:
+                return None
+            step = candidates[0]
+            for newer in (s for s in there if s > step):
+                logger.warning("checkpoint %d is damaged or incomplete: using %d", newer, step)
+                if not self._read_only:
+                    self._manager.delete(newer)
+                    self._sums_of(newer).unlink(missing_ok=True)
+        elif self._whole(step) is False:
+            raise UserError(
+                f"checkpoint {step} in {self._directory} is damaged: its files do not match"
+                f" {self._sums_of(step).name}; the steps kept are {there}"
+            )
+        saved = self._manager.item_metadata(step)
+        _check_tree(saved, abstract, step)
+        return self._manager.restore(step, args=ocp.args.StandardRestore(abstract)), step
+
+    def wait(self) -> None:
+        """Wait until the last save is committed and summed."""
+        with self._disk_errors():
+            self._manager.wait_until_finished()
+            if self._sums is not None:
+                self._sums.join()
+                self._sums = None
+                self._delete_orphans()
+
+    def close(self) -> None:
+        """Wait and release everything."""
+        try:
+            self.wait()
+        finally:
+            self._manager.close()
+
+    def _candidates(self) -> list[int]:
+        """Return the newest whole step, or else the newest without sums, as a list of at most one."""
+        unknown = []
+        for step in reversed(self.steps()):
+            whole = self._whole(step)
+            if whole:
+                return [step]
+            if whole is None:
+                unknown.append(step)
+        return unknown[:1]
+
+    def _whole(self, step: int) -> bool | None:
+        """Return whether the files of a step match its sums; None where it has none."""
+        path = self._sums_of(step)
+        if not path.is_file():
+            return None
+        return path.read_text() == self._sum(step)
+
+    def _sum(self, step: int) -> str:
+        root = self._directory / str(step)
+        lines = []
+        for path in sorted(p for p in root.rglob("*") if p.is_file()):
+            with path.open("rb") as file:
+                digest = hashlib.file_digest(file, "sha256").hexdigest()
+            lines.append(f"{digest}  {path.relative_to(self._directory).as_posix()}\n")
+        return "".join(lines)
+
+    def _sums_of(self, step: int) -> Path:
+        return self._directory / f"{step}.sha256"
+
+    def _sum_when_committed(self, step: int) -> None:
+        # Orbax has no hook after the rename that commits; the name itself is the sign.
+        committed = self._directory / str(step)
+        while not committed.is_dir():
+            if not self._manager.is_saving_in_progress() and not committed.is_dir():
+                return  # the save failed; wait() raises its error
+            time.sleep(0.01)
+        try:
+            write_text(self._sums_of(step), self._sum(step))
+        except OSError as error:
+            logger.warning("cannot write the sums of checkpoint %d: %s", step, error)
+
+    def _delete_orphans(self) -> None:
+        for path in self._directory.glob("*.sha256"):
+            if not (self._directory / path.stem).is_dir():
+                path.unlink(missing_ok=True)
+
+    @contextlib.contextmanager
+    def _disk_errors(self) -> Iterator[None]:
+        """Turn what a full or read-only disk raises into one line that names the last good step."""
+        try:
+            yield
+        except Exception as error:
+            # Orbax and tensorstore wrap the OSError in exceptions of several types.
+            reason = next((sign for sign in DISK_SIGNS if sign in str(error)), None)
+            if reason is None:
+                raise
+            good = self._last_committed()
+            kept = f"the last good one is step {good}" if good is not None else "there is none yet"
+            raise UserError(
+                f"cannot save a checkpoint in {self._directory} ({reason}); {kept}: make room and"
+                " repeat the command to resume"
+            ) from None
+
+    def _last_committed(self) -> int | None:
+        """Return the newest step on the disk that has its sums."""
+        found = [int(path.stem) for path in self._directory.glob("*.sha256")]
+        return max((s for s in found if (self._directory / str(s)).is_dir()), default=None)
+
+
+def _check_tree(saved: Any, abstract: TrainState, step: int) -> None:
+    """Raise UserError unless a step holds arrays of the shapes that are to be restored."""
+    def shapes(tree: Any) -> dict[str, tuple[int, ...]]:
+        leaves = jax.tree_util.tree_leaves_with_path(tree)
+        return {
+            "/".join(str(getattr(p, "key", getattr(p, "name", p))) for p in path): tuple(leaf.shape)
+            for path, leaf in leaves
+            if hasattr(leaf, "shape")
+        }
+
+    wanted = shapes(ocp.tree.serialize_tree(abstract, keep_empty_nodes=True))
+    there = shapes(saved.tree if hasattr(saved, "tree") else saved)
+    if there and there != wanted:
+        odd = sorted(
+            name for name in wanted.keys() | there.keys() if wanted.get(name) != there.get(name)
+        )
+        raise UserError(
+            f"checkpoint {step} is of other networks than the config makes: {len(odd)} arrays"
+            f" differ, the first is {odd[0]} ({there.get(odd[0])} there, {wanted.get(odd[0])} here)"
+        )

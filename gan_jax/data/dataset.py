@@ -1,0 +1,121 @@
+"""Dataset and Split: named streams of examples behind random access."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import hashlib
+import json
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+
+from gan_jax.errors import UserError
+from gan_jax.images import to_float
+from gan_jax.spec import DataSpec
+
+Arrays = dict[str, np.ndarray]
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Split:
+    """Examples by index, images as stored: uint8.
+
+    Attributes:
+      size: how many.
+      read: index -> one example, {stream: array without batch axis}.
+      read_all: () -> the whole split, {stream: array [size, ...]}, called at first use; None where
+        it does not fit in memory.
+    """
+
+    size: int
+    read: Callable[[int], Arrays]
+    read_all: Callable[[], Arrays] | None = None
+
+    def __len__(self) -> int:
+        return self.size
+
+    @property
+    def in_memory(self) -> bool:
+        """Whether batches are gathered from arrays, or read example by example."""
+        return self.read_all is not None
+
+    @functools.cached_property
+    def arrays(self) -> Arrays:
+        """The whole split; only where it is `in_memory`."""
+        return self.read_all()
+
+    def get(self, indices: np.ndarray) -> Arrays:
+        """Return the examples at `indices` as a batch, images float32 in [-1, 1]."""
+        if self.in_memory:
+            return as_floats({name: array[indices] for name, array in self.arrays.items()})
+        return stack([self.read(int(i)) for i in indices])
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Dataset:
+    """What `open_data` returns.
+
+    Attributes:
+      spec: what the examples are.
+      splits: "train", "eval" and, where the source has an official one, "test".
+    """
+
+    spec: DataSpec
+    splits: Mapping[str, Split]
+
+
+def as_floats(batch: Arrays) -> Arrays:
+    """Convert the uint8 streams, which are the images, to float32 in [-1, 1]."""
+    return {k: to_float(x) if x.dtype == np.uint8 else x for k, x in batch.items()}
+
+
+def stack(examples: list[Arrays]) -> Arrays:
+    """Make a batch of single examples, images float32 in [-1, 1]."""
+    return as_floats({name: np.stack([e[name] for e in examples]) for name in examples[0]})
+
+
+def array_split(arrays: Arrays) -> Split:
+    """Return a split that is already in memory."""
+    size = len(next(iter(arrays.values())))
+    return Split(size, lambda i: {k: x[i] for k, x in arrays.items()}, lambda: arrays)
+
+
+def subset(split: Split, indices: np.ndarray) -> Split:
+    """Return the examples of `split` at `indices`, in that order."""
+    read_all = None
+    if split.in_memory:
+        read_all = lambda: {k: x[indices] for k, x in split.arrays.items()}  # noqa: E731
+    return Split(len(indices), lambda i: split.read(int(indices[i])), read_all)
+
+
+def holdout_size(total: int, holdout: float) -> int:
+    """Return how many of `total` examples `data.holdout` (a share or a number) keeps from training.
+
+    Raises:
+      UserError: nothing would be left for one of the two.
+    """
+    size = round(total * holdout) if holdout < 1 else int(holdout)
+    if not 0 < size < total:
+        raise UserError(
+            f"data.holdout={holdout:g} of {total} examples leaves {max(total - size, 0)} to train"
+            f" and {size} to evaluate on: both need at least 1"
+        )
+    return size
+
+
+def split_at_random(total: int, holdout: float) -> tuple[np.ndarray, np.ndarray]:
+    """Return the indices of (train, eval): the same for every seed, so that no run sees another's."""
+    order = np.random.Generator(np.random.Philox(0)).permutation(total)
+    size = holdout_size(total, holdout)
+    return np.sort(order[size:]), np.sort(order[:size])
+
+
+def fingerprint(description: Any, arrays: Mapping[str, np.ndarray] | None = None) -> str:
+    """Return the SHA-256 of a JSON-able description and the bytes of arrays."""
+    digest = hashlib.sha256(json.dumps(description, sort_keys=True).encode())
+    for name, array in sorted((arrays or {}).items()):
+        digest.update(f"{name} {array.dtype} {array.shape}".encode())
+        digest.update(np.ascontiguousarray(array).tobytes())
+    return digest.hexdigest()

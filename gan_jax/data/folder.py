@@ -1,0 +1,178 @@
+"""A folder of images, flat or with a sub-folder a class; two folders make pairs."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+import numpy as np
+from ml_collections import ConfigDict
+
+from gan_jax.data.dataset import Arrays, Dataset, Split, fingerprint, holdout_size
+from gan_jax.errors import UserError
+from gan_jax.images import list_images, preprocess, read_image
+from gan_jax.spec import DataSpec, Stream
+
+
+def open_folder(config: ConfigDict) -> Dataset:
+    """Open the image folder `data.path`, and its other half `data.target_path` if that is set.
+
+    With sub-folders each is a class, in the order of their names; images of a flat folder have no
+    labels. An image belongs to split "eval" by the SHA-256 of its relative name without suffix: it
+    stays there when images are added, and both halves of a pair go together.
+
+    Raises:
+      UserError: no folder, no images, unpaired or unreadable files (unless data.on_error=skip).
+    """
+    if not config.path:
+        raise UserError("data.path is empty: name an image folder, such as --config.data.path=DIR")
+    root = Path(config.path)
+    names = list_images(root)
+    targets = _partners(config, names) if config.target_path else {}
+    named = len(names)
+    if targets:
+        names = [name for name in names if _stem(name) in targets]
+    channels = config.channels or _stored_channels(root, names, config.on_error)
+    how: dict[str, Any] = dict(
+        size=list(config.size), channels=channels, resize=config.resize, fit=config.fit
+    )
+    classes = _classes(names)
+
+    def read_file(name: str) -> Arrays:
+        example = {"image": preprocess(read_image(root / name), how)}
+        if targets:
+            partner = Path(config.target_path) / targets[_stem(name)]
+            example["target"] = preprocess(read_image(partner), how)
+        if classes:
+            example["label"] = np.int32(classes.index(name.split("/")[0]))
+        return example
+
+    copies = 2 if targets else 1
+    gib = len(names) * copies * config.size[0] * config.size[1] * channels / 2**30
+    in_memory = gib <= config.memory_gib
+    examples: dict[str, Arrays] = {}
+    if in_memory or config.on_error == "skip":
+        # A bad file shows now, before anything is written. Larger folders show it when it is read.
+        examples = _read_each(names, read_file, config.on_error)
+        names = list(examples)
+        if not in_memory:
+            examples = {}
+    train, held_out = _by_hash(names, config.holdout)
+    splits = {
+        "train": _file_split(train, read_file, examples),
+        "eval": _file_split(held_out, read_file, examples),
+    }
+    image = Stream((*config.size, channels), "float32", "image")
+    streams = {"image": image}
+    if targets:
+        streams["target"] = image
+    if classes:
+        streams["label"] = Stream((), "int32", "label")
+    sizes = [[name, (root / name).stat().st_size] for name in names]
+    spec = DataSpec(
+        name=root.name,
+        streams=streams,
+        num_classes=len(classes),
+        class_names=tuple(classes),
+        counts={k: len(s) for k, s in splits.items()},
+        preprocess={**how, "skipped": named - len(names)},
+        fingerprint=fingerprint([sizes, sorted(targets), how, config.holdout]),
+    )
+    return Dataset(spec, splits)
+
+
+def _stem(name: str) -> str:
+    return PurePosixPath(name).with_suffix("").as_posix()
+
+
+def _partners(config: ConfigDict, names: list[str]) -> dict[str, str]:
+    """Return the names under `target_path` by stem."""
+    partners = {_stem(name): name for name in list_images(Path(config.target_path))}
+    alone = [name for name in names if _stem(name) not in partners]
+    if alone and config.on_error == "raise":
+        raise UserError(
+            f"{len(alone)} of {len(names)} images in {config.path} have no partner of the same name"
+            f" in {config.target_path}, the first is {alone[0]}: add them, or leave such files out"
+            " with --config.data.on_error=skip"
+        )
+    if len(alone) == len(names):
+        raise UserError(f"no file of {config.path} has its partner in {config.target_path}")
+    return partners
+
+
+def _classes(names: list[str]) -> list[str]:
+    """Return the class names: the sub-folders, if every image is in one."""
+    if not all("/" in name for name in names):
+        return []
+    return sorted({name.split("/")[0] for name in names})
+
+
+def _stored_channels(root: Path, names: list[str], on_error: str) -> int:
+    """Return the channels of the first image that can be read."""
+    for name in names:
+        try:
+            return read_image(root / name).shape[-1]
+        except UserError:
+            if on_error == "raise":
+                raise
+    raise UserError(f"none of the {len(names)} images in {root} can be read")
+
+
+def _read_each(
+    names: list[str], read: Callable[[str], Arrays], on_error: str
+) -> dict[str, Arrays]:
+    """Read all files; those that cannot be read are left out or raise, as `on_error` says."""
+
+    def attempt(name: str) -> Arrays | UserError:
+        try:
+            return read(name)
+        except UserError as error:
+            return error
+
+    examples = {}
+    # Pillow decodes outside the interpreter lock.
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        for name, result in zip(names, pool.map(attempt, names), strict=True):
+            if not isinstance(result, UserError):
+                examples[name] = result
+            elif on_error == "raise":
+                pool.shutdown(cancel_futures=True)
+                raise result
+    if not examples:
+        raise UserError(f"none of the {len(names)} images can be read, the first is {names[0]}")
+    return examples
+
+
+def _by_hash(names: list[str], holdout: float) -> tuple[list[str], list[str]]:
+    """Split names into (train, eval) by the hash of each, whatever the others are."""
+    place = {name: hashlib.sha256(_stem(name).encode()).digest()[:8] for name in names}
+    if holdout < 1:
+        limit = int(holdout * 2**64).to_bytes(8, "big")
+        held_out = {name for name in names if place[name] < limit}
+    else:
+        ordered = sorted(names, key=place.__getitem__)
+        held_out = set(ordered[: holdout_size(len(names), holdout)])
+    train = [name for name in names if name not in held_out]
+    if not train or not held_out:
+        raise UserError(
+            f"data.holdout={holdout:g} splits {len(names)} images into {len(train)} to train and"
+            f" {len(held_out)} to evaluate on: both need at least 1"
+        )
+    return train, [name for name in names if name in held_out]
+
+
+def _file_split(
+    names: list[str], read: Callable[[str], Arrays], examples: dict[str, Arrays]
+) -> Split:
+    if not examples:
+        return Split(len(names), lambda i: read(names[i]))
+    chosen = [examples[name] for name in names]
+    return Split(
+        len(names),
+        chosen.__getitem__,
+        lambda: {k: np.stack([e[k] for e in chosen]) for k in chosen[0]},
+    )

@@ -1,0 +1,145 @@
+"""Where examples come from: bundled digits, TFDS, image folders, .npz files, and synthetic data."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from ml_collections import ConfigDict
+
+from gan_jax.data.dataset import Arrays, Dataset, array_split, fingerprint, split_at_random, subset
+from gan_jax.data.folder import open_folder
+from gan_jax.data.tfds import open_tfds
+from gan_jax.errors import UserError, check_choice
+from gan_jax.images import preprocess
+from gan_jax.spec import DataSpec, Stream
+
+
+def open_data(config: ConfigDict) -> Dataset:
+    """Open the data set that `config.data` describes; reads local files only.
+
+    Raises:
+      UserError: it is not there, is empty, or cannot be read.
+    """
+    openers = {
+        "digits": open_digits,
+        "tfds": open_tfds,
+        "folder": open_folder,
+        "npz": open_npz,
+        "synthetic": open_synthetic,
+    }
+    check_choice("data.source", config.source, openers)
+    if min(config.size) < 1:
+        raise UserError(f"data.size={config.size}: (height, width), both at least 1 px")
+    return openers[config.source](config)
+
+
+def how_to_preprocess(config: ConfigDict, channels: int) -> dict[str, Any]:
+    """Return `DataSpec.preprocess`."""
+    return dict(
+        size=list(config.size), channels=channels, resize=config.resize, fit=config.fit, skipped=0
+    )
+
+
+def open_digits(config: ConfigDict) -> Dataset:
+    """Open the 1,797 handwritten digits of 8x8 pixels that scikit-learn brings along."""
+    from sklearn.datasets import load_digits  # 0.5 s, paid by those who use it
+
+    digits = load_digits()
+    images = np.rint(digits.images * (255 / 16)).astype(np.uint8)[..., None]
+    labels = digits.target.astype(np.int32)
+    return _from_arrays(config, "digits", {"image": images, "label": labels})
+
+
+def open_npz(config: ConfigDict) -> Dataset:
+    """Open an .npz file.
+
+    Its arrays: "image" uint8 [N, H, W] or [N, H, W, C]; optionally "label" int [N], and "target",
+    uint8 images or float vectors [N, K].
+    """
+    path = Path(config.path)
+    if not config.path or not path.is_file():
+        raise UserError(f"data.path={config.path!r} is not a file: name an .npz file")
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            arrays = {name: file[name] for name in file.files}
+    except (OSError, ValueError) as error:
+        raise UserError(f"cannot read {path} as .npz ({error})") from None
+    if "image" not in arrays:
+        raise UserError(f"{path} has no array 'image': it has {', '.join(arrays) or 'none'}")
+    known = {name: arrays[name] for name in ("image", "label", "target") if name in arrays}
+    for name, array in known.items():
+        if len(array) != len(arrays["image"]):
+            raise UserError(f"{path}: {len(array)} of {name!r} for {len(arrays['image'])} images")
+    for name in ("image", "target"):
+        if name in known:
+            known[name] = _checked(path, name, known[name])
+    if "label" in known:
+        if known["label"].dtype.kind not in "iu" or known["label"].ndim != 1:
+            raise UserError(f"{path}: 'label' must be whole numbers [N]")
+        known["label"] = known["label"].astype(np.int32)
+        if known["label"].min() < 0:
+            raise UserError(f"{path}: 'label' has negative entries; classes count from 0")
+    return _from_arrays(config, path.stem, known)
+
+
+def _checked(path: Path, name: str, array: np.ndarray) -> np.ndarray:
+    if array.dtype == np.uint8 and array.ndim in (3, 4):
+        array = array[..., None] if array.ndim == 3 else array
+        if array.shape[-1] in (1, 3, 4):
+            return array
+    elif name == "target" and array.dtype.kind == "f" and array.ndim in (1, 2):
+        return array.reshape(len(array), -1).astype(np.float32)
+    legal = "uint8 [N, H, W] or [N, H, W, 1, 3 or 4]"
+    also = ", or float vectors [N, K]" if name == "target" else ""
+    raise UserError(f"{path}: {name!r} is {array.dtype} {list(array.shape)}; allowed: {legal}{also}")
+
+
+def _from_arrays(config: ConfigDict, name: str, arrays: Arrays) -> Dataset:
+    """Resize what is stored, and split it at random."""
+    channels = config.channels or arrays["image"].shape[-1]
+    how = how_to_preprocess(config, channels)
+    labels = arrays.get("label")
+    identity = fingerprint([name, how, config.holdout], arrays)
+    model = {
+        k: np.stack([preprocess(x, how) for x in array]) if array.dtype == np.uint8 else array
+        for k, array in arrays.items()
+    }
+    whole = array_split(model)
+    train, held_out = split_at_random(len(whole), config.holdout)
+    splits = {"train": subset(whole, train), "eval": subset(whole, held_out)}
+    num_classes = 0 if labels is None else int(labels.max()) + 1
+    spec = DataSpec(
+        name=name,
+        streams={k: _stream(k, x) for k, x in model.items()},
+        num_classes=num_classes,
+        class_names=tuple(map(str, range(num_classes))),
+        counts={k: len(s) for k, s in splits.items()},
+        preprocess=how,
+        fingerprint=identity,
+    )
+    return Dataset(spec, splits)
+
+
+def _stream(name: str, array: np.ndarray) -> Stream:
+    if array.dtype == np.uint8:
+        return Stream(array.shape[1:], "float32", "image")
+    kind = "label" if name == "label" else "vector"
+    return Stream(array.shape[1:], str(array.dtype), kind)
+
+
+def open_synthetic(config: ConfigDict) -> Dataset:
+    """Make 64 images of 10 classes that a network can learn: one noisy pattern a class.
+
+    With data.target_path="synthetic" a stream "target" shows each image's negative.
+    """
+    draw = np.random.Generator(np.random.Philox(0))
+    channels = config.channels or 1
+    labels = (np.arange(64) % 10).astype(np.int32)
+    patterns = draw.uniform(0, 255, (10, 8, 8, channels))
+    images = np.clip(patterns[labels] + draw.normal(0, 16, (64, 8, 8, channels)), 0, 255)
+    arrays = {"image": images.astype(np.uint8), "label": labels}
+    if config.target_path == "synthetic":
+        arrays["target"] = 255 - arrays["image"]
+    return _from_arrays(config, "synthetic", arrays)

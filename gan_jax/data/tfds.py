@@ -1,0 +1,112 @@
+"""TensorFlow Datasets by name, without TensorFlow: prepared array_record data by random access."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from ml_collections import ConfigDict
+
+from gan_jax.data.dataset import Arrays, Dataset, Split, fingerprint, split_at_random, subset
+from gan_jax.errors import UserError
+from gan_jax.images import preprocess
+from gan_jax.spec import DataSpec, Stream
+
+
+def open_tfds(config: ConfigDict) -> Dataset:
+    """Open the TFDS data set `data.name` in `data.dir` (or TFDS_DATA_DIR, or TFDS's own default).
+
+    Split "eval" is the official validation split, or `data.holdout` of train where there is none,
+    the same for every seed; "test" is the official test split.
+
+    Raises:
+      UserError: unknown, or not prepared on this machine; nothing is downloaded.
+    """
+    if not config.name:
+        raise UserError("data.name is empty: name a TFDS data set, such as mnist")
+    import tensorflow_datasets as tfds
+
+    builder = _builder(tfds, config)
+    features = builder.info.features
+    if "image" not in features:
+        names = ", ".join(features)
+        raise UserError(f"TFDS set {config.name!r} has no feature 'image': it has {names}")
+    label = features["label"] if "label" in features else None
+    classes = int(getattr(label, "num_classes", 0) or 0)
+    channels = config.channels or features["image"].shape[-1]
+    how = dict(
+        size=list(config.size), channels=channels, resize=config.resize, fit=config.fit, skipped=0
+    )
+    official = {
+        name: _split(builder, name, how, bool(classes), config.memory_gib)
+        for name in ("train", "validation", "test")
+        if name in builder.info.splits
+    }
+    splits = {"train": official["train"]}
+    if "validation" in official:
+        splits["eval"] = official["validation"]
+    else:
+        train, held_out = split_at_random(len(official["train"]), config.holdout)
+        splits = {
+            "train": subset(official["train"], train),
+            "eval": subset(official["train"], held_out),
+        }
+    if "test" in official:
+        splits["test"] = official["test"]
+    streams = {"image": Stream((*config.size, channels), "float32", "image")}
+    if classes:
+        streams["label"] = Stream((), "int32", "label")
+    counts = {name: len(split) for name, split in splits.items()}
+    spec = DataSpec(
+        name=config.name,
+        streams=streams,
+        num_classes=classes,
+        class_names=tuple(label.names) if classes else (),
+        counts=counts,
+        preprocess=how,
+        fingerprint=fingerprint([builder.info.full_name, counts, how, config.holdout]),
+    )
+    return Dataset(spec, splits)
+
+
+def _builder(tfds: Any, config: ConfigDict) -> Any:
+    where = config.dir or None
+    place = config.dir or "TFDS_DATA_DIR, or ~/tensorflow_datasets"
+    fix = (
+        f'prepare it once, in an environment with TensorFlow: python -c "import tensorflow_datasets'
+        f" as t; t.builder('{config.name}', data_dir=DIR, file_format='array_record')"
+        '.download_and_prepare()" and pass --config.data.dir=DIR'
+    )
+    try:
+        builder = tfds.builder(config.name, data_dir=where, file_format="array_record")
+    except tfds.core.DatasetNotFoundError:
+        raise UserError(
+            f"TFDS has no data set {config.name!r}: see the catalogue at"
+            " tensorflow.org/datasets/catalog, or prepare your own"
+        ) from None
+    except (ImportError, ValueError) as error:
+        reason = str(error).splitlines()[0]
+        raise UserError(f"cannot open TFDS set {config.name!r} ({reason}): {fix}") from None
+    if not builder.is_prepared():
+        raise UserError(f"TFDS set {config.name!r} is not prepared in {place}: {fix}")
+    return builder
+
+
+def _split(builder: Any, name: str, how: dict[str, Any], labelled: bool, memory_gib: float) -> Split:
+    source = builder.as_data_source(split=name)
+
+    def read(index: int) -> Arrays:
+        return convert(source[index])
+
+    def convert(stored: dict[str, Any]) -> Arrays:
+        example = {"image": preprocess(np.asarray(stored["image"]), how)}
+        if labelled:
+            example["label"] = np.int32(stored["label"])
+        return example
+
+    def read_all() -> Arrays:
+        examples = [convert(x) for x in source.__getitems__(range(len(source)))]
+        return {k: np.stack([e[k] for e in examples]) for k in examples[0]}
+
+    size = len(source) * int(np.prod(how["size"])) * how["channels"] / 2**30
+    return Split(len(source), read, read_all if size <= memory_gib else None)

@@ -1,0 +1,181 @@
+"""Image files and pictures: the one room, beside data/, where images are uint8 in [0, 255]."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image, ImageOps, PngImagePlugin
+
+from gan_jax.errors import UserError
+
+SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff")
+_MODES = {1: "L", 3: "RGB", 4: "RGBA"}
+
+
+def to_float(images: np.ndarray) -> np.ndarray:
+    """Map uint8 [0, 255] to float32 [-1, 1]."""
+    return images.astype(np.float32) * np.float32(2 / 255) - np.float32(1)
+
+
+def to_uint8(images: np.ndarray) -> np.ndarray:
+    """Map float [-1, 1] (clipped) to the nearest uint8 [0, 255]."""
+    scaled = (np.asarray(images, np.float32) + 1) * 127.5
+    return np.clip(np.rint(scaled), 0, 255).astype(np.uint8)
+
+
+def list_images(folder: Path) -> list[str]:
+    """Return the images under `folder` as relative names with "/", sorted.
+
+    Raises:
+      UserError: no such folder, or no image in it.
+    """
+    if not folder.is_dir():
+        raise UserError(f"image folder {folder} is not there: check the path")
+    names = sorted(
+        path.relative_to(folder).as_posix()
+        for path in folder.rglob("*")
+        if path.suffix.lower() in SUFFIXES and not path.name.startswith(".")
+    )
+    if not names:
+        raise UserError(f"image folder {folder} holds no images ({', '.join(SUFFIXES)})")
+    return names
+
+
+def read_image(path: Path, channels: int = 0) -> np.ndarray:
+    """Read an image file, upright as its EXIF says.
+
+    Args:
+      path: PNG, JPEG, WebP, BMP or TIFF; grey, RGB, RGBA or palette; 16-bit is scaled to 8.
+      channels: 1, 3 or 4, see `to_channels`; 0 keeps those that are stored.
+
+    Returns:
+      uint8 [H, W, C].
+
+    Raises:
+      UserError: naming the file, where it cannot be read whole.
+    """
+    try:
+        with Image.open(path) as stored:
+            stored.load()
+            picture = ImageOps.exif_transpose(stored)
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise UserError(
+            f"cannot read image {path} ({reason}): replace it, or leave such files out with"
+            " --config.data.on_error=skip"
+        ) from None
+    if picture.mode.startswith("I"):  # 16 bits: Pillow would clip at 255, not scale
+        array = np.asarray(picture).astype(np.int64)
+        return to_channels(np.clip((array + 128) // 257, 0, 255).astype(np.uint8)[..., None], channels)
+    if picture.mode == "F":
+        raise UserError(f"image {path} holds float pixels of unknown range: convert it to 8 or 16 bit")
+    alpha = "A" in picture.getbands() or "transparency" in picture.info
+    mode = "RGBA" if alpha else "L" if picture.mode in ("1", "L") else "RGB"
+    array = np.asarray(picture.convert(mode))
+    return to_channels(array if array.ndim == 3 else array[..., None], channels)
+
+
+def to_channels(image: np.ndarray, channels: int) -> np.ndarray:
+    """Convert uint8 [H, W, 1 | 3 | 4] to `channels` (0: unchanged); transparency lies on white."""
+    there = image.shape[-1]
+    if channels in (0, there):
+        return image
+    if there == 4:
+        alpha = image[..., 3:].astype(np.uint16)
+        white = image[..., :3] * alpha + 255 * (255 - alpha)
+        return to_channels(((white + 127) // 255).astype(np.uint8), channels)
+    picture = Image.fromarray(image[..., 0] if there == 1 else image).convert(_MODES[channels])
+    array = np.asarray(picture)
+    return array if array.ndim == 3 else array[..., None]
+
+
+def resize_image(
+    image: np.ndarray, size: tuple[int, int], *, resize: str = "bicubic", fit: str = "stretch"
+) -> np.ndarray:
+    """Resize uint8 [H, W, C] with a filter of Pillow, antialiased where it shrinks.
+
+    Args:
+      image: any size.
+      size: (height, width) of the result [px].
+      resize: "nearest", "box", "bilinear", "hamming", "bicubic" or "lanczos".
+      fit: what happens to another aspect ratio: "stretch"; "crop" keeps the centre; "pad" adds
+        white.
+    """
+    height, width = size
+    if image.shape[:2] == (height, width):
+        return image
+    picture = Image.fromarray(image[..., 0] if image.shape[-1] == 1 else image)
+    method = Image.Resampling[resize.upper()]
+    if fit == "crop":
+        picture = ImageOps.fit(picture, (width, height), method=method)
+    elif fit == "pad":
+        white = 255 if image.shape[-1] == 1 else (255,) * image.shape[-1]
+        picture = ImageOps.pad(picture, (width, height), method=method, color=white)
+    else:
+        picture = picture.resize((width, height), method)
+    array = np.asarray(picture)
+    return array if array.ndim == 3 else array[..., None]
+
+
+def preprocess(image: np.ndarray, how: Mapping[str, Any]) -> np.ndarray:
+    """Make a stored image what the model sees.
+
+    Args:
+      image: uint8 [H, W, C] of any size and channels.
+      how: `DataSpec.preprocess`, with size, channels, resize and fit.
+
+    Returns:
+      uint8 [size..., channels].
+    """
+    image = to_channels(image, how["channels"])
+    return resize_image(image, tuple(how["size"]), resize=how["resize"], fit=how["fit"])
+
+
+def grid(images: np.ndarray, *, gap: int = 2, least: int = 48) -> np.ndarray:
+    """Lay images out in rows and columns on white.
+
+    Args:
+      images: [rows, columns, H, W, C] float in [-1, 1].
+      gap: between the images [px].
+      least: images narrower than this are enlarged by a whole number, pixels staying square [px].
+
+    Returns:
+      uint8 [H', W', C].
+    """
+    rows, columns, height, width, channels = images.shape
+    factor = max(1, least // width)
+    pixels = to_uint8(images).repeat(factor, axis=2).repeat(factor, axis=3)
+    padded = np.pad(
+        pixels, ((0, 0), (0, 0), (0, gap), (0, gap), (0, 0)), constant_values=255
+    ).transpose(0, 2, 1, 3, 4)
+    sheet = padded.reshape(rows * padded.shape[1], columns * padded.shape[3], channels)
+    return np.pad(sheet, ((gap, 0), (gap, 0), (0, 0)), constant_values=255)
+
+
+def save_png(path: Path, picture: np.ndarray, metadata: Mapping[str, str] | None = None) -> None:
+    """Write a PNG whole or not at all.
+
+    Args:
+      path: its folder is created if need be.
+      picture: uint8 [H, W, C].
+      metadata: text chunks, such as the run, step and seed that made the picture.
+    """
+    text = PngImagePlugin.PngInfo()
+    for key, value in (metadata or {}).items():
+        text.add_text(key, value)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    image = Image.fromarray(picture[..., 0] if picture.shape[-1] == 1 else picture)
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(handle, "wb") as file:
+            image.save(file, format="PNG", pnginfo=text)
+        os.chmod(temporary, 0o644)
+        os.replace(temporary, path)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise

@@ -1,0 +1,1 @@
+"""Losses: keywords in, one value an example out; the task reduces."""

@@ -1,0 +1,41 @@
+"""Distances between images, a value an image."""
+
+from __future__ import annotations
+
+import jax
+import jax.numpy as jnp
+
+
+def l1(*, prediction: jax.Array, target: jax.Array) -> jax.Array:
+    """Return the mean absolute difference of each image.
+
+    Args:
+      prediction: [B, H, W, C] in [-1, 1].
+      target: the same shape.
+
+    Returns:
+      [B], the mean over pixels and channels; unit: the [-1, 1] scale of a pixel, so 0 to 2. It is
+      what the L1 term of pix2pix (arXiv:1611.07004, eq. 3) is in its code, with weight 100.
+    """
+    return jnp.abs(_difference(prediction, target)).mean((1, 2, 3))
+
+
+def l2(*, prediction: jax.Array, target: jax.Array) -> jax.Array:
+    """Return the mean squared difference of each image.
+
+    Args:
+      prediction: [B, H, W, C] in [-1, 1].
+      target: the same shape.
+
+    Returns:
+      [B], the mean over pixels and channels; unit: the square of the [-1, 1] scale, so 0 to 4. Not
+      the likelihood term of a VAE, which is summed over pixels.
+    """
+    return jnp.square(_difference(prediction, target)).mean((1, 2, 3))
+
+
+def _difference(prediction: jax.Array, target: jax.Array) -> jax.Array:
+    # Broadcasting here is always a mistake, and a silent one.
+    if prediction.shape != target.shape:
+        raise ValueError(f"prediction {prediction.shape} and target {target.shape} must agree")
+    return prediction.astype(jnp.float32) - target.astype(jnp.float32)

@@ -1,0 +1,84 @@
+"""Similarity of an image to its reference, a value an image."""
+
+from __future__ import annotations
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from gan_jax.errors import UserError
+
+_RANGE = 2.0  # of images in [-1, 1]
+_TAPS = 11
+_SIGMA = 1.5
+
+
+def psnr(*, prediction: jax.Array, target: jax.Array) -> jax.Array:
+    """Return the peak signal-to-noise ratio of each image.
+
+    Args:
+      prediction: [B, H, W, C] in [-1, 1].
+      target: the same shape.
+
+    Returns:
+      [B], decibels, over all pixels and channels; infinite for equal images.
+    """
+    _check(prediction, target)
+    difference = prediction.astype(jnp.float32) - target.astype(jnp.float32)
+    return 10 * jnp.log10(_RANGE**2 / jnp.square(difference).mean((1, 2, 3)))
+
+
+def ssim(*, prediction: jax.Array, target: jax.Array) -> jax.Array:
+    """Return the structural similarity of each image (Wang et al. 2004).
+
+    doi:10.1109/TIP.2003.819861: an 11x11 Gaussian window of sigma 1.5, K1 = 0.01, K2 = 0.03,
+    where the window fits. Equal to skimage.metrics.structural_similarity(gaussian_weights=True,
+    sigma=1.5, use_sample_covariance=False, data_range=2, channel_axis=-1). Deviation: the authors'
+    program takes grey images and shrinks large ones; this averages over channels and never shrinks.
+
+    Args:
+      prediction: [B, H, W, C] in [-1, 1], H and W at least 11.
+      target: the same shape.
+
+    Returns:
+      [B] in [-1, 1], 1 for equal images; the mean over windows and channels.
+
+    Raises:
+      UserError: for images below 11 px.
+    """
+    _check(prediction, target)
+    height, width = prediction.shape[1:3]
+    if min(height, width) < _TAPS:
+        raise UserError(
+            f"ssim: images of {height}x{width} px, at least {_TAPS}x{_TAPS} needed for its window:"
+            " use psnr, or larger images"
+        )
+    x, y = prediction.astype(jnp.float32), target.astype(jnp.float32)
+    rows, columns = _window_matrix(height), _window_matrix(width)
+
+    def window_mean(image: jax.Array) -> jax.Array:
+        image = jnp.einsum("ih,bhwc->biwc", rows, image, precision="highest")
+        return jnp.einsum("jw,biwc->bijc", columns, image, precision="highest")
+
+    mean_x, mean_y = window_mean(x), window_mean(y)
+    var_x = window_mean(x * x) - mean_x * mean_x
+    var_y = window_mean(y * y) - mean_y * mean_y
+    covariance = window_mean(x * y) - mean_x * mean_y
+    c1, c2 = (0.01 * _RANGE) ** 2, (0.03 * _RANGE) ** 2
+    luminance = (2 * mean_x * mean_y + c1) / (mean_x * mean_x + mean_y * mean_y + c1)
+    structure = (2 * covariance + c2) / (var_x + var_y + c2)
+    return (luminance * structure).mean((1, 2, 3))
+
+
+def _window_matrix(size: int) -> np.ndarray:
+    """Return the Gaussian window at all its places as a matrix [size - 10, size]."""
+    taps = np.exp(-0.5 * ((np.arange(_TAPS) - _TAPS // 2) / _SIGMA) ** 2)
+    matrix = np.zeros((size - _TAPS + 1, size), np.float32)
+    for row in range(len(matrix)):
+        matrix[row, row : row + _TAPS] = taps / taps.sum()
+    return matrix
+
+
+def _check(prediction: jax.Array, target: jax.Array) -> None:
+    if prediction.shape != target.shape:
+        raise ValueError(f"prediction {prediction.shape} and target {target.shape} must agree")

@@ -1,0 +1,147 @@
+"""DCGAN: the generator and discriminator of Radford et al. 2015 (arXiv:1511.06434).
+
+Of their guidelines: strided convolutions instead of pooling, BatchNorm except in the generator's
+output and the discriminator's input, ReLU in the generator with tanh at its end, LeakyReLU 0.2 in the
+discriminator, weights from N(0, 0.02^2).
+
+Deviations: kernels are 4x4 as in the authors' PyTorch successor (the paper's figure has 5x5), which
+covers every output pixel equally often at stride 2; the number of stages follows the image size, so
+that 16, 28, 32, 64 px and non-square sizes work; class conditions are not in the paper: the
+generator sees the one-hot class beside the latents (arXiv:1411.1784), the discriminator is a
+projection discriminator (arXiv:1802.05637, equation 3).
+"""
+
+from __future__ import annotations
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+from gan_jax.errors import UserError
+from gan_jax.models.layers import Conv, ConvTranspose
+from gan_jax.models.norm import BatchNorm
+
+KERNEL_INIT = nn.initializers.normal(0.02)
+
+
+def scale_init(key: jax.Array, shape: tuple[int, ...], dtype: object = jnp.float32) -> jax.Array:
+    """Draw BatchNorm scales from N(1, 0.02^2)."""
+    return 1 + 0.02 * jax.random.normal(key, shape, dtype)
+
+
+def stages(height: int, width: int) -> int:
+    """Return how often an image is halved until a side would fall below 4 px or is odd.
+
+    64 px -> 4 stages (down to 4 px), 28 px -> 2 stages (down to 7 px).
+
+    Raises:
+      UserError: for fewer than 2.
+    """
+    count, sides = 0, (height, width)
+    while all(side % 2 == 0 and side >= 8 for side in sides):
+        count, sides = count + 1, (sides[0] // 2, sides[1] // 2)
+    if count < 2:
+        raise UserError(
+            f"dcgan: images of {height}x{width} px, both sides must be at least 16 px and divide by"
+            " 4: set a larger size, such as --config.data.size=32,32"
+        )
+    return count
+
+
+class Generator(nn.Module):
+    """Map latents to images by transposed convolutions.
+
+    Attributes:
+      image_shape: (height, width, channels).
+      width: channels before the last layer; doubles with every stage towards the latents.
+      num_classes: 0 for an unconditional generator.
+    """
+
+    image_shape: tuple[int, int, int]
+    width: int = 64
+    num_classes: int = 0
+
+    @nn.compact
+    def __call__(
+        self, latents: jax.Array, labels: jax.Array | None = None, *, train: bool
+    ) -> jax.Array:
+        """Return images [B, H, W, C] in [-1, 1].
+
+        Args:
+          latents: [B, L], from N(0, I).
+          labels: int [B]; only with num_classes.
+          train: use and move the batch statistics.
+        """
+        height, width, channels = self.image_shape
+        count = stages(height, width)
+        x = latents
+        if self.num_classes:
+            x = jnp.concatenate([x, jax.nn.one_hot(labels, self.num_classes, dtype=x.dtype)], -1)
+        features = self.width << (count - 1)
+        base = (height >> count, width >> count)
+        # A transposed convolution of one pixel is this dense layer.
+        x = nn.Dense(
+            base[0] * base[1] * features, use_bias=False, kernel_init=KERNEL_INIT, name="dense"
+        )(x)
+        x = x.reshape(x.shape[0], *base, features)
+        x = nn.relu(BatchNorm(scale_init=scale_init, name="norm0")(x, train=train))
+        for i in range(1, count):
+            x = ConvTranspose(
+                features >> i,
+                (4, 4),
+                (2, 2),
+                padding=1,
+                use_bias=False,
+                kernel_init=KERNEL_INIT,
+                name=f"up{i}",
+            )(x)
+            x = nn.relu(BatchNorm(scale_init=scale_init, name=f"norm{i}")(x, train=train))
+        x = ConvTranspose(
+            channels, (4, 4), (2, 2), padding=1, kernel_init=KERNEL_INIT, name="image"
+        )(x)
+        return jnp.tanh(x)
+
+
+class Discriminator(nn.Module):
+    """Map images to one logit each by strided convolutions.
+
+    Attributes:
+      width: channels of the first layer; doubles with every stage.
+      num_classes: 0 for an unconditional discriminator.
+    """
+
+    width: int = 64
+    num_classes: int = 0
+
+    @nn.compact
+    def __call__(
+        self, images: jax.Array, labels: jax.Array | None = None, *, train: bool
+    ) -> jax.Array:
+        """Return logits [B], positive for real.
+
+        Args:
+          images: [B, H, W, C] in [-1, 1], all real or all generated: BatchNorm mixes a batch.
+          labels: int [B]; only with num_classes.
+          train: use and move the batch statistics.
+        """
+        x = images
+        for i in range(stages(*images.shape[1:3])):
+            x = Conv(
+                self.width << i,
+                (4, 4),
+                (2, 2),
+                padding=1,
+                use_bias=i == 0,
+                kernel_init=KERNEL_INIT,
+                name=f"down{i}",
+            )(x)
+            if i:
+                x = BatchNorm(scale_init=scale_init, name=f"norm{i}")(x, train=train)
+            x = nn.leaky_relu(x, 0.2)
+        flat = x.reshape(x.shape[0], -1)
+        logits = nn.Dense(1, kernel_init=KERNEL_INIT, name="logits")(flat)[:, 0]
+        if self.num_classes:
+            pooled = x.sum((1, 2))
+            embed = nn.Embed(self.num_classes, x.shape[-1], embedding_init=KERNEL_INIT, name="class")
+            logits = logits + (embed(labels) * pooled).sum(-1)
+        return logits

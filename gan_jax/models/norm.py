@@ -1,0 +1,79 @@
+"""Normalisation: batch statistics that are the same however the batch is spread, and instance statistics."""
+
+from __future__ import annotations
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+from gan_jax.parallel import axis_mean
+
+Initializer = nn.initializers.Initializer
+
+
+class BatchNorm(nn.Module):
+    """Batch normalisation over every axis but the last (arXiv:1502.03167).
+
+    The statistics are those of the whole batch under jit and under pmap alike, in one reduction a
+    layer, float32. The running variance is the biased one, as in Flax; PyTorch's is n / (n - 1)
+    times that.
+
+    Attributes:
+      momentum: share of the old running statistics that is kept; 0.9 is PyTorch's 0.1.
+      epsilon: added to the variance.
+      scale_init: of the scale; the bias starts at 0.
+    """
+
+    momentum: float = 0.9
+    epsilon: float = 1e-5
+    scale_init: Initializer = nn.initializers.ones
+
+    @nn.compact
+    def __call__(self, x: jax.Array, *, train: bool) -> jax.Array:
+        """Normalise x [..., C].
+
+        Args:
+          x: activations.
+          train: True uses the statistics of this batch and moves the running ones (collection
+            "batch_stats"); False uses the running ones.
+        """
+        shape = (x.shape[-1],)
+        running_mean = self.variable("batch_stats", "mean", jnp.zeros, shape, jnp.float32)
+        running_var = self.variable("batch_stats", "var", jnp.ones, shape, jnp.float32)
+        if train:
+            axes = tuple(range(x.ndim - 1))
+            wide = x.astype(jnp.float32)
+            mean, square = axis_mean((wide.mean(axes), jnp.square(wide).mean(axes)))
+            var = jnp.maximum(square - jnp.square(mean), 0)
+            if not self.is_initializing():
+                keep = self.momentum
+                running_mean.value = keep * running_mean.value + (1 - keep) * mean
+                running_var.value = keep * running_var.value + (1 - keep) * var
+        else:
+            mean, var = running_mean.value, running_var.value
+        scale = self.param("scale", self.scale_init, shape, jnp.float32)
+        bias = self.param("bias", nn.initializers.zeros, shape, jnp.float32)
+        # One multiplication and one addition a pixel: the rest is per channel.
+        factor = scale * jax.lax.rsqrt(var + self.epsilon)
+        return x * factor.astype(x.dtype) + (bias - mean * factor).astype(x.dtype)
+
+
+class InstanceNorm(nn.Module):
+    """Normalisation of each channel of each image by itself (arXiv:1607.08022), then scale and bias.
+
+    Attributes:
+      epsilon: added to the variance.
+    """
+
+    epsilon: float = 1e-5
+
+    @nn.compact
+    def __call__(self, x: jax.Array) -> jax.Array:
+        """Normalise x [B, H, W, C] over H and W."""
+        shape = (x.shape[-1],)
+        wide = x.astype(jnp.float32)
+        mean = wide.mean((1, 2), keepdims=True)
+        var = jnp.square(wide - mean).mean((1, 2), keepdims=True)
+        scale = self.param("scale", nn.initializers.ones, shape, jnp.float32)
+        bias = self.param("bias", nn.initializers.zeros, shape, jnp.float32)
+        return ((wide - mean) * jax.lax.rsqrt(var + self.epsilon) * scale + bias).astype(x.dtype)

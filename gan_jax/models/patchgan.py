@@ -1,0 +1,88 @@
+"""The PatchGAN discriminator of pix2pix."""
+
+from __future__ import annotations
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+from jax.typing import DTypeLike
+
+from gan_jax.errors import UserError
+from gan_jax.models.layers import Conv
+from gan_jax.models.norm import BatchNorm
+from gan_jax.models.unet import KERNEL_INIT, scale_init
+
+_MAX_FACTOR = 8
+
+
+def receptive_field(layers: int) -> int:
+    """Return the side, in pixels, of the patch that one logit sees: 34, 70, 142 for 2, 3, 4."""
+    side = 1 + 3 + 3
+    for _ in range(layers):
+        side = 2 * side + 2
+    return side
+
+
+class PatchGAN(nn.Module):
+    """Judge every patch of an image, given its source (Isola et al. 2017, arXiv:1611.07004, 6.1.2).
+
+    C64-C128-C256-C512 and a convolution to one logit; 4x4 with padding 1, the last two with stride
+    1, LeakyReLU 0.2, BatchNorm on all but the first and last. `layers` counts the convolutions of
+    stride 2: three make the 70x70 patches of the paper. Strides, biases and parameter count
+    (2.769 M) are those of pytorch-CycleGAN-and-pix2pix. The paper ends in a sigmoid; here it is in
+    the loss.
+
+    Attributes:
+      features: channels of the first layer; the widest have 8 times that.
+      layers: number of stride-2 convolutions; the patch is 34, 70, 142 px for 2, 3, 4.
+      dtype: of the computation; parameters, statistics and what is returned stay float32.
+    """
+
+    features: int = 64
+    layers: int = 3
+    dtype: DTypeLike | None = None
+
+    @nn.compact
+    def __call__(self, source: jax.Array, image: jax.Array, *, train: bool) -> jax.Array:
+        """Judge whether `image` is a real counterpart of `source`.
+
+        Args:
+          source: what was translated, [B, H, W, C] in [-1, 1].
+          image: real or made, [B, H, W, C'] in [-1, 1].
+          train: use and move the batch statistics.
+
+        Returns:
+          logits [B, h, w, 1], one a patch: h = H / 2^layers - 2, positive for real.
+
+        Raises:
+          UserError: when no logit is left.
+        """
+        height, width = source.shape[1:3]
+        least = 3 * 2**self.layers
+        if self.layers < 1 or min(height, width) < least:
+            raise UserError(
+                f"model.layers={self.layers}: must be at least 1, and images of {height}x{width} px"
+                f" at least {least} px: use fewer layers or larger images"
+            )
+        x = jnp.concatenate([source, image], -1)
+        for i in range(self.layers + 1):
+            strides = (2, 2) if i < self.layers else (1, 1)
+            x = self._conv(x, self.features * min(2**i, _MAX_FACTOR), strides, not i, f"conv{i}")
+            if i:
+                x = BatchNorm(scale_init=scale_init, name=f"norm{i}")(x, train=train)
+            x = nn.leaky_relu(x, 0.2)
+        return self._conv(x, 1, (1, 1), True, "logits").astype(jnp.float32)
+
+    def _conv(
+        self, x: jax.Array, channels: int, strides: tuple[int, int], use_bias: bool, name: str
+    ) -> jax.Array:
+        return Conv(
+            channels,
+            (4, 4),
+            strides,
+            padding=1,
+            use_bias=use_bias,
+            kernel_init=KERNEL_INIT,
+            dtype=self.dtype,
+            name=name,
+        )(x)

@@ -1,0 +1,23 @@
+"""Layers that draw: one key an example, so that a mask does not depend on batch or device."""
+
+from __future__ import annotations
+
+import jax
+import jax.numpy as jnp
+
+
+def dropout(x: jax.Array, keys: jax.Array, rate: float) -> jax.Array:
+    """Zero entries with probability `rate` and scale the others by 1 / (1 - rate).
+
+    Unlike `flax.linen.Dropout`, whose mask is one draw for the whole batch and so differs with the
+    devices that share it, every example's mask comes from its own key.
+
+    Args:
+      x: [B, ...].
+      keys: typed PRNG keys [B], used for nothing else.
+      rate: in [0, 1).
+    """
+    if rate == 0:
+        return x
+    keep = jax.vmap(lambda key: jax.random.bernoulli(key, 1 - rate, x.shape[1:]))(keys)
+    return jnp.where(keep, x / (1 - rate), 0).astype(x.dtype)

@@ -1,0 +1,147 @@
+"""The U-Net generator of pix2pix."""
+
+from __future__ import annotations
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+from jax.typing import DTypeLike
+
+from gan_jax.errors import UserError
+from gan_jax.models.layers import Conv, ConvTranspose
+from gan_jax.models.norm import BatchNorm
+from gan_jax.models.stochastic import dropout as drop_entries
+
+KERNEL_INIT = nn.initializers.normal(0.02)
+_MIN_DEPTH = 3
+_MAX_FACTOR = 8
+_DROPOUT_BLOCKS = 3
+
+
+def scale_init(key: jax.Array, shape: tuple[int, ...], dtype: DTypeLike = jnp.float32) -> jax.Array:
+    """Draw BatchNorm scales from N(1, 0.02^2), as the code of pix2pix does."""
+    return 1 + 0.02 * jax.random.normal(key, shape, dtype)
+
+
+def unet_depth(height: int, width: int) -> int:
+    """Return how often both sides of an image divide by 2: 64 x 64 -> 6, 96 x 64 -> 5.
+
+    A square whose side is a power of two so ends at a bottleneck of one pixel.
+
+    Raises:
+      UserError: for fewer than 3 times.
+    """
+    depth = 0
+    while height % 2 ** (depth + 1) == 0 and width % 2 ** (depth + 1) == 0:
+        depth += 1
+    if depth < _MIN_DEPTH:
+        near = [max(8, round(side / 8) * 8) for side in (height, width)]
+        raise UserError(
+            f"unet: images of {height}x{width} px: both sides must divide by 8;"
+            f" resize the data, such as to {near[0]}x{near[1]}"
+        )
+    return depth
+
+
+class UNet(nn.Module):
+    """Encoder and decoder with skip connections (Isola et al. 2017, arXiv:1611.07004, 6.1.1).
+
+    The encoder is C64-C128-C256-C512-C512-... of 4x4 stride-2 convolutions and LeakyReLU 0.2, the
+    decoder its mirror with ReLU, dropout on its first three blocks (never on the last), and tanh.
+    Channels, biases and parameter count are those of pytorch-CycleGAN-and-pix2pix (54.414 M for
+    256 px); a convolution before BatchNorm has no bias there.
+
+    Deviations: the innermost encoder layer has no BatchNorm (the paper's erratum: at one pixel and
+    batch size one it would zero all), at any size. Dropout is where the paper has it; the PyTorch
+    code puts it on the decoder blocks two to four. With `train=False` BatchNorm uses the running
+    statistics; the paper uses those of the test batch.
+
+    Attributes:
+      features: channels of the first layer; the widest have 8 times that.
+      outputs: channels of the image that is made.
+      depth: number of halvings; None takes as many as the image size allows.
+      dropout_rate: in [0, 1).
+      dtype: of the computation; parameters, statistics and what is returned stay float32.
+    """
+
+    features: int = 64
+    outputs: int = 3
+    depth: int | None = None
+    dropout_rate: float = 0.5
+    dtype: DTypeLike | None = None
+
+    @nn.compact
+    def __call__(
+        self, x: jax.Array, *, train: bool, keys: jax.Array | None = None, dropout: bool = True
+    ) -> jax.Array:
+        """Map source images to images.
+
+        Args:
+          x: source images [B, H, W, C] in [-1, 1], H and W divisible by 8.
+          train: use and move the batch statistics.
+          keys: typed PRNG keys [B]; needed when `dropout` and dropout_rate > 0.
+          dropout: drop out; it is the noise of pix2pix and on at test time too, so `train` does not
+            matter here.
+
+        Returns:
+          Images [B, H, W, outputs] in [-1, 1].
+
+        Raises:
+          UserError: when the size or the depth does not fit.
+        """
+        depth = self._depth(*x.shape[1:3])
+        rate = self.dropout_rate if dropout else 0.0
+        if rate and keys is None:
+            raise ValueError("UNet: keys=None, but dropout needs one an image (or dropout=False)")
+        widths = [self.features * min(2**i, _MAX_FACTOR) for i in range(depth)]
+
+        skips = []
+        for i, width in enumerate(widths):
+            if i:
+                x = nn.leaky_relu(x, 0.2)
+            x = Conv(
+                width,
+                (4, 4),
+                (2, 2),
+                padding=1,
+                use_bias=False,
+                kernel_init=KERNEL_INIT,
+                dtype=self.dtype,
+                name=f"down{i}",
+            )(x)
+            if 0 < i < depth - 1:
+                x = BatchNorm(scale_init=scale_init, name=f"down_norm{i}")(x, train=train)
+            skips.append(x)
+        skips.pop()
+
+        for i, width in enumerate([*widths[-2::-1], self.outputs]):
+            last = i == depth - 1
+            x = ConvTranspose(
+                width,
+                (4, 4),
+                (2, 2),
+                padding=1,
+                use_bias=last,
+                kernel_init=KERNEL_INIT,
+                dtype=self.dtype,
+                name=f"up{i}",
+            )(nn.relu(x))
+            if last:
+                break
+            x = BatchNorm(scale_init=scale_init, name=f"up_norm{i}")(x, train=train)
+            if rate and i < _DROPOUT_BLOCKS:
+                block_keys = jax.vmap(lambda key, i=i: jax.random.fold_in(key, i))(keys)
+                x = drop_entries(x, block_keys, rate)
+            x = jnp.concatenate([skips.pop(), x], -1)
+        return jnp.tanh(x.astype(jnp.float32))
+
+    def _depth(self, height: int, width: int) -> int:
+        most = unet_depth(height, width)
+        if self.depth is None:
+            return most
+        if not _MIN_DEPTH <= self.depth <= most:
+            raise UserError(
+                f"model.depth={self.depth}: images of {height}x{width} px allow"
+                f" {_MIN_DEPTH} to {most}; None takes {most}"
+            )
+        return self.depth

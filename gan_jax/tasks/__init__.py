@@ -1,0 +1,1 @@
+"""Methods: one family of train steps a file, each a `make_task(config, spec)`."""

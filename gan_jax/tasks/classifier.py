@@ -1,0 +1,182 @@
+"""Classification and regression of images: one network, one target.
+
+`task.target` says what is learnt: "label", the class; "vector", the data's float stream "target";
+or "angle", by which each image is turned before the network sees it: a regression task that every
+image set has in it, with an error in degrees.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from flax import linen as nn
+from ml_collections import ConfigDict
+
+from gan_jax.augment.geometric import random_affine, rotate
+from gan_jax.errors import UserError, check_choice
+from gan_jax.losses.classification import (
+    angle_error_degrees,
+    angle_to_vector,
+    cross_entropy,
+    squared_error,
+    vector_to_angle,
+)
+from gan_jax.models.cnn import CNN
+from gan_jax.models.resnet import ResNet18
+from gan_jax.optim import make_optimizer
+from gan_jax.parallel import example_keys
+from gan_jax.spec import DataSpec
+from gan_jax.state import TrainState, apply_gradients, ema_decay_at, init_net, new_state
+from gan_jax.task import Batch, Key, Metrics, Phase, Task
+
+TARGETS = ("label", "vector", "angle")
+
+
+def make_network(config: ConfigDict, spec: DataSpec) -> nn.Module:
+    """Return the network, with as many outputs as the target has."""
+    model, target = config.model, config.task.target
+    check_choice("model.net", model.net, ("cnn", "resnet18"))
+    check_choice("task.target", target, TARGETS)
+    if target == "label" and not spec.num_classes:
+        raise UserError(
+            f"task.target=label needs labels, and {spec.name} has none: use a folder with one"
+            " sub-folder a class, or another target"
+        )
+    vector = spec.streams.get("target")
+    if target == "vector" and (vector is None or vector.kind != "vector"):
+        raise UserError(
+            f"task.target=vector needs float vectors, and {spec.name} has none: an .npz file with"
+            " an array 'target' [N, K] has them"
+        )
+    if min(spec.image_shape[:2]) < 8:
+        size = "x".join(map(str, spec.image_shape[:2]))
+        raise UserError(f"model.net={model.net}: images of {size} px, at least 8x8: set data.size")
+    outputs = {"label": spec.num_classes, "angle": 2}.get(target) or vector.shape[0]
+    if model.net == "cnn":
+        return CNN(outputs, width=model.width, dropout_rate=model.dropout)
+    return ResNet18(outputs, width=model.width, stem=model.stem)
+
+
+def make_task(config: ConfigDict, spec: DataSpec) -> Task:
+    """Build a classifier or a regressor; see `configs/classifier.py` for its fields."""
+    network, target = make_network(config, spec), config.task.target
+    task, decay = config.task, config.train.ema_decay
+    if not 0 <= task.label_smoothing < 1:
+        raise UserError(f"task.label_smoothing={task.label_smoothing}: in [0, 1)")
+    optimizer = make_optimizer(**config.optim.net, steps=config.train.steps)
+    inputs = {"net": (jax.ShapeDtypeStruct((1, *spec.image_shape), jnp.float32),)}
+
+    def init(key: Key) -> TrainState:
+        net = init_net(network, key, inputs["net"], optimizer, ema=decay > 0, train=False)
+        return new_state({"net": net})
+
+    def draw_angles(keys: jax.Array) -> jax.Array:
+        limit = task.max_angle
+        return jax.vmap(lambda k: jax.random.uniform(k, (), minval=-limit, maxval=limit))(keys)
+
+    def turn(images: jax.Array, wanted: Any, keys: jax.Array) -> tuple[jax.Array, Any]:
+        """Return what the network sees and should say: turned images and angles, or as given."""
+        if target != "angle":
+            return images, wanted
+        degrees = draw_angles(keys)
+        return rotate(images, degrees), degrees
+
+    def stream(batch: Batch) -> Any:
+        return {"label": batch.get("label"), "vector": batch.get("target")}.get(target)
+
+    def losses(outputs: jax.Array, wanted: jax.Array, smoothing: float = 0.0) -> jax.Array:
+        if target == "label":
+            return cross_entropy(logits=outputs, labels=wanted, label_smoothing=smoothing)
+        vector = angle_to_vector(wanted) if target == "angle" else wanted
+        return squared_error(prediction=outputs, target=vector)
+
+    def errors(outputs: jax.Array, wanted: jax.Array) -> jax.Array:
+        """Return per example: 1 for a wrong class, degrees, or the root of the squared distance."""
+        if target == "label":
+            return (outputs.argmax(-1) != wanted).astype(jnp.float32)
+        if target == "angle":
+            prediction = vector_to_angle(outputs)
+            return angle_error_degrees(prediction_degrees=prediction, target_degrees=wanted)
+        return jnp.sqrt(squared_error(prediction=outputs, target=wanted))
+
+    def train_step(
+        phase: Phase, state: TrainState, batch: Batch, key: Key
+    ) -> tuple[TrainState, Metrics]:
+        net = state.nets["net"]
+        augment_key, angle_key, dropout_key = jax.random.split(key, 3)
+        images = batch["image"][0]
+        if task.max_shift or task.max_scale or task.max_rotation:
+            images = random_affine(
+                images,
+                example_keys(augment_key, len(images)),
+                max_degrees=task.max_rotation,
+                max_scale=task.max_scale,
+                max_shift_pixels=task.max_shift,
+            )
+        wanted = None if target == "angle" else stream(batch)[0]
+        images, wanted = turn(images, wanted, example_keys(angle_key, len(images)))
+
+        def loss_of(params: Any) -> Any:
+            (outputs, _), extra = network.apply(
+                {**net.variables(), "params": params},
+                images,
+                train=True,
+                keys=example_keys(dropout_key, len(images)),
+                mutable=["batch_stats"],
+            )
+            return losses(outputs, wanted, task.label_smoothing).mean(), (extra, outputs)
+
+        (loss, (extra, outputs)), gradients = jax.value_and_grad(loss_of, has_aux=True)(net.params)
+        net = apply_gradients(
+            net,
+            gradients,
+            optimizer,
+            extra=extra,
+            ema_decay=ema_decay_at(state.step, decay),
+        )
+        metrics = {"loss": loss, **_named(target, errors(outputs, wanted).mean())}
+        return state.replace(nets={"net": net}), metrics
+
+    def predict(state: TrainState, images: jax.Array) -> tuple[jax.Array, jax.Array]:
+        return network.apply(state.nets["net"].variables("ema"), images, train=False)
+
+    def eval_step(state: TrainState, batch: Batch, key: Key) -> Metrics:
+        keys = jax.vmap(lambda i: jax.random.fold_in(key, i))(batch["index"])
+        images, wanted = turn(batch["image"], stream(batch), keys)
+        outputs, _ = predict(state, images)
+        mask = batch["mask"]
+        return {
+            "count": mask.sum(),
+            "loss": (mask * losses(outputs, wanted)).sum(),
+            "error": (mask * errors(outputs, wanted)).sum(),
+        }
+
+    def eval_metrics(totals: Any) -> dict[str, float]:
+        count = totals["count"]
+        return {"loss": totals["loss"] / count, **_named(target, totals["error"] / count)}
+
+    def encode(state: TrainState, images: jax.Array, keys: jax.Array) -> dict[str, jax.Array]:
+        outputs, features = predict(state, images)
+        return {"outputs": outputs, "features": features}
+
+    return Task(
+        name="classifier",
+        modules={"net": network},
+        example_inputs=inputs,
+        phase=lambda step: Phase(),
+        init=init,
+        train_step=train_step,
+        eval_step=eval_step,
+        eval_metrics=eval_metrics,
+        encode=encode,
+        options={},
+    )
+
+
+def _named(target: str, error: Any) -> dict[str, Any]:
+    """Return the mean error under the name that the field has for it."""
+    if target == "label":
+        return {"accuracy": 1 - error}
+    return {"error_degrees" if target == "angle" else "distance": error}

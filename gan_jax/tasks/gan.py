@@ -1,0 +1,220 @@
+"""GANs: a generator against a discriminator, optionally given the class.
+
+Real and generated images pass the discriminator apart (BatchNorm would tell them by their batch),
+each update draws its own latents, and sampling uses the moving average of the generator.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from flax import linen as nn
+from ml_collections import ConfigDict
+
+from gan_jax.errors import UserError, check_choice
+from gan_jax.losses.adversarial import discriminator_cross_entropy, non_saturating
+from gan_jax.models import dcgan, tutorial
+from gan_jax.optim import make_optimizer
+from gan_jax.parallel import example_keys
+from gan_jax.spec import DataSpec
+from gan_jax.state import TrainState, apply_gradients, ema_decay_at, init_net, new_state
+from gan_jax.task import WEIGHTS, Batch, Key, Metrics, Option, Phase, Task
+
+OPTIONS = {
+    "weights": WEIGHTS,
+    "truncation": Option(
+        0.0, "latents beyond this many standard deviations are drawn again; 0: none", low=0.0
+    ),
+}
+GRID_ROWS = 8  # of the unconditional sample grid; a conditional one has a row a class
+MOST_CLASSES = 16  # that a sample grid shows
+
+
+def make_networks(config: ConfigDict, spec: DataSpec) -> tuple[nn.Module, nn.Module, int]:
+    """Return (generator, discriminator, number of classes that they are given)."""
+    model = config.model
+    check_choice("model.net", model.net, ("dcgan", "tutorial"))
+    check_choice("model.conditional", model.conditional, ("none", "projection"))
+    classes = 0
+    if model.conditional != "none":
+        if model.net == "tutorial":
+            raise UserError("model.net=tutorial is unconditional: set model.conditional=none")
+        if not spec.num_classes:
+            raise UserError(
+                f"model.conditional={model.conditional} needs labels, and {spec.name} has none: use"
+                " a folder with one sub-folder a class, or --config.model.conditional=none"
+            )
+        classes = spec.num_classes
+    shape = spec.image_shape
+    if model.net == "tutorial":
+        tutorial.doublings(*shape[:2])
+        return tutorial.Generator(shape, model.width), tutorial.Discriminator(model.width), 0
+    dcgan.stages(*shape[:2])
+    return (
+        dcgan.Generator(shape, model.width, classes),
+        dcgan.Discriminator(model.width, classes),
+        classes,
+    )
+
+
+def make_task(config: ConfigDict, spec: DataSpec) -> Task:
+    """Build a GAN; see `configs/dcgan.py` for its fields."""
+    generator, discriminator, classes = make_networks(config, spec)
+    latent, updates = config.model.latent, config.task.disc_updates
+    if updates < 1:
+        raise UserError(f"task.disc_updates={updates}: at least 1 a generator update")
+    steps = config.train.steps
+    gen_optimizer = make_optimizer(**config.optim.gen, steps=steps)
+    disc_optimizer = make_optimizer(**config.optim.disc, steps=steps * updates)
+    images = jax.ShapeDtypeStruct((1, *spec.image_shape), jnp.float32)
+    labels = (jax.ShapeDtypeStruct((1,), jnp.int32),) if classes else ()
+    inputs = {
+        "gen": (jax.ShapeDtypeStruct((1, latent), jnp.float32), *labels),
+        "disc": (images, *labels),
+    }
+
+    def init(key: Key) -> TrainState:
+        gen_key, disc_key = jax.random.split(key)
+        ema = config.train.ema_decay > 0
+        gen = init_net(generator, gen_key, inputs["gen"], gen_optimizer, ema=ema, train=False)
+        disc = init_net(discriminator, disc_key, inputs["disc"], disc_optimizer, train=False)
+        return new_state({"gen": gen, "disc": disc})
+
+    def draw(keys: jax.Array, labels: jax.Array | None, truncation: float = 0.0) -> Any:
+        """Return the generator's arguments, (z,) or (z, labels), one entry a key."""
+
+        def normal(key: Key) -> jax.Array:
+            if truncation:
+                return jax.random.truncated_normal(key, -truncation, truncation, (latent,))
+            return jax.random.normal(key, (latent,))
+
+        z_keys, label_keys = jnp.moveaxis(jax.vmap(jax.random.split)(keys), 1, 0)
+        z = jax.vmap(normal)(z_keys)
+        if not classes:
+            return (z,)
+        if labels is None:
+            labels = jax.vmap(lambda key: jax.random.randint(key, (), 0, classes))(label_keys)
+        return (z, labels)
+
+    def judge(variables: Any, images: jax.Array, given: tuple, train: bool) -> Any:
+        """Return (logits, new batch statistics)."""
+        if train:
+            return discriminator.apply(
+                variables, images, *given, train=True, mutable=["batch_stats"]
+            )
+        return discriminator.apply(variables, images, *given, train=False), {}
+
+    def update_disc(
+        state: TrainState, real: jax.Array, given: tuple, key: Key
+    ) -> tuple[TrainState, Metrics]:
+        gen, disc = state.nets["gen"], state.nets["disc"]
+        arguments = draw(example_keys(key, len(real)), *(given or (None,)))
+        # The generator's statistics move once a step, in its own update.
+        fake, _ = generator.apply(gen.variables(), *arguments, train=True, mutable=["batch_stats"])
+
+        def loss_of(params: Any) -> Any:
+            variables = {**disc.variables(), "params": params}
+            real_logits, extra = judge(variables, real, given, True)
+            fake_logits, extra = judge({**variables, **extra}, fake, given, True)
+            loss = discriminator_cross_entropy(real_logits=real_logits, fake_logits=fake_logits)
+            return loss.mean(), (extra, real_logits, fake_logits)
+
+        (loss, aux), gradients = jax.value_and_grad(loss_of, has_aux=True)(disc.params)
+        extra, real_logits, fake_logits = aux
+        disc = apply_gradients(disc, gradients, disc_optimizer, extra=extra)
+        metrics = {
+            "disc": loss,
+            "logits/real": real_logits.mean(),
+            "logits/fake": fake_logits.mean(),
+            "accuracy/real": (real_logits > 0).mean(),
+            "accuracy/fake": (fake_logits < 0).mean(),
+        }
+        return state.replace(nets={**state.nets, "disc": disc}), metrics
+
+    def update_gen(
+        state: TrainState, batch_size: int, given: tuple, key: Key
+    ) -> tuple[TrainState, Metrics]:
+        gen, disc = state.nets["gen"], state.nets["disc"]
+        arguments = draw(example_keys(key, batch_size), *(given or (None,)))
+
+        def loss_of(params: Any) -> Any:
+            variables = {**gen.variables(), "params": params}
+            fake, extra = generator.apply(
+                variables, *arguments, train=True, mutable=["batch_stats"]
+            )
+            logits, _ = judge(disc.variables(), fake, given, True)
+            return non_saturating(fake_logits=logits).mean(), extra
+
+        (loss, extra), gradients = jax.value_and_grad(loss_of, has_aux=True)(gen.params)
+        decay = ema_decay_at(state.step, config.train.ema_decay)
+        gen = apply_gradients(gen, gradients, gen_optimizer, extra=extra, ema_decay=decay)
+        return state.replace(nets={**state.nets, "gen": gen}), {"gen": loss}
+
+    def train_step(
+        phase: Phase, state: TrainState, batch: Batch, key: Key
+    ) -> tuple[TrainState, Metrics]:
+        keys = jax.random.split(key, phase.draws + 1)
+        metrics: Metrics = {}
+        given: tuple = ()
+        for i in range(phase.draws):
+            given = (batch["label"][i],) if classes else ()
+            state, metrics = update_disc(state, batch["image"][i], given, keys[i])
+        state, gen_metrics = update_gen(state, batch["image"].shape[1], given, keys[-1])
+        return state, {**gen_metrics, **metrics}
+
+    def eval_step(state: TrainState, batch: Batch, key: Key) -> Metrics:
+        keys = jax.vmap(lambda i: jax.random.fold_in(key, i))(batch["index"])
+        given = (batch["label"],) if classes else ()
+        fake = generate(state, draw(keys, *(given or (None,))), weights="ema")
+        variables, mask = state.nets["disc"].variables(), batch["mask"]
+        real_logits, _ = judge(variables, batch["image"], given, False)
+        fake_logits, _ = judge(variables, fake, given, False)
+        return {
+            "count": mask.sum(),
+            "real": (mask * (real_logits > 0)).sum(),
+            "fake": (mask * (fake_logits < 0)).sum(),
+            "real_logits": (mask * real_logits).sum(),
+            "fake_logits": (mask * fake_logits).sum(),
+        }
+
+    def eval_metrics(totals: Any) -> dict[str, float]:
+        mean = {name: value / totals["count"] for name, value in totals.items()}
+        return {
+            "disc_accuracy_real": mean["real"],
+            "disc_accuracy_fake": mean["fake"],
+            "disc_logits_real": mean["real_logits"],
+            "disc_logits_fake": mean["fake_logits"],
+        }
+
+    def latents(keys: jax.Array, labels: jax.Array | None, **options: Any) -> Any:
+        if labels is not None and not classes:
+            raise UserError(f"this GAN on {spec.name} is unconditional: leave labels out")
+        return draw(keys, labels, options["truncation"])
+
+    def generate(state: TrainState, latents: Any, **options: Any) -> jax.Array:
+        variables = state.nets["gen"].variables(options["weights"])
+        return generator.apply(variables, *latents, train=False)
+
+    def grids(state: TrainState, batch: Batch, key: Key) -> dict[str, jax.Array]:
+        rows, columns = min(classes, MOST_CLASSES) or GRID_ROWS, len(batch["image"])
+        keys = jax.random.split(key, rows * columns)
+        given = jnp.repeat(jnp.arange(rows), columns) if classes else None
+        images = generate(state, draw(keys, given), weights="ema")
+        return {"samples": images.reshape(rows, columns, *images.shape[1:])}
+
+    return Task(
+        name="gan",
+        modules={"gen": generator, "disc": discriminator},
+        example_inputs=inputs,
+        phase=lambda step: Phase("train", updates),
+        init=init,
+        train_step=train_step,
+        eval_step=eval_step,
+        eval_metrics=eval_metrics,
+        latents=latents,
+        generate=generate,
+        grids=grids,
+        options=OPTIONS,
+    )

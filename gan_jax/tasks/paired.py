@@ -1,0 +1,217 @@
+"""Paired image-to-image translation: a U-Net alone (L1), or against a PatchGAN (pix2pix).
+
+The two differ in `task.adversarial_weight` only. With 0 there is no discriminator at all: the plain
+CNN. Otherwise it is Isola et al. 2017 (arXiv:1611.07004, equation 4): L1 times 100 plus the
+non-saturating GAN loss, the discriminator's loss halved to slow it down (their section 3.3), dropout
+as the noise, in use too (`dropout=true`).
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from ml_collections import ConfigDict
+
+from gan_jax.augment.geometric import random_flip, random_jitter
+from gan_jax.errors import UserError
+from gan_jax.losses.adversarial import discriminator_cross_entropy, non_saturating
+from gan_jax.losses.image import l1
+from gan_jax.metrics.image_quality import psnr, ssim
+from gan_jax.models.patchgan import PatchGAN
+from gan_jax.models.unet import UNet, unet_depth
+from gan_jax.optim import make_optimizer
+from gan_jax.parallel import example_keys
+from gan_jax.spec import DataSpec
+from gan_jax.state import TrainState, apply_gradients, ema_decay_at, init_net, new_state
+from gan_jax.task import WEIGHTS, Batch, Key, Metrics, Option, Phase, Task
+
+
+def check_spec(config: ConfigDict, spec: DataSpec) -> None:
+    """Raise UserError unless the data are pairs of images of a size that the networks take."""
+    target = spec.streams.get("target")
+    if target is None or target.kind != "image":
+        raise UserError(
+            f"task paired needs pairs, and {spec.name} has no target images: name their folder with"
+            " --config.data.target_path=DIR, same file names"
+        )
+    unet_depth(*spec.image_shape[:2])
+    least = 3 * 2**config.model.disc_layers
+    if config.task.adversarial_weight and min(spec.image_shape[:2]) < least:
+        raise UserError(
+            f"model.disc_layers={config.model.disc_layers} needs images of at least {least} px, got"
+            f" {spec.image_shape[0]}x{spec.image_shape[1]}: use fewer layers or a larger data.size"
+        )
+
+
+def make_task(config: ConfigDict, spec: DataSpec) -> Task:
+    """Build a translator; see `configs/unet.py` and `configs/pix2pix.py` for its fields."""
+    check_spec(config, spec)
+    model, task, decay = config.model, config.task, config.train.ema_decay
+    adversarial = task.adversarial_weight > 0
+    shape = spec.image_shape
+    outputs = spec.streams["target"].shape[-1]
+    generator = UNet(features=model.width, outputs=outputs, dropout_rate=model.dropout)
+    discriminator = PatchGAN(features=model.disc_width, layers=model.disc_layers)
+    gen_optimizer = make_optimizer(**config.optim.gen, steps=config.train.steps)
+    source = jax.ShapeDtypeStruct((1, *shape), jnp.float32)
+    made = jax.ShapeDtypeStruct((1, *shape[:2], outputs), jnp.float32)
+    inputs: dict[str, Any] = {"gen": (source,)}
+    modules: dict[str, Any] = {"gen": generator}
+    if adversarial:
+        disc_optimizer = make_optimizer(**config.optim.disc, steps=config.train.steps)
+        inputs["disc"], modules["disc"] = (source, made), discriminator
+
+    def init(key: Key) -> TrainState:
+        gen_key, disc_key = jax.random.split(key)
+        nets = {
+            "gen": init_net(
+                generator,
+                gen_key,
+                inputs["gen"],
+                gen_optimizer,
+                ema=decay > 0,
+                train=False,
+                dropout=False,
+            )
+        }
+        if adversarial:
+            nets["disc"] = init_net(
+                discriminator, disc_key, inputs["disc"], disc_optimizer, train=False
+            )
+        return new_state(nets)
+
+    def augment(images: tuple[jax.Array, ...], key: Key) -> tuple[jax.Array, ...]:
+        """Flip and shift both halves of a pair alike."""
+        flip_key, jitter_key = jax.random.split(key)
+        batch = len(images[0])
+        if task.flip:
+            images = random_flip(images, example_keys(flip_key, batch))
+        if task.jitter:
+            images = random_jitter(images, example_keys(jitter_key, batch), pad=task.jitter)
+        return images
+
+    def judge(variables: Any, source: jax.Array, image: jax.Array) -> tuple[jax.Array, Any]:
+        return discriminator.apply(variables, source, image, train=True, mutable=["batch_stats"])
+
+    def update_disc(
+        state: TrainState, source: jax.Array, real: jax.Array, fake: jax.Array
+    ) -> tuple[TrainState, Metrics]:
+        disc = state.nets["disc"]
+
+        def loss_of(params: Any) -> Any:
+            variables = {**disc.variables(), "params": params}
+            real_logits, extra = judge(variables, source, real)
+            fake_logits, extra = judge({**variables, **extra}, source, fake)
+            loss = discriminator_cross_entropy(real_logits=real_logits, fake_logits=fake_logits)
+            return loss.mean() / 2, (extra, real_logits, fake_logits)
+
+        (loss, aux), gradients = jax.value_and_grad(loss_of, has_aux=True)(disc.params)
+        extra, real_logits, fake_logits = aux
+        disc = apply_gradients(disc, gradients, disc_optimizer, extra=extra)
+        metrics = {
+            "disc": loss,
+            "accuracy/real": (real_logits > 0).mean(),
+            "accuracy/fake": (fake_logits < 0).mean(),
+        }
+        return state.replace(nets={**state.nets, "disc": disc}), metrics
+
+    def train_step(
+        phase: Phase, state: TrainState, batch: Batch, key: Key
+    ) -> tuple[TrainState, Metrics]:
+        augment_key, dropout_key = jax.random.split(key)
+        source, real = augment((batch["image"][0], batch["target"][0]), augment_key)
+        gen = state.nets["gen"]
+        keys = example_keys(dropout_key, len(source))
+
+        def translate(params: Any) -> tuple[jax.Array, Any]:
+            variables = {**gen.variables(), "params": params}
+            return generator.apply(
+                variables, source, train=True, keys=keys, dropout=True, mutable=["batch_stats"]
+            )
+
+        # One pass of the generator a step: the discriminator learns on the images that the
+        # generator is then judged by, as in the paper.
+        fake, pull_back, extra = jax.vjp(translate, gen.params, has_aux=True)
+        metrics: Metrics = {}
+        if adversarial:
+            state, metrics = update_disc(state, source, real, fake)
+
+        def loss_of(fake: jax.Array) -> Any:
+            distance = l1(prediction=fake, target=real).mean()
+            if not adversarial:
+                return distance, {"l1": distance}
+            logits, _ = judge(state.nets["disc"].variables(), source, fake)
+            game = non_saturating(fake_logits=logits).mean()
+            loss = task.l1_weight * distance + task.adversarial_weight * game
+            return loss, {"gen": game, "l1": distance}
+
+        grad, gen_metrics = jax.grad(loss_of, has_aux=True)(fake)
+        (gradients,) = pull_back(grad)
+        gen = apply_gradients(
+            gen,
+            gradients,
+            gen_optimizer,
+            extra=extra,
+            ema_decay=ema_decay_at(state.step, decay),
+        )
+        return state.replace(nets={**state.nets, "gen": gen}), {**gen_metrics, **metrics}
+
+    def transform(
+        state: TrainState, images: jax.Array, keys: jax.Array, **options: Any
+    ) -> jax.Array:
+        variables = state.nets["gen"].variables(options["weights"])
+        return generator.apply(
+            variables, images, train=False, keys=keys, dropout=options["dropout"]
+        )
+
+    def eval_step(state: TrainState, batch: Batch, key: Key) -> Metrics:
+        keys = jax.vmap(lambda i: jax.random.fold_in(key, i))(batch["index"])
+        made = transform(state, batch["image"], keys, weights="ema", dropout=task.test_dropout)
+        target, mask = batch["target"], batch["mask"]
+        sums = {
+            "l1": (mask * l1(prediction=made, target=target)).sum(),
+            "psnr": (mask * psnr(prediction=made, target=target)).sum(),
+            "count": mask.sum(),
+        }
+        if min(shape[:2]) >= 11:  # the window of SSIM
+            sums["ssim"] = (mask * ssim(prediction=made, target=target)).sum()
+        return sums
+
+    def eval_metrics(totals: Any) -> dict[str, float]:
+        count = totals["count"]
+        return {name: value / count for name, value in totals.items() if name != "count"}
+
+    def grids(state: TrainState, batch: Batch, key: Key) -> dict[str, jax.Array]:
+        keys = jax.random.split(key, len(batch["image"]))
+        made = transform(state, batch["image"], keys, weights="ema", dropout=task.test_dropout)
+        columns = [_to_channels(batch["image"], outputs), made, batch["target"]]
+        return {"input_output_target": jnp.stack(columns, 1)}
+
+    return Task(
+        name="paired",
+        modules=modules,
+        example_inputs=inputs,
+        phase=lambda step: Phase(),
+        init=init,
+        train_step=train_step,
+        eval_step=eval_step,
+        eval_metrics=eval_metrics,
+        transform=transform,
+        grids=grids,
+        options={
+            "weights": WEIGHTS,
+            "dropout": Option(
+                task.test_dropout, "drop out at use: the noise of pix2pix, results vary by seed"
+            ),
+        },
+    )
+
+
+def _to_channels(images: jax.Array, channels: int) -> jax.Array:
+    """Show images [..., C] beside others of `channels`: grey repeated, colours averaged."""
+    if images.shape[-1] == channels:
+        return images
+    grey = images[..., :3].mean(-1, keepdims=True)
+    return jnp.repeat(grey, channels, -1)

@@ -1,0 +1,188 @@
+"""The variational autoencoder (Kingma & Welling, arXiv:1312.6114; Rezende et al., arXiv:1401.4082).
+
+One update maximises, averaged over the batch, the lower bound of log p(x) in nats an image
+
+    elbo = reconstruction - kl
+    reconstruction = E[log p(x|z)], z from q(z|x)
+    kl = KL(q(z|x) || N(0, I))
+
+with one draw of z an image (L = 1 in eq. 7 of arXiv:1312.6114) and the closed form of kl. The loss
+is beta * kl - reconstruction: with beta = 1 minus the elbo, else that of beta-VAE (Higgins et al.,
+ICLR 2017, eq. 4). "elbo" is always that of beta = 1.
+
+Bernoulli likelihood: the targets are the grey levels (x + 1) / 2 in [0, 1]. They are not binarised,
+so that elbo is not comparable with published numbers on binarised MNIST. Gaussian: a density in the
+[-1, 1] scale with a fixed standard deviation `model.scale`; elbo may be positive.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from ml_collections import ConfigDict
+
+from gan_jax.errors import UserError, check_choice
+from gan_jax.losses.likelihood import (
+    bernoulli_log_likelihood,
+    gaussian_kl,
+    gaussian_log_likelihood,
+)
+from gan_jax.models.vae import VAE, ConvDecoder, ConvEncoder, MLPDecoder, MLPEncoder
+from gan_jax.optim import make_optimizer
+from gan_jax.parallel import example_keys
+from gan_jax.spec import DataSpec
+from gan_jax.state import TrainState, apply_gradients, ema_decay_at, init_net, new_state
+from gan_jax.task import WEIGHTS, Batch, Key, Metrics, Option, Phase, Task
+
+NETS = {"conv": (ConvEncoder, ConvDecoder), "mlp": (MLPEncoder, MLPDecoder)}
+LIKELIHOODS = ("bernoulli", "gaussian")
+TEMPERATURE = Option(1.0, "standard deviation of the latents that are drawn", low=0.0, high=10.0)
+_SAMPLE_ROWS = 8
+
+
+def make_task(config: ConfigDict, spec: DataSpec) -> Task:
+    """Build a VAE.
+
+    Args:
+      config: reads `task.beta`, `model` (net, likelihood, scale, latent, width), `optim.vae`,
+        `train` (steps, ema_decay) and `eval.grid`.
+      spec: of data with a stream "image"; labels are not used.
+
+    Raises:
+      UserError: a field outside its range.
+    """
+    _check(config)
+    model, beta, decay = config.model, config.task.beta, config.train.ema_decay
+    encoder, decoder = NETS[model.net]
+    vae = VAE(
+        encoder=encoder(latent=model.latent, width=model.width),
+        decoder=decoder(image_shape=tuple(spec.image_shape), width=model.width),
+    )
+    inputs = (jax.ShapeDtypeStruct((1, *spec.image_shape), jnp.float32),)
+    optimizer = make_optimizer(**config.optim.vae, steps=config.train.steps)
+    bernoulli = model.likelihood == "bernoulli"
+
+    def log_likelihood(outputs: jax.Array, images: jax.Array) -> jax.Array:
+        if bernoulli:
+            return bernoulli_log_likelihood(logits=outputs, target01=(images + 1) / 2)
+        return gaussian_log_likelihood(mean=outputs, target=images, scale=model.scale)
+
+    def to_images(outputs: jax.Array) -> jax.Array:
+        """Return the mean of the likelihood, in [-1, 1]; that of a Gaussian is clipped to it."""
+        return 2 * jax.nn.sigmoid(outputs) - 1 if bernoulli else jnp.clip(outputs, -1, 1)
+
+    def draw(keys: Key) -> jax.Array:
+        return jax.vmap(lambda key: jax.random.normal(key, (model.latent,)))(keys)
+
+    def bound(variables: Any, images: jax.Array, keys: Key, *, train: bool) -> Metrics:
+        """Return loss and parts of the bound, [B] each, with one draw an image."""
+        outputs, mean, log_variance = vae.apply(variables, images, draw(keys), train=train)
+        reconstruction = log_likelihood(outputs, images)
+        kl = gaussian_kl(mean=mean, log_variance=log_variance)
+        return {
+            "loss": beta * kl - reconstruction,
+            "elbo": reconstruction - kl,
+            "reconstruction": reconstruction,
+            "kl": kl,
+        }
+
+    def init(key: Key) -> TrainState:
+        net = init_net(vae, key, inputs, optimizer, ema=decay > 0, train=False)
+        return new_state({"vae": net})
+
+    def train_step(
+        phase: Phase, state: TrainState, batch: Batch, key: Key
+    ) -> tuple[TrainState, Metrics]:
+        net, images = state.nets["vae"], batch["image"][0]
+        keys = example_keys(key, images.shape[0])
+
+        def loss(params: Any) -> tuple[jax.Array, Metrics]:
+            terms = bound({"params": params, **net.extra}, images, keys, train=True)
+            metrics = {name: term.mean() for name, term in terms.items()}
+            return metrics["loss"], metrics
+
+        gradients, metrics = jax.grad(loss, has_aux=True)(net.params)
+        net = apply_gradients(net, gradients, optimizer, ema_decay=ema_decay_at(state.step, decay))
+        return state.replace(nets={"vae": net}), metrics
+
+    def eval_step(state: TrainState, batch: Batch, key: Key) -> Metrics:
+        keys = jax.vmap(lambda i: jax.random.fold_in(key, i))(batch["index"])
+        variables = state.nets["vae"].variables("ema")
+        terms = bound(variables, batch["image"], keys, train=False)
+        sums = {name: (term * batch["mask"]).sum() for name, term in terms.items()}
+        return {**sums, "count": batch["mask"].sum()}
+
+    def eval_metrics(sums: Mapping[str, Any]) -> dict[str, float]:
+        count = float(sums["count"])
+        return {name: float(total) / count for name, total in sums.items() if name != "count"}
+
+    def latents(
+        keys: Key, labels: jax.Array | None = None, *, temperature: float = 1.0, **_: Any
+    ) -> jax.Array:
+        """Draw z [N, latent] from N(0, temperature^2 I)."""
+        if labels is not None:
+            raise UserError("this VAE is unconditional: it takes no labels, leave them out")
+        return temperature * draw(keys)
+
+    def generate(
+        state: TrainState, latents: jax.Array, *, weights: str = "ema", **_: Any
+    ) -> jax.Array:
+        variables = state.nets["vae"].variables(weights)
+        return to_images(vae.apply(variables, latents, train=False, method="decode"))
+
+    def encode(
+        state: TrainState, images: jax.Array, keys: Key, *, weights: str = "ema", **_: Any
+    ) -> jax.Array:
+        """Return the posterior's mean [N, latent]; `keys` are not used."""
+        variables = state.nets["vae"].variables(weights)
+        return vae.apply(variables, images, train=False, method="encode")[0]
+
+    def transform(
+        state: TrainState, images: jax.Array, keys: Key, *, weights: str = "ema", **_: Any
+    ) -> jax.Array:
+        """Reconstruct images from the posterior's mean; `keys` are not used."""
+        outputs, _, _ = vae.apply(state.nets["vae"].variables(weights), images, train=False)
+        return to_images(outputs)
+
+    def grids(state: TrainState, batch: Batch, key: Key) -> dict[str, jax.Array]:
+        images = batch["image"]
+        columns = images.shape[0]
+        keys = example_keys(key, _SAMPLE_ROWS * columns)
+        samples = generate(state, latents(keys))
+        return {
+            "samples": samples.reshape(_SAMPLE_ROWS, columns, *samples.shape[1:]),
+            "reconstructions": jnp.stack([images, transform(state, images, keys[:columns])]),
+        }
+
+    return Task(
+        name="vae",
+        modules={"vae": vae},
+        example_inputs={"vae": inputs},
+        phase=lambda step: Phase(),
+        init=init,
+        train_step=train_step,
+        eval_step=eval_step,
+        eval_metrics=eval_metrics,
+        latents=latents,
+        generate=generate,
+        encode=encode,
+        transform=transform,
+        grids=grids,
+        options={"weights": WEIGHTS, "temperature": TEMPERATURE},
+    )
+
+
+def _check(config: ConfigDict) -> None:
+    model = config.model
+    check_choice("model.net", model.net, NETS)
+    check_choice("model.likelihood", model.likelihood, LIKELIHOODS)
+    for name in ("latent", "width"):
+        if model[name] < 1:
+            raise UserError(f"model.{name}={model[name]}: at least 1")
+    if model.scale <= 0:
+        raise UserError(f"model.scale={model.scale}: a standard deviation is above 0")
+    if config.task.beta < 0:
+        raise UserError(f"task.beta={config.task.beta}: at least 0; 1 is the plain VAE")

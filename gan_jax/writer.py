@@ -1,0 +1,139 @@
+"""Where the numbers and pictures of a training go: metrics.jsonl, TensorBoard, and the terminal."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import numpy as np
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+from tensorboardX import SummaryWriter
+
+from gan_jax.errors import UserError
+from gan_jax.workdir import write_text
+
+
+class Writer:
+    """Writes the metrics of a run; a context manager.
+
+    Lines of metrics.jsonl reach the file one by one, before the checkpoint of their step: what was
+    logged up to a checkpoint survives a kill, and what was logged after it is dropped here, because
+    the resumed run logs it again.
+
+    Args:
+      workdir: of the run.
+      total_steps: the length of the training.
+      resume_step: the step that it continues from, 0 for a new one.
+    """
+
+    def __init__(self, workdir: Path, total_steps: int, *, resume_step: int) -> None:
+        self._path = workdir / "metrics.jsonl"
+        self._total, self._first = total_steps, resume_step
+        kept = [m for m in read_metrics(workdir) if m["step"] <= resume_step]
+        write_text(self._path, "".join(json.dumps(m) + "\n" for m in kept))
+        self._file = self._path.open("a", buffering=1)
+        self._board = SummaryWriter(
+            str(workdir / "tensorboard"), purge_step=resume_step + 1, flush_secs=30
+        )
+        self._began = time.perf_counter()
+        self._bar = _progress(total_steps, resume_step) if sys.stderr.isatty() else None
+
+    def __enter__(self) -> Writer:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def scalars(
+        self,
+        step: int,
+        metrics: Mapping[str, float],
+        *,
+        progress: Mapping[str, float] | None = None,
+    ) -> None:
+        """Write numbers of a step.
+
+        Args:
+          step: updates done.
+          metrics: by name.
+          progress: of the training itself, such as "time/images_per_second"; if given, the step is
+            shown in the terminal.
+
+        Raises:
+          UserError: the disk is full.
+        """
+        line = {"step": step, **metrics, **(progress or {})}
+        try:
+            self._file.write(json.dumps(line) + "\n")
+        except OSError as error:
+            raise UserError(f"cannot write {self._path} ({error.strerror}): make room") from None
+        for name, value in line.items():
+            if name != "step":
+                self._board.add_scalar(name, value, step)
+        if progress is not None:
+            self._show(step, metrics, progress)
+
+    def image(self, step: int, name: str, picture: np.ndarray) -> None:
+        """Add a picture, uint8 [H, W, C], to TensorBoard."""
+        self._board.add_image(name, picture[..., :3], step, dataformats="HWC")
+
+    def flush(self) -> None:
+        """Bring TensorBoard's files up to date."""
+        self._board.flush()
+
+    def close(self) -> None:
+        """Flush and release everything."""
+        if self._bar:
+            self._bar.stop()
+        self._file.close()
+        self._board.close()
+
+    def _show(
+        self, step: int, metrics: Mapping[str, float], progress: Mapping[str, float]
+    ) -> None:
+        rate = (step - self._first) / (time.perf_counter() - self._began)
+        left = (self._total - step) / max(rate, 1e-9)
+        losses = "  ".join(f"{k} {v:.4g}" for k, v in metrics.items() if "/" not in k)
+        speed = f"{progress.get('time/images_per_second', 0):,.0f} images/s"
+        clock = f"{int(left) // 60}:{int(left) % 60:02d} left"
+        if self._bar:
+            self._bar.update(self._bar.task_ids[0], completed=step, about=f"{speed}  {clock}  {losses}")
+        else:
+            print(f"step {step}/{self._total}  {speed}  {clock}  {losses}", flush=True)
+
+
+def _progress(total: int, completed: int) -> Progress:
+    bar = Progress(
+        TextColumn("step"),
+        BarColumn(bar_width=24),
+        MofNCompleteColumn(),
+        TextColumn("{task.fields[about]}"),
+        console=Console(stderr=True),
+        refresh_per_second=4,
+    )
+    bar.add_task("", total=total, completed=completed, about="compiling")
+    bar.start()
+    return bar
+
+
+def read_metrics(workdir: Path) -> list[dict[str, Any]]:
+    """Return the lines of a run's metrics.jsonl; a line that a kill cut short is left out."""
+    path = workdir / "metrics.jsonl"
+    found = []
+    for line in path.read_text().splitlines() if path.is_file() else ():
+        try:
+            found.append(json.loads(line))
+        except json.JSONDecodeError:
+            break
+    return found

@@ -1,0 +1,49 @@
+"""What all tests share: eight simulated devices, a compilation cache, and the data sets at hand."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+
+# Before JAX is imported. Tests that need more than one device have them on any machine.
+os.environ["JAX_PLATFORMS"] = "cpu"
+os.environ["XLA_FLAGS"] = "--xla_force_host_platform_device_count=8"
+os.environ["JAX_COMPILATION_CACHE_DIR"] = str(ROOT / ".pytest_cache" / "jax")
+os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0.2"
+
+import pytest
+from ml_collections import ConfigDict
+
+from gan_jax.config import load_config
+
+# A config of each family, on which whatever must hold for all is tested.
+FAMILIES = ("dcgan", "vae", "classifier", "pix2pix")
+
+
+@pytest.fixture(autouse=True)
+def _in_the_repository(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Run every test where the README's commands are run."""
+    monkeypatch.chdir(ROOT)
+
+
+def smoke_config(name: str, **changes: object) -> ConfigDict:
+    """Return the smoke form of a config, with fields such as `train__steps=4` changed."""
+    config = load_config(str(ROOT / "configs" / f"{name}.py") + ":smoke")
+    for field, value in changes.items():
+        section, _, leaf = field.rpartition("__")
+        target = config
+        for part in section.split("__") if section else ():
+            target = target[part]
+        target[leaf] = value
+    return config
+
+
+@pytest.fixture(scope="session")
+def data_at_hand() -> Path:
+    """Return the folder with the real data sets; skip where there is none."""
+    folder = Path(os.environ.get("GAN_JAX_TEST_DATA", ROOT.parent / "shared" / "data"))
+    if not (folder / "tfds" / "mnist").is_dir():
+        pytest.skip("no prepared MNIST here: set GAN_JAX_TEST_DATA to a folder with tfds/ and emoji/")
+    return folder

@@ -1,0 +1,76 @@
+"""CNN: shapes of any size, float32 outputs, dropout by example."""
+
+from __future__ import annotations
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from gan_jax.errors import UserError
+from gan_jax.models.cnn import CNN
+from gan_jax.parallel import example_keys
+
+
+@pytest.mark.parametrize("shape", [(8, 8, 1), (28, 28, 1), (33, 47, 3), (8, 200, 4), (128, 128, 3)])
+def test_any_size_and_channels(shape):
+    model = CNN(outputs=7, width=4)
+    x = jnp.zeros((2, *shape))
+    variables = jax.eval_shape(lambda: model.init(jax.random.key(0), x, train=False))
+    outputs, features = jax.eval_shape(lambda v: model.apply(v, x, train=False), variables)
+    assert outputs.shape == (2, 7)
+    assert features.shape == (2, 16)
+
+
+def test_too_small_says_so():
+    with pytest.raises(UserError, match="8x8"):
+        CNN(outputs=2).init(jax.random.key(0), jnp.zeros((1, 7, 9, 1)), train=False)
+
+
+def test_bfloat16_returns_float32_and_keeps_float32_parameters():
+    model = CNN(outputs=3, width=4, dtype=jnp.bfloat16)
+    x = jnp.zeros((2, 12, 12, 1))
+    outputs, variables = jax.eval_shape(
+        lambda: model.init_with_output(jax.random.key(0), x, train=True)
+    )
+    assert all(leaf.dtype == jnp.float32 for leaf in jax.tree.leaves((outputs, variables)))
+
+
+def _variables(model, shape):
+    x = jnp.zeros((1, *shape))
+    abstract = jax.eval_shape(lambda: model.init(jax.random.key(0), x, train=False))
+    rng = np.random.default_rng(0)
+    return jax.tree.map(lambda p: rng.normal(1, 0.2, p.shape).astype(np.float32), abstract)
+
+
+def test_statistics_move_in_training():
+    model = CNN(outputs=3, width=4)
+    x = np.random.default_rng(1).normal(size=(4, 8, 8, 1)).astype(np.float32)
+    variables = _variables(model, (8, 8, 1))
+    _, moved = jax.jit(lambda v, x: model.apply(v, x, train=True, mutable=["batch_stats"]))(
+        variables, x
+    )
+    same = jax.tree.map(np.array_equal, moved["batch_stats"], variables["batch_stats"])
+    assert not any(jax.tree.leaves(same))
+
+
+def test_dropout_is_by_example_and_needs_keys():
+    model = CNN(outputs=5, width=4, dropout_rate=0.5)
+    # One image over and over: BatchNorm then has the same statistics in any batch, and as their
+    # variance is 0 the features are its bias.
+    image = np.random.default_rng(1).normal(size=(1, 8, 8, 1)).astype(np.float32)
+    variables = _variables(model, (8, 8, 1))
+    keys = example_keys(jax.random.key(2), 6)
+
+    @jax.jit
+    def run(keys):
+        x = jnp.tile(image, (len(keys), 1, 1, 1))
+        (outputs, _), _ = model.apply(variables, x, train=True, keys=keys, mutable=["batch_stats"])
+        return outputs
+
+    whole = run(keys)
+    np.testing.assert_allclose(run(keys[2:5]), whole[2:5], atol=1e-4)
+    assert np.abs(whole[0] - whole[1]).max() > 1e-2
+    jax.eval_shape(lambda: model.apply(variables, image, train=False))
+    with pytest.raises(ValueError, match="keys"):
+        jax.eval_shape(lambda: model.apply(variables, image, train=True, mutable=["batch_stats"]))

@@ -1,0 +1,233 @@
+"""The VAE task: its loss by hand, its gradient, batches of any size, devices, options."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from scipy import stats
+
+from gan_jax import parallel
+from gan_jax.config import flatten, load_config
+from gan_jax.data import open_data
+from gan_jax.data.pipeline import eval_batches
+from gan_jax.errors import UserError
+from gan_jax.keys import image_keys
+from gan_jax.tasks.vae import make_task
+
+CONFIG = Path(__file__).parents[2] / "configs" / "vae.py"
+KEY = jax.random.key(7)
+
+
+def build(argument: str = "smoke,net=mlp", **changes: Any):
+    """Return (config, dataset, task) with fields changed, dots as double underscores."""
+    config = load_config(f"{CONFIG}:{argument}")
+    config.data.size = (8, 8)
+    for name, value in changes.items():
+        section, _, leaf = name.rpartition("__")
+        config[section.replace("__", ".")][leaf] = value
+    dataset = open_data(config.data)
+    return config, dataset, make_task(config, dataset.spec)
+
+
+def get(argument: str = "smoke,net=mlp", **changes: Any):
+    """Return (config, dataset, task, state); weights by NumPy, as compiling `init` takes long."""
+    config, dataset, task = build(argument, **changes)
+    state = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), jax.eval_shape(task.init, KEY))
+    rng = np.random.default_rng(0)
+
+    def draw(p: jax.Array) -> jax.Array:
+        scale = np.sqrt(2 / np.prod(p.shape[:-1])) if p.ndim > 1 else 0.0
+        return jnp.asarray(scale * rng.normal(size=p.shape), jnp.float32)
+
+    net = state.nets["vae"]
+    params = jax.tree.map(draw, net.params)
+    net = net.replace(params=params, ema={"params": jax.tree.map(jnp.copy, params)})
+    return config, dataset, task, state.replace(nets={"vae": net})
+
+
+def images_of(dataset, count: int) -> np.ndarray:
+    return dataset.splits["train"].get(np.arange(count))["image"]
+
+
+def step_of(task):
+    return jax.jit(task.train_step, static_argnums=0)
+
+
+@pytest.mark.parametrize(("likelihood", "net"), [("bernoulli", "conv"), ("gaussian", "mlp")])
+def test_loss_by_hand(likelihood, net):
+    argument = f"smoke,likelihood={likelihood},net={net}"
+    _, dataset, task, state = get(argument, task__beta=3.0)
+    x = images_of(dataset, 5)
+    _, metrics = step_of(task)(task.phase(0), state, {"image": x[None]}, KEY)
+
+    vae, variables = task.modules["vae"], state.nets["vae"].variables()
+    encode = jax.jit(lambda v, x: vae.apply(v, x, train=True, method="encode"))
+    decode = jax.jit(lambda v, z: vae.apply(v, z, train=True, method="decode"))
+    mean, log_variance = map(np.asarray, encode(variables, x))
+    # One key an image, never one draw for the batch.
+    noise = [jax.random.normal(jax.random.fold_in(KEY, i), mean.shape[1:]) for i in range(5)]
+    z = mean + np.exp(log_variance / 2) * np.stack(noise)
+    outputs = np.asarray(decode(variables, z), np.float64)
+    if likelihood == "bernoulli":
+        p, target = 1 / (1 + np.exp(-outputs)), (x + 1) / 2
+        density = target * np.log(p) + (1 - target) * np.log1p(-p)
+    else:
+        density = stats.norm.logpdf(x, outputs, 0.2)
+    fit = density.reshape(5, -1).sum(1).mean()
+    kl = 0.5 * (mean**2 + np.exp(log_variance) - 1 - log_variance).sum(1).mean()
+    expected = {"loss": 3 * kl - fit, "elbo": fit - kl, "reconstruction": fit, "kl": kl}
+    assert metrics.keys() == expected.keys()
+    for name, value in expected.items():
+        np.testing.assert_allclose(metrics[name], value, rtol=1e-4, err_msg=name)
+
+
+def test_gradient_by_finite_differences():
+    changes = {"optim__vae__name": "sgd", "optim__vae__b1": 0.0, "optim__vae__lr": 1.0}
+    _, dataset, task, state = get(**changes)
+    step, batch = step_of(task), {"image": images_of(dataset, 8)[None]}
+
+    def moved(params):
+        net = state.nets["vae"].replace(params=params)
+        return state.replace(nets={"vae": net})
+
+    params = state.nets["vae"].params
+    after, _ = step(task.phase(0), state, batch, KEY)
+    gradient = jax.tree.map(jnp.subtract, params, after.nets["vae"].params)
+    length = float(jnp.sqrt(sum(jnp.sum(g**2) for g in jax.tree.leaves(gradient))))
+    losses = []
+    for sign in (1, -1):
+        at = jax.tree.map(lambda p, g, s=sign: p + s * 1e-2 * g / length, params, gradient)
+        losses.append(float(step(task.phase(0), moved(at), batch, KEY)[1]["loss"]))
+    np.testing.assert_allclose((losses[0] - losses[1]) / 2e-2, length, rtol=1e-2)
+
+
+@pytest.mark.parametrize("likelihood", ["bernoulli", "gaussian"])
+def test_training_reduces_the_loss(likelihood):
+    changes = {"model__width": 32, "optim__vae__lr": 1e-2, "model__scale": 0.5}
+    _, dataset, task = build(f"smoke,net=mlp,likelihood={likelihood}", **changes)
+    state = jax.jit(task.init)(KEY)
+    np.testing.assert_array_equal(*(jax.tree.leaves(tree)[-1] for tree in two_weights(state)))
+    step, batch = step_of(task), {"image": images_of(dataset, 32)[None]}
+    losses = []
+    for i in range(30):
+        state, metrics = step(task.phase(i), state, batch, jax.random.fold_in(KEY, i))
+        losses.append(float(metrics["loss"]))
+    assert np.isfinite(losses).all()
+    print(losses)
+    assert np.mean(losses[-3:]) < np.mean(losses[:3]) - 3
+    raw, ema = two_weights(state)
+    assert jax.tree.structure(raw) == jax.tree.structure(ema)
+    assert not np.array_equal(*(jax.tree.leaves(tree)[-1] for tree in (raw, ema)))
+
+
+def two_weights(state):
+    return [state.nets["vae"].variables(weights)["params"] for weights in ("raw", "ema")]
+
+
+def test_eval_is_the_same_in_any_batch():
+    _, dataset, task, state = get()
+    step = jax.jit(task.eval_step)
+    results = []
+    for size in (3, 8):
+        totals: dict[str, float] = {}
+        for batch in eval_batches(dataset.splits["eval"], size):
+            for name, value in step(state, batch, KEY).items():
+                totals[name] = totals.get(name, 0.0) + np.float64(value)
+        assert totals["count"] == len(dataset.splits["eval"]) == 16
+        results.append(task.eval_metrics(totals))
+    assert set(results[0]) == {"loss", "elbo", "reconstruction", "kl"}
+    assert all(type(value) is float for value in results[0].values())
+    for name, value in results[0].items():
+        np.testing.assert_allclose(results[1][name], value, rtol=1e-5, err_msg=name)
+
+
+def test_two_slices_make_the_step_of_the_whole():
+    """`vmap` with a named axis stands for two devices of pmap."""
+    changes = {"optim__vae__name": "sgd", "optim__vae__b1": 0.0, "optim__vae__lr": 1e-3}
+    _, dataset, task, state = get(**changes)
+    x = images_of(dataset, 8)
+    whole, metrics = step_of(task)(task.phase(0), state, {"image": x[None]}, KEY)
+
+    def sliced(x):
+        with parallel._tracing_pmap():
+            new, metrics = task.train_step(task.phase(0), state, {"image": x[None]}, KEY)
+            return new.nets["vae"].params, parallel.axis_mean(metrics)
+
+    halves = jax.jit(jax.vmap(sliced, axis_name=parallel.AXIS))(x.reshape(2, 4, *x.shape[1:]))
+    params, found = jax.tree.map(lambda a: a[0], halves)
+    jax.tree.map(
+        lambda a, b: np.testing.assert_allclose(a, b, atol=1e-5), params, whole.nets["vae"].params
+    )
+    for name, value in metrics.items():
+        np.testing.assert_allclose(found[name], value, rtol=1e-5, err_msg=name)
+
+
+def test_samples_do_not_depend_on_the_batch():
+    _, dataset, task, state = get()
+    options = task.check_options({"temperature": "0.5"})
+    all_keys, some = image_keys(3, np.arange(8)), image_keys(3, np.array([5, 2]))
+    z = task.latents(all_keys, None, **options)
+    np.testing.assert_array_equal(task.latents(some, None, **options), z[np.array([5, 2])])
+    np.testing.assert_allclose(2 * z, task.latents(all_keys, None, **task.check_options({})))
+    generate = jax.jit(lambda z: task.generate(state, z, **options))
+    images = generate(z)
+    assert images.shape == (8, *dataset.spec.image_shape)
+    assert np.abs(images).max() <= 1
+    np.testing.assert_allclose(generate(z[2:3]), images[2:3], atol=1e-5)
+
+
+@pytest.mark.parametrize("likelihood", ["bernoulli", "gaussian"])
+def test_encode_transform_and_grids(likelihood):
+    config, dataset, task, state = get(f"smoke,net=mlp,likelihood={likelihood}")
+    batch = next(iter(eval_batches(dataset.splits["eval"], config.eval.grid)))
+    keys, options = image_keys(0, np.arange(4)), task.check_options({"weights": "raw"})
+    codes = task.encode(state, batch["image"], keys)
+    assert codes.shape == (4, config.model.latent)
+    out = task.transform(state, batch["image"], keys, **options)
+    np.testing.assert_allclose(out, task.generate(state, codes, **options), atol=1e-5)
+    pictures = jax.jit(task.grids)(state, batch, KEY)
+    shape = dataset.spec.image_shape
+    assert pictures["samples"].shape == (8, 4, *shape)
+    assert pictures["reconstructions"].shape == (2, 4, *shape)
+    np.testing.assert_array_equal(pictures["reconstructions"][0], batch["image"])
+    np.testing.assert_allclose(pictures["reconstructions"][1], out, atol=1e-5)
+
+
+def test_labels_and_options_are_refused():
+    _, _, task = build()
+    with pytest.raises(UserError, match="unconditional"):
+        task.latents(image_keys(0, np.arange(2)), jnp.zeros(2, jnp.int32))
+    with pytest.raises(UserError, match="outside"):
+        task.check_options({"temperature": -1})
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "message"),
+    [
+        ("model__net", "convv", "did you mean 'conv'"),
+        ("model__likelihood", "normal", "one of bernoulli, gaussian"),
+        ("model__scale", 0.0, "model.scale=0.0"),
+        ("model__latent", 0, "model.latent=0"),
+        ("task__beta", -1.0, "task.beta=-1.0"),
+    ],
+)
+def test_bad_fields_are_refused(name, value, message):
+    with pytest.raises(UserError, match=message):
+        build(**{name: value})
+
+
+def test_config_arguments():
+    mnist = flatten(load_config(f"{CONFIG}:mnist,net=mlp,likelihood=gaussian,latent=3"))
+    assert mnist["data.size"] == [28, 28]
+    assert (mnist["model.likelihood"], mnist["model.latent"]) == ("gaussian", 3)
+    assert mnist["model.width"] == 512
+    folder = flatten(load_config(f"{CONFIG}:folder,path=somewhere,size=32"))
+    assert (folder["data.path"], folder["data.size"]) == ("somewhere", [32, 32])
+    assert (folder["model.likelihood"], folder["model.latent"]) == ("gaussian", 64)
+    digits = flatten(load_config(f"{CONFIG}:digits"))
+    assert (digits["data.source"], digits["model.net"]) == ("digits", "conv")

@@ -1,0 +1,144 @@
+"""Exact resume: a training that is killed and continued equals one that was never interrupted."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import chex
+import jax
+import numpy as np
+import pytest
+from conftest import FAMILIES, ROOT, smoke_config
+
+import gan_jax
+from gan_jax.checkpoint import Checkpoints
+from gan_jax.data import open_data
+from gan_jax.data.pipeline import batches
+from gan_jax.train import train
+from gan_jax.writer import read_metrics
+
+STEPS, SAVE_EVERY = 12, 3
+CHANGES = dict(
+    train__steps=STEPS, train__save_every=SAVE_EVERY, train__sample_every=0, train__keep=10
+)
+
+
+def command(name: str, workdir: Path) -> list[str]:
+    fields = [f"--config.{k.replace('__', '.')}={v}" for k, v in CHANGES.items()]
+    config = f"--config=configs/{name}.py:smoke"
+    return [sys.executable, "main.py", config, f"--workdir={workdir}", *fields]
+
+
+def kill_after_step(name: str, workdir: Path, step: int) -> None:
+    """Start a training in a process of its own and SIGKILL it once `step` is saved."""
+    process = subprocess.Popen(
+        command(name, workdir), cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
+    )
+    try:
+        deadline = time.monotonic() + 120
+        while not (workdir / "checkpoints" / f"{step}.sha256").exists():
+            assert process.poll() is None, process.stderr.read().decode()
+            assert time.monotonic() < deadline, "no checkpoint in two minutes"
+            time.sleep(0.001)
+    finally:
+        process.kill()
+        process.wait()
+    assert process.returncode == -signal.SIGKILL
+
+
+def logged(workdir: Path) -> list[dict]:
+    """Return the metrics without what measures time."""
+    return [
+        {k: v for k, v in line.items() if not k.startswith("time/")}
+        for line in read_metrics(workdir)
+    ]
+
+
+@pytest.mark.parametrize("name", FAMILIES)
+def test_killed_and_resumed_equals_unbroken(name: str, tmp_path: Path) -> None:
+    broken, unbroken = tmp_path / "broken", tmp_path / "unbroken"
+    kill_after_step(name, broken, SAVE_EVERY)
+    with Checkpoints(broken / "checkpoints", read_only=True) as checkpoints:
+        resumed_from = checkpoints.latest()
+    assert SAVE_EVERY <= resumed_from < STEPS, "the kill came too late to test anything"
+    for workdir in (broken, unbroken):
+        # The same devices as the process that was killed had: those of this environment.
+        done = subprocess.run(
+            command(name, workdir), cwd=ROOT, capture_output=True, text=True, timeout=300
+        )
+        assert done.returncode == 0, done.stderr
+    assert len(json.loads((broken / "environment.json").read_text())["starts"]) == 2
+    one, two = gan_jax.load(broken, checkpoint="latest"), gan_jax.load(unbroken, checkpoint="latest")
+    assert one.step == two.step == STEPS
+    chex.assert_trees_all_equal(jax.device_get(one.state), jax.device_get(two.state))
+    assert logged(broken) == logged(unbroken)
+    steps = [line["step"] for line in logged(broken) if "loss" in line or "gen" in line]
+    assert steps == list(range(1, STEPS + 1)), "a line twice, or one missing"
+    # What the next step would see is the same as well: the order is a function of (seed, position).
+    split = open_data(one.config.data).splits["train"]
+    nexts = [
+        next(batches(split, seed=0, position=int(run.state.position), batch_size=8, draws=[1]))
+        for run in (one, two)
+    ]
+    chex.assert_trees_all_equal(*nexts)
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_signals_save_and_exit_cleanly(number: int, tmp_path: Path) -> None:
+    workdir = tmp_path / "run"
+    process = subprocess.Popen(
+        [*command("dcgan", workdir), "--config.train.steps=100000", "--config.train.save_every=99999"],
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    for line in process.stdout:
+        if line.startswith("step 3"):
+            process.send_signal(number)
+            break
+    out, err = process.communicate(timeout=120)
+    assert process.returncode == 0, err
+    assert f"resume with:  python main.py --workdir={workdir}" in out
+    assert "Traceback" not in err
+    run = gan_jax.load(workdir)
+    assert run.step >= 3
+    last = read_metrics(workdir)[-1]["step"]
+    assert last <= run.step
+
+
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [(("jit", 8), ("pmap", 8)), (("pmap", 8), ("jit", 1)), (("jit", 1), ("jit", 8))],
+)
+@pytest.mark.parametrize("name", FAMILIES)
+def test_resumes_under_any_other_mode(
+    name: str, first: tuple[str, int], second: tuple[str, int], tmp_path: Path
+) -> None:
+    if name != "dcgan" and first != ("jit", 8):
+        pytest.skip("one family goes through all the pairs")
+    changes = dict(train__batch_size=16, train__sample_every=0, eval__every=0, eval__best="")
+    for steps, (mode, devices) in ((1, first), (2, second)):
+        config = smoke_config(
+            name,
+            train__steps=2,
+            train__parallel=mode,
+            train__devices=devices,
+            **changes,
+        )
+        if name == "classifier":
+            config.optim.net.schedule = "constant"
+        config.train.steps = steps
+        outcome = train(config, tmp_path / "run")
+        assert (outcome.status, outcome.step) == ("trained", steps)
+    record = json.loads((tmp_path / "run" / "config.json").read_text())
+    assert record["train"]["parallel"] == second[0]
+    leaves = jax.tree.leaves(gan_jax.load(tmp_path / "run").state.nets)
+    assert all(np.isfinite(np.asarray(leaf)).all() for leaf in leaves)
+    assert os.environ["XLA_FLAGS"].endswith("=8")
