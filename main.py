@@ -15,6 +15,7 @@ from typing import NoReturn
 
 from gan_jax import cli
 from gan_jax.errors import UserError
+from gan_jax.hostmemory import reuse_host_memory
 
 DISK = (errno.ENOSPC, errno.EROFS, errno.EFBIG, errno.EDQUOT, errno.EACCES, errno.ENOTDIR)
 
@@ -64,4 +65,5 @@ def main(arguments: list[str]) -> int:
 
 
 if __name__ == "__main__":
+    reuse_host_memory()
     sys.exit(main(sys.argv[1:]))

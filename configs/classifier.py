@@ -20,7 +20,7 @@ from configs.common import base, make_smoke, optimizer, parse_arg, set_data
 
 def get_config(arg: str = "mnist") -> ConfigDict:
     """Return the config; `arg` is "PRESET[,net=resnet18,target=angle,width=32,size=28,...]"."""
-    preset, values = parse_arg(arg, net="cnn", target="label", width=0, steps=3000)
+    preset, values = parse_arg(arg, net="cnn", target="label", width=0, steps=2600)
     config = base("classifier")
     set_data(config, preset, values)
     if "size" not in values and config.data.name in ("mnist", "fashion_mnist"):
@@ -30,7 +30,7 @@ def get_config(arg: str = "mnist") -> ConfigDict:
             target=values["target"],  # label | vector | angle
             label_smoothing=0.1,  # share of the target spread over all classes
             max_angle=60.0,  # images are turned by up to this, either way; target=angle [degrees]
-            max_rotation=10.0 if values["target"] == "label" else 0.0,  # augmentation [degrees]
+            max_rotation=12.0 if values["target"] == "label" else 0.0,  # augmentation [degrees]
             max_scale=0.1,  # augmentation [share]
             max_shift=2.0,  # augmentation [px]
         )
@@ -38,13 +38,13 @@ def get_config(arg: str = "mnist") -> ConfigDict:
     config.model = ConfigDict(
         dict(
             net=values["net"],  # cnn | resnet18
-            width=values["width"] or {"cnn": 32, "resnet18": 64}.get(values["net"], 32),
+            width=values["width"] or {"cnn": 16, "resnet18": 64}.get(values["net"], 16),
             dropout=0.3 if values["target"] == "label" else 0.0,  # cnn only
             stem="small",  # small | imagenet; resnet18 only
         )
     )
     config.optim.net = optimizer(
-        2e-3, weight_decay=1e-4, schedule="cosine", warmup_steps=values["steps"] // 20
+        3e-3, weight_decay=1e-4, schedule="cosine", warmup_steps=values["steps"] // 20
     )
     config.train.update(dict(steps=values["steps"], batch_size=128, ema_decay=0.99))
     best = {"label": "max:accuracy", "angle": "min:error_degrees"}

@@ -118,7 +118,6 @@ def test_training_reduces_the_loss(likelihood):
         state, metrics = step(task.phase(i), state, batch, jax.random.fold_in(KEY, i))
         losses.append(float(metrics["loss"]))
     assert np.isfinite(losses).all()
-    print(losses)
     assert np.mean(losses[-3:]) < np.mean(losses[:3]) - 3
     raw, ema = two_weights(state)
     assert jax.tree.structure(raw) == jax.tree.structure(ema)
