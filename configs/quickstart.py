@@ -21,9 +21,7 @@ def get_config(arg: str = "digits") -> ConfigDict:
     set_data(config, preset, values)
     config.task.disc_updates = 1  # discriminator updates a generator update
     config.model = ConfigDict(
-        dict(
-            net="dcgan", width=values["width"], latent=values["latent"], conditional="projection"
-        )
+        dict(net="dcgan", width=values["width"], latent=values["latent"], conditional="projection")
     )
     config.optim.gen = optimizer(2e-4, b1=0.5)
     config.optim.disc = optimizer(2e-4, b1=0.5)

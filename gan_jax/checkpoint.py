@@ -250,6 +250,7 @@ class Checkpoints:
 
 def _check_tree(saved: Any, abstract: TrainState, step: int) -> None:
     """Raise UserError unless a step holds arrays of the shapes that are to be restored."""
+
     def shapes(tree: Any) -> dict[str, tuple[int, ...]]:
         leaves = jax.tree_util.tree_leaves_with_path(tree)
         return {

@@ -158,7 +158,9 @@ def _integers(what: str, text: str) -> list[int]:
     try:
         return [int(part) for part in text.split(",")]
     except ValueError:
-        raise UserError(f"{what}={text}: whole numbers with commas between, such as 0,1,2") from None
+        raise UserError(
+            f"{what}={text}: whole numbers with commas between, such as 0,1,2"
+        ) from None
 
 
 MODES: dict[str, Callable[[argparse.Namespace, list[str]], None]] = {

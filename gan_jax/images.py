@@ -71,9 +71,13 @@ def read_image(path: Path, channels: int = 0) -> np.ndarray:
         ) from None
     if picture.mode.startswith("I"):  # 16 bits: Pillow would clip at 255, not scale
         array = np.asarray(picture).astype(np.int64)
-        return to_channels(np.clip((array + 128) // 257, 0, 255).astype(np.uint8)[..., None], channels)
+        return to_channels(
+            np.clip((array + 128) // 257, 0, 255).astype(np.uint8)[..., None], channels
+        )
     if picture.mode == "F":
-        raise UserError(f"image {path} holds float pixels of unknown range: convert it to 8 or 16 bit")
+        raise UserError(
+            f"image {path} holds float pixels of unknown range: convert it to 8 or 16 bit"
+        )
     alpha = "A" in picture.getbands() or "transparency" in picture.info
     mode = "RGBA" if alpha else "L" if picture.mode in ("1", "L") else "RGB"
     array = np.asarray(picture.convert(mode))

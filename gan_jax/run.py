@@ -119,9 +119,7 @@ class Run:
         images = self._model_images(images)
 
         def call(index: np.ndarray) -> Any:
-            return compiled(
-                self.state, self.parallel.place(images[index]), self._keys(seed, index)
-            )
+            return compiled(self.state, self.parallel.place(images[index]), self._keys(seed, index))
 
         return self._in_batches(call, len(images), batch_size)
 

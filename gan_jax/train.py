@@ -55,9 +55,7 @@ class Outcome:
 def make_step(task: Task, batch_size: int) -> Any:
     """Wrap a task's train step with what is the same for all: its key, `step` and `position`."""
 
-    def step(
-        phase: Phase, state: TrainState, batch: Batch, key: Key
-    ) -> tuple[TrainState, Metrics]:
+    def step(phase: Phase, state: TrainState, batch: Batch, key: Key) -> tuple[TrainState, Metrics]:
         # `state` has the old step until here, whatever the task reads it for.
         new, metrics = task.train_step(phase, state, batch, jax.random.fold_in(key, state.step))
         drawn = np.uint32(phase.draws * batch_size)
@@ -162,9 +160,7 @@ class _Loop:
         # Fetched when the next ones are due, so that logging never waits for the device.
         self.pending: tuple[int, Metrics, dict[str, float]] | None = None
 
-    def run(
-        self, state: TrainState, step: int, keys: dict[str, Key], stop: list[int]
-    ) -> int:
+    def run(self, state: TrainState, step: int, keys: dict[str, Key], stop: list[int]) -> int:
         """Train from `step` to the end, or to a signal; return the step that was saved last."""
         config, total = self.config.train, self.config.train.steps
         compiled = self.parallel.compile_step(make_step(self.task, config.batch_size))

@@ -99,16 +99,16 @@ class Writer:
         self._file.close()
         self._board.close()
 
-    def _show(
-        self, step: int, metrics: Mapping[str, float], progress: Mapping[str, float]
-    ) -> None:
+    def _show(self, step: int, metrics: Mapping[str, float], progress: Mapping[str, float]) -> None:
         rate = (step - self._first) / (time.perf_counter() - self._began)
         left = (self._total - step) / max(rate, 1e-9)
         losses = "  ".join(f"{k} {v:.4g}" for k, v in metrics.items() if "/" not in k)
         speed = f"{progress.get('time/images_per_second', 0):,.0f} images/s"
         clock = f"{int(left) // 60}:{int(left) % 60:02d} left"
         if self._bar:
-            self._bar.update(self._bar.task_ids[0], completed=step, about=f"{speed}  {clock}  {losses}")
+            self._bar.update(
+                self._bar.task_ids[0], completed=step, about=f"{speed}  {clock}  {losses}"
+            )
         else:
             print(f"step {step}/{self._total}  {speed}  {clock}  {losses}", flush=True)
 

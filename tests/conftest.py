@@ -47,5 +47,7 @@ def data_at_hand() -> Path:
     """Return the folder with the real data sets; skip where there is none."""
     folder = Path(os.environ.get("GAN_JAX_TEST_DATA", ROOT.parent / "shared" / "data"))
     if not (folder / "tfds" / "mnist").is_dir():
-        pytest.skip("no prepared MNIST here: set GAN_JAX_TEST_DATA to a folder with tfds/ and emoji/")
+        pytest.skip(
+            "no prepared MNIST here: set GAN_JAX_TEST_DATA to a folder with tfds/ and emoji/"
+        )
     return folder

@@ -74,7 +74,10 @@ def test_killed_and_resumed_equals_unbroken(name: str, tmp_path: Path) -> None:
         )
         assert done.returncode == 0, done.stderr
     assert len(json.loads((broken / "environment.json").read_text())["starts"]) == 2
-    one, two = gan_jax.load(broken, checkpoint="latest"), gan_jax.load(unbroken, checkpoint="latest")
+    one, two = (
+        gan_jax.load(broken, checkpoint="latest"),
+        gan_jax.load(unbroken, checkpoint="latest"),
+    )
     assert one.step == two.step == STEPS
     chex.assert_trees_all_equal(jax.device_get(one.state), jax.device_get(two.state))
     assert logged(broken) == logged(unbroken)
@@ -93,7 +96,11 @@ def test_killed_and_resumed_equals_unbroken(name: str, tmp_path: Path) -> None:
 def test_signals_save_and_exit_cleanly(number: int, tmp_path: Path) -> None:
     workdir = tmp_path / "run"
     process = subprocess.Popen(
-        [*command("dcgan", workdir), "--config.train.steps=100000", "--config.train.save_every=99999"],
+        [
+            *command("dcgan", workdir),
+            "--config.train.steps=100000",
+            "--config.train.save_every=99999",
+        ],
         cwd=ROOT,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,

@@ -122,9 +122,7 @@ def _stored_channels(root: Path, names: list[str], on_error: str) -> int:
     raise UserError(f"none of the {len(names)} images in {root} can be read")
 
 
-def _read_each(
-    names: list[str], read: Callable[[str], Arrays], on_error: str
-) -> dict[str, Arrays]:
+def _read_each(names: list[str], read: Callable[[str], Arrays], on_error: str) -> dict[str, Arrays]:
     """Read all files; those that cannot be read are left out or raise, as `on_error` says."""
 
     def attempt(name: str) -> Arrays | UserError:

@@ -117,9 +117,7 @@ def eval_batches(split: Split, batch_size: int) -> Iterator[Arrays]:
         yield batch
 
 
-def prefetch(
-    source: Iterator[Any], place: Callable[[Any], Any], size: int = 2
-) -> Iterator[Any]:
+def prefetch(source: Iterator[Any], place: Callable[[Any], Any], size: int = 2) -> Iterator[Any]:
     """Prepare items in a background thread while the caller uses the ones before.
 
     Args:

@@ -93,7 +93,9 @@ def _checked(path: Path, name: str, array: np.ndarray) -> np.ndarray:
         return array.reshape(len(array), -1).astype(np.float32)
     legal = "uint8 [N, H, W] or [N, H, W, 1, 3 or 4]"
     also = ", or float vectors [N, K]" if name == "target" else ""
-    raise UserError(f"{path}: {name!r} is {array.dtype} {list(array.shape)}; allowed: {legal}{also}")
+    raise UserError(
+        f"{path}: {name!r} is {array.dtype} {list(array.shape)}; allowed: {legal}{also}"
+    )
 
 
 def _from_arrays(config: ConfigDict, name: str, arrays: Arrays) -> Dataset:

@@ -92,7 +92,9 @@ def _builder(tfds: Any, config: ConfigDict) -> Any:
     return builder
 
 
-def _split(builder: Any, name: str, how: dict[str, Any], labelled: bool, memory_gib: float) -> Split:
+def _split(
+    builder: Any, name: str, how: dict[str, Any], labelled: bool, memory_gib: float
+) -> Split:
     source = builder.as_data_source(split=name)
 
     def read(index: int) -> Arrays:

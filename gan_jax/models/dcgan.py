@@ -1,8 +1,8 @@
 """DCGAN: the generator and discriminator of Radford et al. 2015 (arXiv:1511.06434).
 
 Of their guidelines: strided convolutions instead of pooling, BatchNorm except in the generator's
-output and the discriminator's input, ReLU in the generator with tanh at its end, LeakyReLU 0.2 in the
-discriminator, weights from N(0, 0.02^2).
+output and the discriminator's input, ReLU in the generator with tanh at its end, LeakyReLU 0.2 in
+the discriminator, weights from N(0, 0.02^2).
 
 Deviations: kernels are 4x4 as in the authors' PyTorch successor (the paper's figure has 5x5), which
 covers every output pixel equally often at stride 2; the number of stages follows the image size, so
@@ -142,6 +142,8 @@ class Discriminator(nn.Module):
         logits = nn.Dense(1, kernel_init=KERNEL_INIT, name="logits")(flat)[:, 0]
         if self.num_classes:
             pooled = x.sum((1, 2))
-            embed = nn.Embed(self.num_classes, x.shape[-1], embedding_init=KERNEL_INIT, name="class")
+            embed = nn.Embed(
+                self.num_classes, x.shape[-1], embedding_init=KERNEL_INIT, name="class"
+            )
             logits = logits + (embed(labels) * pooled).sum(-1)
         return logits

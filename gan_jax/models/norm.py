@@ -1,4 +1,4 @@
-"""Normalisation: batch statistics that are the same however the batch is spread, and instance statistics."""
+"""Normalisation by batch statistics, the same however the batch is spread, and by instance."""
 
 from __future__ import annotations
 
@@ -44,7 +44,9 @@ class BatchNorm(nn.Module):
             axes = tuple(range(x.ndim - 1))
             wide = x.astype(jnp.float32)
             mean, square = axis_mean((wide.mean(axes), jnp.square(wide).mean(axes)))
-            var = jnp.maximum(square - jnp.square(mean), 0)
+            var = square - jnp.square(mean)
+            # Not `jnp.maximum`: its gradient compares for equality, see `layers.max_pool`.
+            var = jnp.where(var > 0, var, 0)
             if not self.is_initializing():
                 keep = self.momentum
                 running_mean.value = keep * running_mean.value + (1 - keep) * mean
@@ -59,7 +61,7 @@ class BatchNorm(nn.Module):
 
 
 class InstanceNorm(nn.Module):
-    """Normalisation of each channel of each image by itself (arXiv:1607.08022), then scale and bias.
+    """Normalise each channel of each image by itself (arXiv:1607.08022), then scale and shift.
 
     Attributes:
       epsilon: added to the variance.

@@ -1,7 +1,7 @@
 """The networks of the deep-learning tutorial that this project comes from, repaired.
 
-Generator: dense to 4x4x512, LeakyReLU, transposed 4x4 stride-2 convolutions of 256, 128, 64 channels
-with BatchNorm and LeakyReLU, a 3x3 convolution to the image. Discriminator: 3x3 stride-2
+Generator: dense to 4x4x512, LeakyReLU, transposed 4x4 stride-2 convolutions of 256, 128, 64
+channels with BatchNorm and LeakyReLU, a 3x3 convolution to the image. Discriminator: 3x3 stride-2
 convolutions of 64, 128, 256 channels with BatchNorm and LeakyReLU, dense to one logit. What was
 wrong there and is right here is said in `configs/tutorial_gan.py`.
 """
