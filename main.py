@@ -8,16 +8,14 @@ python main.py --mode=sample --workdir=RUN --num=64 --output=DIR
 from __future__ import annotations
 
 import argparse
-import errno
 import sys
 from pathlib import Path
 from typing import NoReturn
 
 from gan_jax import cli
-from gan_jax.errors import UserError
+from gan_jax.errors import DISK, UserError
 from gan_jax.hostmemory import reuse_host_memory
-
-DISK = (errno.ENOSPC, errno.EROFS, errno.EFBIG, errno.EDQUOT, errno.EACCES, errno.ENOTDIR)
+from gan_jax.logs import set_up_logging
 
 
 class Parser(argparse.ArgumentParser):
@@ -35,7 +33,7 @@ def make_parser() -> Parser:
     )
     add = parser.add_argument
     add("--mode", default="train", choices=sorted(cli.MODES))
-    add("--config", help=f"FILE.py[:PRESET,key=value...]; default: the run's own, or {cli.QUICKSTART}")
+    add("--config", help=f"FILE.py[:PRESET,key=value...]; default: of the run, or {cli.QUICKSTART}")
     add("--workdir", type=Path, help="the run's directory; default: runs/NAME of the config")
     add("--checkpoint", default="", help="latest, best or a step; default: best where there is one")
     add("--split", default="", help="eval: test, eval or train")
@@ -49,9 +47,11 @@ def make_parser() -> Parser:
 
 def main(arguments: list[str]) -> int:
     """Run one command; return the exit code."""
+    set_up_logging()
     parser = make_parser()
     try:
         known, others = parser.parse_known_args(arguments)
+        cli.check_flags(known, vars(parser.parse_args([])))
         cli.MODES[known.mode](known, others)
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)

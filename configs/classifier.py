@@ -5,8 +5,9 @@
     python main.py --config=configs/classifier.py:folder,path=DIR,net=resnet18,size=64
 
 Adam with decoupled weight decay, a cosine schedule, label smoothing, random shifts, scales and
-rotations. target=angle turns each image by up to 60 degrees and learns by how much. The checkpoint is
-chosen on the images held out of train, never on test; `--mode=eval` reports on test.
+rotations. target=angle turns each image by up to 60 degrees and learns by how much. The
+checkpoint is chosen on the images held out of train, never on test; `--mode=eval` reports on
+test.
 
 Measured: not yet measured.
 """

@@ -1,9 +1,9 @@
 """What every config starts from: base(), optimizer(), the data presets, and parse_arg.
 
-A config argument is "PRESET[,key=value...]": a data preset (`digits`, `mnist`, `noto`, ...), or one of the
-general ones: `tfds,name=NAME`, `folder,path=DIR`, `npz,path=FILE`, `smoke` (two steps, tiny widths, synthetic
-data). Keys are the config's own, such as `size=64` or `width=32`. A path with a comma goes into
-`--config.data.path`.
+A config argument is "PRESET[,key=value...]": a data preset (`digits`, `mnist`, `noto`, ...), or
+one of the general ones: `tfds,name=NAME`, `folder,path=DIR`, `npz,path=FILE`, `smoke` (two steps,
+tiny widths, synthetic data). Keys are the config's own, such as `size=64` or `width=32`. A path
+with a comma goes into `--config.data.path`.
 """
 
 from __future__ import annotations

@@ -3,8 +3,8 @@
     python main.py --config=configs/dcgan.py:mnist --config.data.dir=TFDS_DIR
     python main.py --config=configs/dcgan.py:folder,path=DIR,size=64
 
-Deviations: the batch is 64 (paper: 128), latents are normal (paper: uniform), and samples come from a
-moving average of the generator; see `gan_jax/models/dcgan.py` for the network's.
+Deviations: the batch is 64 (paper: 128), latents are normal (paper: uniform), and samples come
+from a moving average of the generator; see `gan_jax/models/dcgan.py` for the network's.
 
 Measured: not yet measured.
 """

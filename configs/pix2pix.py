@@ -2,9 +2,9 @@
 
     python main.py --config=configs/pix2pix.py:pairs,path=DIR,target_path=DIR
 
-Everything but the adversarial loss is as in `configs/unet.py`: L1 times 100, Adam 2e-4 with beta1 0.5,
-dropout at use. Deviations: 64 px and 34 px patches by default (paper: 256 and 70; size=256 and
-disc_layers=3 are theirs), batch 16 (paper: 1 to 10), jitter by shifts without enlarging.
+Everything but the adversarial loss is as in `configs/unet.py`: L1 times 100, Adam 2e-4 with beta1
+0.5, dropout at use. Deviations: 64 px and 34 px patches by default (paper: 256 and 70; size=256
+and disc_layers=3 are theirs), batch 16 (paper: 1 to 10), jitter by shifts without enlarging.
 
 Measured: not yet measured.
 """

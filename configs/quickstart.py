@@ -2,7 +2,8 @@
 
     python main.py
 
-1,438 training images of 8x8 px, enlarged to 16 px. Everything is as in `configs/dcgan.py` but small.
+1,438 training images of 8x8 px, enlarged to 16 px. Everything is as in `configs/dcgan.py` but
+small.
 
 Measured: not yet measured.
 """

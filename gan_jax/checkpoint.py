@@ -81,10 +81,8 @@ class Checkpoints:
         try:
             self.close()
         except Exception:
-            if error is None:
+            if error is None:  # else that is the one to report
                 raise
-            # The first error is the one to report.
-            logger.exception("closing the checkpoints failed too")
 
     def save(
         self, step: int, state: TrainState, metrics: Mapping[str, float] | None = None

@@ -5,13 +5,13 @@ from __future__ import annotations
 import argparse
 import shlex
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from ml_collections import ConfigDict
 
 from gan_jax.config import apply_overrides, check_config, load_config, split_overrides
-from gan_jax.errors import UserError
+from gan_jax.errors import UserError, did_you_mean
 from gan_jax.workdir import check_workdir, read_config
 
 QUICKSTART = "configs/quickstart.py"
@@ -23,8 +23,7 @@ def resolve(flags: argparse.Namespace, others: list[str]) -> tuple[ConfigDict, P
     Without --config it is the config of the run in --workdir, or the quickstart's.
     """
     overrides, rest = split_overrides(others, "--config.")
-    if rest:
-        raise UserError(f"--mode={flags.mode} takes no {rest[0].split('=')[0]}")
+    _refuse(flags.mode, rest)
     workdir = flags.workdir
     if flags.config:
         config = load_config(flags.config)
@@ -83,8 +82,7 @@ def inspect(flags: argparse.Namespace, others: list[str]) -> None:
 def evaluate(flags: argparse.Namespace, others: list[str]) -> None:
     """Evaluate a run on its data and print a table."""
     workdir = _existing(flags)
-    if others:
-        raise UserError(f"--mode=eval takes no {others[0].split('=')[0]}")
+    _refuse(flags.mode, others)
     from rich.console import Console
     from rich.table import Table
 
@@ -103,7 +101,8 @@ def sample(flags: argparse.Namespace, others: list[str]) -> None:
     workdir = _existing(flags)
     if flags.num < 1:
         raise UserError(f"--num={flags.num}: at least 1")
-    options, _ = split_overrides(others, "--")
+    options, rest = split_overrides(others, "--")
+    _refuse(flags.mode, rest)
     labels = _integers("--labels", flags.labels) if flags.labels is not None else None
     from gan_jax.generate import sample as run_sampling
 
@@ -126,7 +125,14 @@ def transform(flags: argparse.Namespace, others: list[str]) -> None:
     if flags.input is None or flags.output is None:
         raise UserError("--mode=transform needs --input=DIR and --output=DIR")
     overrides, rest = split_overrides(others, "--config.")
-    options, _ = split_overrides(rest, "--")
+    options, rest = split_overrides(rest, "--")
+    _refuse(flags.mode, rest)
+    for name in overrides:
+        if name != "data.on_error":
+            raise UserError(
+                f"--mode=transform takes no --config.{name}: the config is that of the run, but"
+                " for --config.data.on_error=skip"
+            )
     config = read_config(workdir)
     apply_overrides(config, overrides)
     check_config(config)
@@ -143,6 +149,23 @@ def transform(flags: argparse.Namespace, others: list[str]) -> None:
     )
     left_out = f", left out {len(skipped)} unreadable: {', '.join(skipped)}" if skipped else ""
     print(f"wrote {len(files)} images to {flags.output}{left_out}")
+
+
+def check_flags(flags: argparse.Namespace, defaults: Mapping[str, object]) -> None:
+    """Raise UserError at a flag that the mode would ignore."""
+    for name, value in vars(flags).items():
+        if value != defaults[name] and name not in ("mode", "config", *USES[flags.mode]):
+            _refuse(flags.mode, [f"--{name}"])
+
+
+def _refuse(mode: str, arguments: Sequence[str]) -> None:
+    """Raise UserError at the first of the arguments that a mode does not know."""
+    if not arguments:
+        return
+    name = arguments[0].split("=")[0]
+    known = [f"--{flag}" for flag in USES[mode]]
+    takes = "" if name in known else did_you_mean(name, known)
+    raise UserError(f"--mode={mode} takes no {name}{takes} (it takes {', '.join(known)})")
 
 
 def _existing(flags: argparse.Namespace) -> Path:
@@ -163,6 +186,14 @@ def _integers(what: str, text: str) -> list[int]:
         ) from None
 
 
+# The flags of each mode, beside those that the config and the task have.
+USES = {
+    "train": ("config", "workdir"),
+    "inspect": ("config", "workdir"),
+    "eval": ("workdir", "checkpoint", "split"),
+    "sample": ("workdir", "checkpoint", "output", "num", "labels", "seed"),
+    "transform": ("workdir", "checkpoint", "input", "output", "seed"),
+}
 MODES: dict[str, Callable[[argparse.Namespace, list[str]], None]] = {
     "train": train,
     "inspect": inspect,

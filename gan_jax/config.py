@@ -1,4 +1,4 @@
-"""Configs: load a file, override fields, compare two runs. Never imports JAX: mistakes show at once.
+"""Configs: load a file, override fields, compare two runs; without JAX, so that mistakes show fast.
 
 A config is a Python file with `get_config(arg)` returning a locked `ml_collections.ConfigDict`, the
 habit of big_vision and of Google's research code. The overrides are parsed here rather than by

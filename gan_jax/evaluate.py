@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from gan_jax.data import Split, open_data
@@ -16,6 +17,7 @@ from gan_jax.errors import check_choice
 from gan_jax.keys import named_keys
 from gan_jax.parallel import Parallel
 from gan_jax.run import load
+from gan_jax.spec import DataSpec
 from gan_jax.state import TrainState
 from gan_jax.task import Task
 from gan_jax.workdir import check_spec, write_text
@@ -43,6 +45,21 @@ def make_evaluator(task: Task, parallel: Parallel, batch_size: int, seed: int) -
         return {name: float(value) for name, value in task.eval_metrics(totals).items()}
 
     return run
+
+
+def metric_names(task: Task, spec: DataSpec, state: TrainState) -> list[str]:
+    """Return the names of the metrics that a pass would give, without computing any.
+
+    Args:
+      task: the method.
+      spec: of its data.
+      state: real or abstract.
+    """
+    batch = {k: jax.ShapeDtypeStruct((1, *s.shape), s.dtype) for k, s in spec.streams.items()}
+    batch["mask"] = jax.ShapeDtypeStruct((1,), jnp.float32)
+    batch["index"] = jax.ShapeDtypeStruct((1,), jnp.int32)
+    totals = jax.eval_shape(task.eval_step, state, batch, named_keys(0)["evaluate"])
+    return list(task.eval_metrics({name: np.ones(x.shape) for name, x in totals.items()}))
 
 
 def evaluate(workdir: Path, *, checkpoint: str = "", split: str = "") -> dict[str, float]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -36,6 +38,7 @@ def sample(
     Returns:
       The files written, the grid first.
     """
+    _check_output(output)
     run = load(workdir, checkpoint=checkpoint)
     images = run.sample(num, seed=seed, labels=labels, **(options or {}))
     metadata = _metadata(run, seed)
@@ -68,10 +71,12 @@ def transform(
 ) -> tuple[list[Path], list[str]]:
     """Transform every image of a folder into a PNG of the same relative name.
 
+    Where two images differ by their suffix only, theirs stay: a.jpg.png and a.png.png.
+
     Args:
       workdir: the run.
       source: folder of images, of any size; treated as the training images were.
-      output: folder, created if need be; must not be `source`.
+      output: folder, created if need be; must not be `source` or in it.
       seed: of whatever the task draws for an image.
       checkpoint: as in `gan_jax.load`.
       on_error: "raise" at a file that cannot be read, before anything is written; or "skip".
@@ -81,9 +86,12 @@ def transform(
       (files written, names skipped).
     """
     names = list_images(source)
-    if output.resolve() == source.resolve():
-        raise UserError(f"--output={output} is the input folder: name another")
+    if output.resolve().is_relative_to(source.resolve()):
+        raise UserError(f"--output={output} is in the input folder {source}: name another")
+    _check_output(output)
     run = load(workdir, checkpoint=checkpoint)
+    run.task.require("transform")
+    run.task.check_options(options or {})
     images, kept, skipped = [], [], []
     for name in names:
         try:
@@ -99,10 +107,23 @@ def transform(
         raise UserError(f"none of the {len(names)} images in {source} can be read")
     results = to_uint8(run.transform(np.stack(images), seed=seed, **(options or {})))
     files = []
+    stems = Counter(Path(name).with_suffix("") for name in kept)
     for name, image in zip(kept, results, strict=True):
-        files.append((output / name).with_suffix(".png"))
+        stem = Path(name).with_suffix("")
+        files.append(output / (f"{stem}.png" if stems[stem] == 1 else f"{name}.png"))
         save_png(files[-1], image, {**_metadata(run, seed), "source": name})
     return files, skipped
+
+
+def _check_output(output: Path) -> None:
+    """Raise UserError unless a folder is there, or could be made: before the work, not after."""
+    there = output.absolute()
+    while not there.exists():
+        there = there.parent
+    if not there.is_dir():
+        raise UserError(f"--output={output}: {there} is a file, name a folder")
+    if not os.access(there, os.W_OK):
+        raise UserError(f"--output={output}: {there} cannot be written, name another folder")
 
 
 def _metadata(run: Run, seed: int) -> dict[str, str]:

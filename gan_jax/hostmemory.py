@@ -1,10 +1,10 @@
 """Host memory on CPU: keep freed memory in the process, because XLA asks for it again every step.
 
-XLA:CPU allocates its temporaries afresh at each call; glibc maps and unmaps them, and the page faults
-cost as much as the arithmetic of a small network. Three settings of glibc's own allocator, made from
-within the process, stop that; they do what the environment variable
-GLIBC_TUNABLES=glibc.malloc.mmap_threshold=...:trim_threshold=...:top_pad=... does, which only a parent
-process can set. `benchmarks/host_memory.py` measures the difference.
+XLA:CPU allocates its temporaries afresh at each call; glibc maps and unmaps them, and the page
+faults cost as much as the arithmetic of a small network. Three settings of glibc's own allocator,
+made from within the process, stop that; they do what the environment variable
+GLIBC_TUNABLES=glibc.malloc.mmap_threshold=...:trim_threshold=...:top_pad=... does, which only a
+parent process can set. `benchmarks/host_memory.py` measures the difference.
 """
 
 from __future__ import annotations
@@ -43,4 +43,4 @@ def reuse_host_memory() -> bool:
         (_M_TRIM_THRESHOLD, 2**31 - 1),
         (_M_TOP_PAD, 2**28),  # the heap grows by 256 MiB
     )
-    return all([mallopt(name, value) == 1 for name, value in settings])
+    return sum(mallopt(name, value) for name, value in settings) == len(settings)

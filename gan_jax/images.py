@@ -36,10 +36,12 @@ def list_images(folder: Path) -> list[str]:
     """
     if not folder.is_dir():
         raise UserError(f"image folder {folder} is not there: check the path")
+    found = (path.relative_to(folder) for path in folder.rglob("*") if path.is_file())
     names = sorted(
-        path.relative_to(folder).as_posix()
-        for path in folder.rglob("*")
-        if path.suffix.lower() in SUFFIXES and not path.name.startswith(".")
+        name.as_posix()
+        for name in found
+        # Nothing in a hidden folder either: .ipynb_checkpoints is no class.
+        if name.suffix.lower() in SUFFIXES and not any(part[0] == "." for part in name.parts)
     )
     if not names:
         raise UserError(f"image folder {folder} holds no images ({', '.join(SUFFIXES)})")
@@ -63,25 +65,26 @@ def read_image(path: Path, channels: int = 0) -> np.ndarray:
         with Image.open(path) as stored:
             stored.load()
             picture = ImageOps.exif_transpose(stored)
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+            alpha = "A" in picture.getbands() or "transparency" in picture.info
+            if not picture.mode.startswith(("I", "F")):
+                mode = "RGBA" if alpha else "L" if picture.mode in ("1", "L") else "RGB"
+                picture = picture.convert(mode)
+    except Exception as error:  # for damaged files Pillow raises nearly everything
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise UserError(
             f"cannot read image {path} ({reason}): replace it, or leave such files out with"
             " --config.data.on_error=skip"
         ) from None
-    if picture.mode.startswith("I"):  # 16 bits: Pillow would clip at 255, not scale
-        array = np.asarray(picture).astype(np.int64)
-        return to_channels(
-            np.clip((array + 128) // 257, 0, 255).astype(np.uint8)[..., None], channels
-        )
-    if picture.mode == "F":
+    array = np.asarray(picture)
+    if array.dtype == np.uint8:
+        return to_channels(array if array.ndim == 3 else array[..., None], channels)
+    if array.dtype.kind == "f" or array.min() < 0 or array.max() >= 2**16:
+        kind = "float" if array.dtype.kind == "f" else "32-bit"
         raise UserError(
-            f"image {path} holds float pixels of unknown range: convert it to 8 or 16 bit"
+            f"image {path} holds {kind} pixels of unknown range: convert it to 8 or 16 bit"
         )
-    alpha = "A" in picture.getbands() or "transparency" in picture.info
-    mode = "RGBA" if alpha else "L" if picture.mode in ("1", "L") else "RGB"
-    array = np.asarray(picture.convert(mode))
-    return to_channels(array if array.ndim == 3 else array[..., None], channels)
+    wide = array.astype(np.int64)[..., None]  # 16 bits: Pillow would clip at 255, not scale
+    return to_channels(((wide + 128) // 257).astype(np.uint8), channels)
 
 
 def to_channels(image: np.ndarray, channels: int) -> np.ndarray:
@@ -151,7 +154,7 @@ def grid(images: np.ndarray, *, gap: int = 2, least: int = 48) -> np.ndarray:
     Returns:
       uint8 [H', W', C].
     """
-    rows, columns, height, width, channels = images.shape
+    rows, columns, _, width, channels = images.shape
     factor = max(1, least // width)
     pixels = to_uint8(images).repeat(factor, axis=2).repeat(factor, axis=3)
     padded = np.pad(

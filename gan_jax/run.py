@@ -19,6 +19,7 @@ from gan_jax.checkpoint import Checkpoints
 from gan_jax.errors import UserError
 from gan_jax.images import preprocess, to_float
 from gan_jax.keys import image_keys, named_keys
+from gan_jax.logs import quiet_libraries
 from gan_jax.parallel import Parallel, make_parallel
 from gan_jax.spec import DataSpec
 from gan_jax.state import TrainState
@@ -188,6 +189,7 @@ def load(workdir: str | Path, *, checkpoint: str | int = "") -> Run:
     Raises:
       UserError: no run there, no such checkpoint, or none that is whole.
     """
+    quiet_libraries()
     workdir = Path(workdir)
     config, spec = read_config(workdir), read_spec(workdir)
     parallel = make_parallel()

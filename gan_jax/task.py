@@ -79,9 +79,10 @@ class Task:
     """A method. Members that a method lacks are None; `require` turns that into an error.
 
     Batch leaves are `[draws, B, ...]` in `train_step` and `[B, ...]` elsewhere. `eval_step` gets
-    two more leaves: "mask" [B] float32, 0 for the padding of the last batch, and "index" [B] int32,
-    the example's place in its split. Images are `[B, H, W, C]` float32 in [-1, 1]. `keys` is one typed
-    PRNG key an image, so that a picture does not depend on the batch that it was made in.
+    two more leaves: "mask" [B] float32, 0 for the padding of the last batch, and "index" [B]
+    int32, the example's place in its split. Images are `[B, H, W, C]` float32 in [-1, 1]. `keys`
+    is one typed PRNG key an image, so that a picture does not depend on the batch that it was
+    made in.
 
     Attributes:
       name: the family, such as "gan".

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from ml_collections import ConfigDict
 
@@ -23,12 +24,13 @@ from gan_jax.checkpoint import Checkpoints
 from gan_jax.config import best_metric
 from gan_jax.data import Split, open_data
 from gan_jax.data.pipeline import batches, eval_batches, prefetch
-from gan_jax.errors import UserError, did_you_mean
-from gan_jax.evaluate import Evaluator, make_evaluator
+from gan_jax.errors import DISK, UserError, did_you_mean
+from gan_jax.evaluate import Evaluator, make_evaluator, metric_names
 from gan_jax.images import grid, save_png
 from gan_jax.keys import named_keys
 from gan_jax.parallel import Parallel, make_parallel
 from gan_jax.run import abstract_state
+from gan_jax.spec import DataSpec
 from gan_jax.state import TrainState
 from gan_jax.task import Batch, Key, Metrics, Phase, Task, make_task
 from gan_jax.workdir import check_spec, check_workdir, write_record
@@ -83,15 +85,18 @@ def train(config: ConfigDict, workdir: Path) -> Outcome:
     dataset = open_data(config.data)
     check_spec(workdir, dataset.spec)
     task = make_task(config, dataset.spec)
+    target = abstract_state(task, parallel)
+    _check_best(config.eval.best, task, dataset.spec, target)
     keys = named_keys(config.seed)
     start = parallel.compile_init(task.init)
     with (
+        _disk_errors(workdir),
         _stop_on_signals() as stop,
         Checkpoints(
             workdir / "checkpoints", keep=config.train.keep, best=config.eval.best
         ) as checkpoints,
     ):
-        restored = checkpoints.restore(abstract_state(task, parallel))
+        restored = checkpoints.restore(target)
         state, step = restored or (start(keys["init"]), 0)
         # Written only now: an error above leaves no trace.
         write_record(workdir, config, dataset.spec, [str(d) for d in jax.devices()])
@@ -116,6 +121,31 @@ def last_step(workdir: Path) -> int | None:
         return checkpoints.latest()
 
 
+def _check_best(best: str, task: Task, spec: DataSpec, state: TrainState) -> None:
+    """Raise UserError if `eval.best` names no metric of the task, before anything is trained."""
+    if chosen := best_metric(best):
+        names = metric_names(task, spec, state)
+        if chosen not in names:
+            hint = did_you_mean(chosen, names)
+            raise UserError(f"eval.best={best}: no such metric{hint}: one of {', '.join(names)}")
+
+
+@contextlib.contextmanager
+def _disk_errors(workdir: Path) -> Iterator[None]:
+    """Turn a full or read-only disk into one line that names the last good step."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in DISK:
+            raise
+        step = last_step(workdir)
+        kept = f"the last good checkpoint is step {step}" if step else "there is no checkpoint yet"
+        raise UserError(
+            f"cannot write {error.filename or workdir} ({error.strerror}); {kept}: make room and"
+            " repeat the command to resume"
+        ) from None
+
+
 @contextlib.contextmanager
 def _stop_on_signals() -> Iterator[list[int]]:
     """Collect SIGTERM and Ctrl-C in the yielded list; a second one acts at once, as usual."""
@@ -138,6 +168,16 @@ def _stop_on_signals() -> Iterator[list[int]]:
             signal.signal(number, handler)
 
 
+def _finite(state: TrainState) -> Metrics:
+    """Return {"weights/NET": 0, or nan if the network or its optimizer holds nan or infinity}."""
+
+    def check(net: Any) -> jax.Array:
+        floats = [x for x in jax.tree.leaves(net) if jnp.issubdtype(x.dtype, jnp.floating)]
+        return jnp.where(jnp.array([jnp.isfinite(x).all() for x in floats]).all(), 0, jnp.nan)
+
+    return {f"weights/{name}": check(net) for name, net in state.nets.items()}
+
+
 class _Loop:
     """One training: the compiled functions and where their results go."""
 
@@ -156,6 +196,7 @@ class _Loop:
         self.evaluator: Evaluator = make_evaluator(
             task, parallel, config.eval.batch_size, config.seed
         )
+        self.compute_finite = jax.jit(_finite)
         self.grids = parallel.compile_map(task.grids) if task.grids else None
         # Fetched when the next ones are due, so that logging never waits for the device.
         self.pending: tuple[int, Metrics, dict[str, float]] | None = None
@@ -188,6 +229,7 @@ class _Loop:
                 sampled = self.due(step, config.sample_every) or last
                 if evaluated or sampled or step % config.save_every == 0 or last or stop:
                     self.flush()
+                    self.require_finite(step, {**metrics, **self.compute_finite(state)})
                     found = self.evaluate(step, state) if evaluated else None
                     if sampled:
                         self.sample(step, state, keys["grids"])
@@ -217,22 +259,23 @@ class _Loop:
         self.pending = None
         values = {name: float(value) for name, value in metrics.items()}
         self.writer.scalars(step, values, progress=timing)
-        for name, value in values.items():
+        self.require_finite(step, values)
+
+    def require_finite(self, step: int, metrics: Mapping[str, Any]) -> None:
+        """Stop the run at a number that is none, before a checkpoint is made of it."""
+        for name, value in metrics.items():
             if not math.isfinite(value):
+                self.checkpoints.wait()
+                last = self.checkpoints.latest()
+                kept = "there is no checkpoint" if last is None else f"checkpoint {last} is kept"
                 raise UserError(
-                    f"{name} is {value} at step {step}: training stopped, the last checkpoint is"
-                    f" step {self.checkpoints.latest()}; try a lower learning rate"
+                    f"{name} is {float(value)} at step {step}: training stopped, {kept}; train"
+                    " with a lower learning rate in another --workdir"
                 )
 
     def evaluate(self, step: int, state: TrainState) -> dict[str, float]:
         """Pass over split "eval" and write the result."""
         found = self.evaluator(state, self.splits["eval"])
-        chosen = best_metric(self.config.eval.best)
-        if chosen and chosen not in found:
-            hint = did_you_mean(chosen, found)
-            raise UserError(
-                f"eval.best={self.config.eval.best}: no such metric{hint}: one of {', '.join(found)}"
-            )
         self.writer.scalars(step, {f"eval/{name}": value for name, value in found.items()})
         return found
 

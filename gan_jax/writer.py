@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import sys
 import time
@@ -13,9 +14,10 @@ from typing import Any
 import numpy as np
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
-from tensorboardX import SummaryWriter
+from tensorboardX import summary
+from tensorboardX.event_file_writer import EventsWriter
+from tensorboardX.proto.event_pb2 import Event, SessionLog
 
-from gan_jax.errors import UserError
 from gan_jax.workdir import write_text
 
 
@@ -38,9 +40,13 @@ class Writer:
         kept = [m for m in read_metrics(workdir) if m["step"] <= resume_step]
         write_text(self._path, "".join(json.dumps(m) + "\n" for m in kept))
         self._file = self._path.open("a", buffering=1)
-        self._board = SummaryWriter(
-            str(workdir / "tensorboard"), purge_step=resume_step + 1, flush_secs=30
-        )
+        # Not tensorboardX.SummaryWriter: a full disk kills its thread, and then its queue fills up
+        # and the training waits for ever. Errors of this one are raised here.
+        folder = workdir / "tensorboard"
+        folder.mkdir(parents=True, exist_ok=True)
+        self._board = EventsWriter(str(folder / "events"))
+        # TensorBoard hides what was written before at this step and later.
+        self._event(resume_step + 1, session_log=SessionLog(status=SessionLog.START))
         self._began = time.perf_counter()
         self._bar = _progress(total_steps, resume_step) if sys.stderr.isatty() else None
 
@@ -53,7 +59,11 @@ class Writer:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        self.close()
+        if error is None:
+            self.close()
+        else:  # which is the one to report: on a full disk flushing fails again
+            with contextlib.suppress(OSError):
+                self.close()
 
     def scalars(
         self,
@@ -69,24 +79,18 @@ class Writer:
           metrics: by name.
           progress: of the training itself, such as "time/images_per_second"; if given, the step is
             shown in the terminal.
-
-        Raises:
-          UserError: the disk is full.
         """
         line = {"step": step, **metrics, **(progress or {})}
-        try:
-            self._file.write(json.dumps(line) + "\n")
-        except OSError as error:
-            raise UserError(f"cannot write {self._path} ({error.strerror}): make room") from None
+        self._file.write(json.dumps(line) + "\n")
         for name, value in line.items():
             if name != "step":
-                self._board.add_scalar(name, value, step)
+                self._event(step, summary=summary.scalar(name, value))
         if progress is not None:
             self._show(step, metrics, progress)
 
     def image(self, step: int, name: str, picture: np.ndarray) -> None:
         """Add a picture, uint8 [H, W, C], to TensorBoard."""
-        self._board.add_image(name, picture[..., :3], step, dataformats="HWC")
+        self._event(step, summary=summary.image(name, picture[..., :3], dataformats="HWC"))
 
     def flush(self) -> None:
         """Bring TensorBoard's files up to date."""
@@ -96,8 +100,11 @@ class Writer:
         """Flush and release everything."""
         if self._bar:
             self._bar.stop()
-        self._file.close()
-        self._board.close()
+        with contextlib.closing(self._file):
+            self._board.close()
+
+    def _event(self, step: int, **content: Any) -> None:
+        self._board.write_event(Event(step=step, wall_time=time.time(), **content))
 
     def _show(self, step: int, metrics: Mapping[str, float], progress: Mapping[str, float]) -> None:
         rate = (step - self._first) / (time.perf_counter() - self._began)

@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
+import dataclasses
+import functools
+import io
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -51,3 +56,27 @@ def data_at_hand() -> Path:
             "no prepared MNIST here: set GAN_JAX_TEST_DATA to a folder with tfds/ and emoji/"
         )
     return folder
+
+
+@dataclasses.dataclass(frozen=True)
+class Trained:
+    """A run of a smoke config and what `main.py` printed at training. Copy it to change it."""
+
+    workdir: Path
+    out: str
+
+
+@pytest.fixture(scope="session")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Trained]:
+    """Return a function that trains the smoke form of a config by name, once for all tests."""
+    import main
+
+    @functools.cache
+    def train(name: str, *arguments: str) -> Trained:
+        workdir = tmp_path_factory.mktemp(name) / "run"
+        config = f"--config={ROOT}/configs/{name}.py:smoke"
+        with contextlib.redirect_stdout(io.StringIO()) as out:
+            assert main.main([config, f"--workdir={workdir}", *arguments]) == 0
+        return Trained(workdir, out.getvalue())
+
+    return train

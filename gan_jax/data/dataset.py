@@ -27,11 +27,13 @@ class Split:
       read: index -> one example, {stream: array without batch axis}.
       read_all: () -> the whole split, {stream: array [size, ...]}, called at first use; None where
         it does not fit in memory.
+      rows: places in `read_all` of this split's examples; None where it has all and only those.
     """
 
     size: int
     read: Callable[[int], Arrays]
     read_all: Callable[[], Arrays] | None = None
+    rows: np.ndarray | None = None
 
     def __len__(self) -> int:
         return self.size
@@ -43,13 +45,14 @@ class Split:
 
     @functools.cached_property
     def arrays(self) -> Arrays:
-        """The whole split; only where it is `in_memory`."""
+        """What `read_all` returned; only where the split is `in_memory`."""
         return self.read_all()
 
     def get(self, indices: np.ndarray) -> Arrays:
         """Return the examples at `indices` as a batch, images float32 in [-1, 1]."""
         if self.in_memory:
-            return as_floats({name: array[indices] for name, array in self.arrays.items()})
+            rows = indices if self.rows is None else self.rows[indices]
+            return as_floats({name: array[rows] for name, array in self.arrays.items()})
         return stack([self.read(int(i)) for i in indices])
 
 
@@ -83,11 +86,13 @@ def array_split(arrays: Arrays) -> Split:
 
 
 def subset(split: Split, indices: np.ndarray) -> Split:
-    """Return the examples of `split` at `indices`, in that order."""
-    read_all = None
-    if split.in_memory:
-        read_all = lambda: {k: x[indices] for k, x in split.arrays.items()}  # noqa: E731
-    return Split(len(indices), lambda i: split.read(int(indices[i])), read_all)
+    """Return the examples of `split` at `indices`, in that order; they share its memory."""
+    return Split(
+        len(indices),
+        lambda i: split.read(int(indices[i])),
+        (lambda: split.arrays) if split.in_memory else None,
+        indices if split.rows is None else split.rows[indices],
+    )
 
 
 def holdout_size(total: int, holdout: float) -> int:
@@ -106,7 +111,7 @@ def holdout_size(total: int, holdout: float) -> int:
 
 
 def split_at_random(total: int, holdout: float) -> tuple[np.ndarray, np.ndarray]:
-    """Return the indices of (train, eval): the same for every seed, so that no run sees another's."""
+    """Return the indices of (train, eval): the same for every seed; no run sees another's."""
     order = np.random.Generator(np.random.Philox(0)).permutation(total)
     size = holdout_size(total, holdout)
     return np.sort(order[size:]), np.sort(order[:size])

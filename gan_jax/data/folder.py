@@ -12,7 +12,14 @@ from typing import Any
 import numpy as np
 from ml_collections import ConfigDict
 
-from gan_jax.data.dataset import Arrays, Dataset, Split, fingerprint, holdout_size
+from gan_jax.data.dataset import (
+    Arrays,
+    Dataset,
+    Split,
+    array_split,
+    fingerprint,
+    holdout_size,
+)
 from gan_jax.errors import UserError
 from gan_jax.images import list_images, preprocess, read_image
 from gan_jax.spec import DataSpec, Stream
@@ -22,21 +29,26 @@ def open_folder(config: ConfigDict) -> Dataset:
     """Open the image folder `data.path`, and its other half `data.target_path` if that is set.
 
     With sub-folders each is a class, in the order of their names; images of a flat folder have no
-    labels. An image belongs to split "eval" by the SHA-256 of its relative name without suffix: it
-    stays there when images are added, and both halves of a pair go together.
+    labels. An image belongs to split "eval" by the SHA-256 of its relative name without suffix:
+    both halves of a pair go together, and where `data.holdout` is a share, it stays there when
+    images are added. The fingerprint is of the names and sizes of the files.
 
     Raises:
       UserError: no folder, no images, unpaired or unreadable files (unless data.on_error=skip).
     """
     if not config.path:
         raise UserError("data.path is empty: name an image folder, such as --config.data.path=DIR")
-    root = Path(config.path)
+    root = Path(config.path).expanduser()
     names = list_images(root)
     targets = _partners(config, names) if config.target_path else {}
     named = len(names)
     if targets:
         names = [name for name in names if _stem(name) in targets]
     channels = config.channels or _stored_channels(root, names, config.on_error)
+    other, target_channels = Path(config.target_path).expanduser(), 0
+    if targets:
+        partners = [targets[_stem(name)] for name in names]
+        target_channels = config.channels or _stored_channels(other, partners, config.on_error)
     how: dict[str, Any] = dict(
         size=list(config.size), channels=channels, resize=config.resize, fit=config.fit
     )
@@ -45,14 +57,14 @@ def open_folder(config: ConfigDict) -> Dataset:
     def read_file(name: str) -> Arrays:
         example = {"image": preprocess(read_image(root / name), how)}
         if targets:
-            partner = Path(config.target_path) / targets[_stem(name)]
-            example["target"] = preprocess(read_image(partner), how)
+            target = read_image(other / targets[_stem(name)])
+            example["target"] = preprocess(target, {**how, "channels": target_channels})
         if classes:
             example["label"] = np.int32(classes.index(name.split("/")[0]))
         return example
 
-    copies = 2 if targets else 1
-    gib = len(names) * copies * config.size[0] * config.size[1] * channels / 2**30
+    pixels = len(names) * config.size[0] * config.size[1]
+    gib = pixels * (channels + target_channels) / 2**30
     in_memory = gib <= config.memory_gib
     examples: dict[str, Arrays] = {}
     if in_memory or config.on_error == "skip":
@@ -66,21 +78,22 @@ def open_folder(config: ConfigDict) -> Dataset:
         "train": _file_split(train, read_file, examples),
         "eval": _file_split(held_out, read_file, examples),
     }
-    image = Stream((*config.size, channels), "float32", "image")
-    streams = {"image": image}
+    streams = {"image": Stream((*config.size, channels), "float32", "image")}
     if targets:
-        streams["target"] = image
+        streams["target"] = Stream((*config.size, target_channels), "float32", "image")
     if classes:
         streams["label"] = Stream((), "int32", "label")
-    sizes = [[name, (root / name).stat().st_size] for name in names]
+    files = [root / name for name in names]
+    files += [other / targets[_stem(name)] for name in names if targets]
+    sizes = [file.stat().st_size for file in files]
     spec = DataSpec(
-        name=root.name,
+        name=root.absolute().name,
         streams=streams,
         num_classes=len(classes),
         class_names=tuple(classes),
         counts={k: len(s) for k, s in splits.items()},
         preprocess={**how, "skipped": named - len(names)},
-        fingerprint=fingerprint([sizes, sorted(targets), how, config.holdout]),
+        fingerprint=fingerprint([names, sizes, how, target_channels, config.holdout]),
     )
     return Dataset(spec, splits)
 
@@ -91,7 +104,14 @@ def _stem(name: str) -> str:
 
 def _partners(config: ConfigDict, names: list[str]) -> dict[str, str]:
     """Return the names under `target_path` by stem."""
-    partners = {_stem(name): name for name in list_images(Path(config.target_path))}
+    there = list_images(Path(config.target_path).expanduser())
+    partners = {_stem(name): name for name in there}
+    if len(partners) < len(there):
+        twice = next(name for name in there if partners[_stem(name)] != name)
+        raise UserError(
+            f"{config.target_path} has both {twice} and {partners[_stem(twice)]}: which of them is"
+            " the partner of an image of that name is not known, keep one"
+        )
     alone = [name for name in names if _stem(name) not in partners]
     if alone and config.on_error == "raise":
         raise UserError(
@@ -149,7 +169,7 @@ def _by_hash(names: list[str], holdout: float) -> tuple[list[str], list[str]]:
     """Split names into (train, eval) by the hash of each, whatever the others are."""
     place = {name: hashlib.sha256(_stem(name).encode()).digest()[:8] for name in names}
     if holdout < 1:
-        limit = int(holdout * 2**64).to_bytes(8, "big")
+        limit = int(max(holdout, 0) * 2**64).to_bytes(8, "big")
         held_out = {name for name in names if place[name] < limit}
     else:
         ordered = sorted(names, key=place.__getitem__)
@@ -169,8 +189,4 @@ def _file_split(
     if not examples:
         return Split(len(names), lambda i: read(names[i]))
     chosen = [examples[name] for name in names]
-    return Split(
-        len(names),
-        chosen.__getitem__,
-        lambda: {k: np.stack([e[k] for e in chosen]) for k in chosen[0]},
-    )
+    return array_split({k: np.stack([e[k] for e in chosen]) for k in chosen[0]})

@@ -66,7 +66,8 @@ def batches(
     def place(number: np.ndarray) -> np.ndarray:
         """Return the position of this process's example `number`, counted from the start."""
         batch, within = np.divmod(number, local)
-        return position + batch * batch_size + index * local + within
+        # Modulo as TrainState.position, so that a resumed run sees what an unbroken one does.
+        return (position + batch * batch_size + index * local + within) % 2**32
 
     with contextlib.closing(_stream(split, order, place)) as stream:
         start = 0
@@ -121,7 +122,7 @@ def prefetch(source: Iterator[Any], place: Callable[[Any], Any], size: int = 2) 
     """Prepare items in a background thread while the caller uses the ones before.
 
     Args:
-      source: iterated in the thread.
+      source: iterated in the thread, and closed there.
       place: applied there to each item, such as putting it on the devices.
       size: items kept ready.
 
@@ -147,6 +148,9 @@ def prefetch(source: Iterator[Any], place: Callable[[Any], Any], size: int = 2) 
             put(("end", None))
         except BaseException as error:
             put(("error", error))
+        finally:
+            if hasattr(source, "close"):  # a generator: what it reads from is closed now, not later
+                source.close()
 
     thread = threading.Thread(target=work, name="prefetch", daemon=True)
     thread.start()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import zipfile
+import zlib
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +32,7 @@ def open_data(config: ConfigDict) -> Dataset:
         "synthetic": open_synthetic,
     }
     check_choice("data.source", config.source, openers)
-    if min(config.size) < 1:
+    if len(config.size) != 2 or min(config.size) < 1:
         raise UserError(f"data.size={config.size}: (height, width), both at least 1 px")
     return openers[config.source](config)
 
@@ -58,18 +60,21 @@ def open_npz(config: ConfigDict) -> Dataset:
     Its arrays: "image" uint8 [N, H, W] or [N, H, W, C]; optionally "label" int [N], and "target",
     uint8 images or float vectors [N, K].
     """
-    path = Path(config.path)
+    path = Path(config.path).expanduser()
     if not config.path or not path.is_file():
         raise UserError(f"data.path={config.path!r} is not a file: name an .npz file")
     try:
         with np.load(path, allow_pickle=False) as file:
             arrays = {name: file[name] for name in file.files}
-    except (OSError, ValueError) as error:
+    except (OSError, EOFError, ValueError, TypeError, zipfile.BadZipFile, zlib.error) as error:
+        # TypeError: a single array, as numpy.save writes it.
         raise UserError(f"cannot read {path} as .npz ({error})") from None
     if "image" not in arrays:
         raise UserError(f"{path} has no array 'image': it has {', '.join(arrays) or 'none'}")
     known = {name: arrays[name] for name in ("image", "label", "target") if name in arrays}
     for name, array in known.items():
+        if not array.ndim or not array.size:
+            raise UserError(f"{path}: {name!r} holds no examples, its shape is {array.shape}")
         if len(array) != len(arrays["image"]):
             raise UserError(f"{path}: {len(array)} of {name!r} for {len(arrays['image'])} images")
     for name in ("image", "target"):
@@ -78,9 +83,9 @@ def open_npz(config: ConfigDict) -> Dataset:
     if "label" in known:
         if known["label"].dtype.kind not in "iu" or known["label"].ndim != 1:
             raise UserError(f"{path}: 'label' must be whole numbers [N]")
-        known["label"] = known["label"].astype(np.int32)
         if known["label"].min() < 0:
             raise UserError(f"{path}: 'label' has negative entries; classes count from 0")
+        known["label"] = known["label"].astype(np.int32)
     return _from_arrays(config, path.stem, known)
 
 
@@ -104,10 +109,7 @@ def _from_arrays(config: ConfigDict, name: str, arrays: Arrays) -> Dataset:
     how = how_to_preprocess(config, channels)
     labels = arrays.get("label")
     identity = fingerprint([name, how, config.holdout], arrays)
-    model = {
-        k: np.stack([preprocess(x, how) for x in array]) if array.dtype == np.uint8 else array
-        for k, array in arrays.items()
-    }
+    model = {k: _resized(array, how, config.channels) for k, array in arrays.items()}
     whole = array_split(model)
     train, held_out = split_at_random(len(whole), config.holdout)
     splits = {"train": subset(whole, train), "eval": subset(whole, held_out)}
@@ -122,6 +124,13 @@ def _from_arrays(config: ConfigDict, name: str, arrays: Arrays) -> Dataset:
         fingerprint=identity,
     )
     return Dataset(spec, splits)
+
+
+def _resized(array: np.ndarray, how: dict[str, Any], channels: int) -> np.ndarray:
+    if array.dtype != np.uint8:
+        return array
+    own = {**how, "channels": channels or array.shape[-1]}  # a target may be stored with others
+    return np.stack([preprocess(x, own) for x in array])
 
 
 def _stream(name: str, array: np.ndarray) -> Stream:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import Any
 
 import numpy as np
@@ -31,7 +32,7 @@ def open_tfds(config: ConfigDict) -> Dataset:
     if "image" not in features:
         names = ", ".join(features)
         raise UserError(f"TFDS set {config.name!r} has no feature 'image': it has {names}")
-    label = features["label"] if "label" in features else None
+    label = features["label"] if "label" in features.keys() else None
     classes = int(getattr(label, "num_classes", 0) or 0)
     channels = config.channels or features["image"].shape[-1]
     how = dict(
@@ -42,6 +43,9 @@ def open_tfds(config: ConfigDict) -> Dataset:
         for name in ("train", "validation", "test")
         if name in builder.info.splits
     }
+    if "train" not in official:
+        names = ", ".join(builder.info.splits)
+        raise UserError(f"TFDS set {config.name!r} has no split 'train': it has {names}")
     splits = {"train": official["train"]}
     if "validation" in official:
         splits["eval"] = official["validation"]
@@ -70,8 +74,9 @@ def open_tfds(config: ConfigDict) -> Dataset:
 
 
 def _builder(tfds: Any, config: ConfigDict) -> Any:
-    where = config.dir or None
-    place = config.dir or "TFDS_DATA_DIR, or ~/tensorflow_datasets"
+    # TFDS itself reads the variable only while it is imported, too early in a notebook.
+    where = config.dir or os.environ.get("TFDS_DATA_DIR") or None
+    place = where or "~/tensorflow_datasets (neither data.dir nor TFDS_DATA_DIR is set)"
     fix = (
         f'prepare it once, in an environment with TensorFlow: python -c "import tensorflow_datasets'
         f" as t; t.builder('{config.name}', data_dir=DIR, file_format='array_record')"

@@ -9,7 +9,8 @@ def discriminator_cross_entropy(*, real_logits: jax.Array, fake_logits: jax.Arra
     """Return the binary cross entropy of telling real from generated.
 
     -log D(x) - log(1 - D(G(z))), the negative of the inner maximum of Goodfellow et al. 2014
-    (arXiv:1406.2661, equation 1), with D the sigmoid of the logit, which never leaves the logarithm.
+    (arXiv:1406.2661, equation 1), with D the sigmoid of the logit, which never leaves the
+    logarithm.
 
     Args:
       real_logits: [...], of real images.

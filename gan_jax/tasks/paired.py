@@ -1,9 +1,9 @@
 """Paired image-to-image translation: a U-Net alone (L1), or against a PatchGAN (pix2pix).
 
-The two differ in `task.adversarial_weight` only. With 0 there is no discriminator at all: the plain
-CNN. Otherwise it is Isola et al. 2017 (arXiv:1611.07004, equation 4): L1 times 100 plus the
-non-saturating GAN loss, the discriminator's loss halved to slow it down (their section 3.3), dropout
-as the noise, in use too (`dropout=true`).
+The two differ in `task.adversarial_weight` only. With 0 there is no discriminator at all: the
+plain CNN. Otherwise it is Isola et al. 2017 (arXiv:1611.07004, equation 4): L1 times 100 plus the
+non-saturating GAN loss, the discriminator's loss halved to slow it down (their section 3.3),
+dropout as the noise, in use too (`dropout=true`).
 """
 
 from __future__ import annotations

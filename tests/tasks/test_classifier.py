@@ -1,0 +1,137 @@
+"""Classification and regression learn, and are scored, as they say."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import chex
+import jax
+import numpy as np
+import pytest
+from conftest import smoke_config
+
+from gan_jax.data import Dataset, open_data
+from gan_jax.data.pipeline import batches
+from gan_jax.errors import UserError
+from gan_jax.evaluate import make_evaluator
+from gan_jax.parallel import make_parallel
+from gan_jax.task import Phase, Task, make_task
+from gan_jax.train import make_step
+
+
+def build(**changes: Any) -> tuple[Task, Any, Dataset]:
+    config = smoke_config("classifier", **changes)
+    dataset = open_data(config.data)
+    task = make_task(config, dataset.spec)
+    return task, jax.jit(task.init)(jax.random.key(0)), dataset
+
+
+def learn(task: Task, state: Any, dataset: Dataset, steps: int) -> tuple[Any, list[dict]]:
+    step = jax.jit(make_step(task, 16), static_argnums=0)
+    found = []
+    source = batches(dataset.splits["train"], seed=0, position=0, batch_size=16, draws=[1] * steps)
+    for batch in source:
+        state, metrics = step(Phase(), state, batch, jax.random.key(1))
+        found.append({k: float(v) for k, v in metrics.items()})
+    return state, found
+
+
+PLAIN = dict(
+    task__max_shift=0.0,
+    task__max_scale=0.0,
+    task__max_rotation=0.0,
+    model__dropout=0.0,
+    train__ema_decay=0.0,
+    optim__net__lr=0.02,
+    optim__net__schedule="constant",
+    model__width=4,
+)
+
+
+def test_learns_classes() -> None:
+    task, state, dataset = build(**PLAIN, task__label_smoothing=0.0)
+    state, found = learn(task, state, dataset, 60)
+    assert found[0]["accuracy"] < 0.5 < 0.9 < np.mean([f["accuracy"] for f in found[-5:]])
+    score = make_evaluator(task, make_parallel("jit", 1), 16, 0)(state, dataset.splits["eval"])
+    assert score["accuracy"] > 0.6
+
+
+def test_learns_vectors(tmp_path: Path) -> None:
+    """A target that is linear in the image: its mean grey level and the contrast of its halves."""
+    images = np.random.default_rng(0).integers(0, 256, (64, 8, 8, 1)).astype(np.uint8)
+    images[:, :4] //= np.random.default_rng(1).integers(1, 5, (64, 1, 1, 1)).astype(np.uint8)
+    scaled = images / 127.5 - 1
+    target = np.stack([scaled.mean((1, 2, 3)), (scaled[:, :4] - scaled[:, 4:]).mean((1, 2, 3))], 1)
+    np.savez(tmp_path / "set.npz", image=images, target=target.astype(np.float32))
+    task, state, dataset = build(
+        **PLAIN,
+        task__target="vector",
+        data__source="npz",
+        data__path=str(tmp_path / "set.npz"),
+        data__size=(8, 8),
+    )
+    _, found = learn(task, state, dataset, 60)
+    assert np.mean([f["loss"] for f in found[-5:]]) < found[0]["loss"] / 10
+    assert "distance" in found[0]
+
+
+def test_angles_are_drawn_by_image_and_scored_in_degrees() -> None:
+    task, state, dataset = build(**PLAIN, task__target="angle", task__max_angle=40.0)
+    scores = [
+        make_evaluator(task, make_parallel("jit", 1), size, 0)(state, dataset.splits["eval"])
+        for size in (16, 5)
+    ]
+    chex.assert_trees_all_close(*scores, rtol=1e-4)
+    # Untrained it is right by chance only.
+    assert 5 < scores[0]["error_degrees"] < 180
+    _, found = learn(task, state, dataset, 1)
+    assert set(found[0]) == {"loss", "error_degrees"}
+
+
+def test_the_right_answer_has_no_error() -> None:
+    """An outputs layer that is set by hand: class 3, then 30 degrees, whatever the image."""
+    for target, outputs, wanted in (
+        ("label", np.eye(10)[3] * 50, {"accuracy": 0.1}),
+        ("angle", np.array([np.cos(np.pi / 6), np.sin(np.pi / 6)]), None),
+    ):
+        task, state, dataset = build(**PLAIN, task__target=target, task__max_angle=0.0)
+        params = state.nets["net"].params
+        params = {
+            **params,
+            "outputs": {
+                "kernel": params["outputs"]["kernel"] * 0,
+                "bias": outputs.astype(np.float32),
+            },
+        }
+        state = state.replace(nets={"net": state.nets["net"].replace(params=params)})
+        split = dataset.splits["train"]
+        score = make_evaluator(task, make_parallel("jit", 1), 16, 0)(state, split)
+        if wanted:
+            labels = split.get(np.arange(len(split)))["label"]
+            assert score["accuracy"] == pytest.approx((labels == 3).mean())
+        else:
+            assert score["error_degrees"] == pytest.approx(30, abs=1e-3)
+            assert score["loss"] == pytest.approx(2 - 2 * np.cos(np.pi / 6), rel=1e-4)
+
+
+def test_encodes_to_features_and_outputs() -> None:
+    task, state, dataset = build(**PLAIN)
+    images = dataset.splits["eval"].get(np.arange(3))["image"]
+    found = task.encode(state, images, jax.random.split(jax.random.key(0), 3))
+    assert found["outputs"].shape == (3, 10) and found["features"].shape == (3, 16)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        (dict(task__target="labels"), "did you mean 'label'"),
+        (dict(task__target="vector"), "float vectors"),
+        (dict(model__net="resnet"), "model.net"),
+        (dict(data__size=(4, 4)), "at least 8x8"),
+        (dict(task__label_smoothing=1.0), "label_smoothing"),
+    ],
+)
+def test_refuses(changes: dict[str, Any], message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        build(**changes)

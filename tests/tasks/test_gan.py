@@ -1,0 +1,173 @@
+"""The GAN's two updates: each improves its own loss, neither touches the other's network."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import chex
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from conftest import smoke_config
+
+from gan_jax.data import open_data
+from gan_jax.errors import UserError
+from gan_jax.losses.adversarial import discriminator_cross_entropy
+from gan_jax.task import Phase, Task, make_task
+from gan_jax.train import make_step
+
+
+def build(**changes: Any) -> tuple[Task, Any, dict[str, np.ndarray]]:
+    """Return a tiny GAN, its state and a batch of 16 with one draw."""
+    config = smoke_config("dcgan", train__batch_size=16, **changes)
+    for section in config.optim.values():
+        section.update(dict(name="sgd", b1=0.0, lr=0.05))
+    dataset = open_data(config.data)
+    task = make_task(config, dataset.spec)
+    state = jax.jit(task.init)(jax.random.key(1))
+    batch = {k: x[None] for k, x in dataset.splits["train"].get(np.arange(16)).items()}
+    return task, state, batch
+
+
+def logits_of(task: Task, state: Any, images: jax.Array) -> jax.Array:
+    disc = state.nets["disc"]
+    logits, _ = task.modules["disc"].apply(
+        disc.variables(), images, train=True, mutable=["batch_stats"]
+    )
+    return logits
+
+
+@pytest.fixture(scope="module")
+def stepped() -> tuple[Task, Any, Any, dict[str, np.ndarray], dict[str, Any]]:
+    task, state, batch = build(train__ema_decay=0.9)
+    step = jax.jit(make_step(task, 16), static_argnums=0)
+    new, metrics = step(Phase(), state, batch, jax.random.key(5))
+    return task, state, new, batch, metrics
+
+
+def test_one_step_moves_both_networks_and_all_their_statistics(stepped: tuple) -> None:
+    _, state, new, _, metrics = stepped
+    assert (new.step, new.position) == (1, 16)
+    chex.assert_tree_all_finite(metrics)
+    for name in ("gen", "disc"):
+        old_net, new_net = state.nets[name], new.nets[name]
+        moved = jax.tree.map(lambda a, b: bool((a != b).any()), old_net.params, new_net.params)
+        assert all(jax.tree.leaves(moved)), (name, moved)
+        stats = jax.tree.map(lambda a, b: bool((a != b).any()), old_net.extra, new_net.extra)
+        assert all(jax.tree.leaves(stats)), (name, stats)
+
+
+def test_the_discriminator_loss_is_that_of_the_images_at_hand(stepped: tuple) -> None:
+    """Recompute the first update from its definition: fresh latents, real and fake apart."""
+    task, state, _, batch, metrics = stepped
+    step_key = jax.random.fold_in(jax.random.key(5), 0)
+    disc_key = jax.random.split(step_key, 2)[0]
+    keys = jax.vmap(lambda i: jax.random.fold_in(disc_key, i))(jnp.arange(16))
+    (z,) = task.latents(keys, None, truncation=0.0, weights="raw")
+    fake, _ = task.modules["gen"].apply(
+        state.nets["gen"].variables(), z, train=True, mutable=["batch_stats"]
+    )
+    loss = discriminator_cross_entropy(
+        real_logits=logits_of(task, state, batch["image"][0]),
+        fake_logits=logits_of(task, state, fake),
+    )
+    np.testing.assert_allclose(metrics["disc"], loss.mean(), rtol=1e-5)
+
+
+def test_the_discriminator_learns_to_tell(stepped: tuple) -> None:
+    task, state, new, batch, _ = stepped
+    keys = jax.random.split(jax.random.key(9), 16)
+    fake = task.generate(state, task.latents(keys, None, truncation=0.0), weights="raw")
+    gap = [
+        (logits_of(task, s, batch["image"][0]) - logits_of(task, s, fake)).mean()
+        for s in (state, new)
+    ]
+    assert gap[1] > gap[0]
+
+
+def test_the_average_is_of_the_new_weights_and_statistics(stepped: tuple) -> None:
+    _, state, new, _, _ = stepped
+    decay = min(0.9, 1 / 10)
+    gen, old = new.nets["gen"], state.nets["gen"]
+    now = {"params": gen.params, "batch_stats": gen.extra["batch_stats"]}
+    expected = jax.tree.map(lambda a, b: decay * a + (1 - decay) * b, old.ema, now)
+    chex.assert_trees_all_close(gen.ema, expected, rtol=1e-6, atol=1e-7)
+    assert new.nets["disc"].ema is None
+
+
+def test_the_generator_learns_to_fool() -> None:
+    """With the discriminator frozen (its learning rate is tiny) the generator's loss falls."""
+    task, state, batch = build()
+    config = smoke_config("dcgan", train__batch_size=16)
+    config.optim.disc.update(dict(name="sgd", b1=0.0, lr=1e-12))
+    config.optim.gen.update(dict(lr=2e-3))
+    task = make_task(config, open_data(config.data).spec)
+    state = jax.jit(task.init)(jax.random.key(1))
+    step = jax.jit(make_step(task, 16), static_argnums=0)
+    losses = []
+    for _ in range(15):
+        state, metrics = step(Phase(), state, batch, jax.random.key(5))
+        losses.append(float(metrics["gen"]))
+    assert losses[-1] < losses[0] - 0.05
+
+
+def test_every_critic_update_has_its_own_images_and_latents() -> None:
+    task, state, batch = build(task__disc_updates=2)
+    assert task.phase(0) == Phase("train", 2)
+    two = {k: np.concatenate([x, x[:, ::-1]]) for k, x in batch.items()}
+    step = jax.jit(make_step(task, 16), static_argnums=0)
+    new, _ = step(task.phase(0), state, two, jax.random.key(5))
+    assert new.position == 32
+    again = {**two, "image": two["image"].copy()}
+    again["image"][1] = 0
+    other, _ = step(task.phase(0), state, again, jax.random.key(5))
+    differ = jax.tree.map(lambda a, b: bool((a != b).any()), new.nets, other.nets)
+    assert any(jax.tree.leaves(differ["disc"].params)), "the second draw was not used"
+
+
+def test_latents_depend_on_their_key_only_and_stay_in_bounds() -> None:
+    task, _, _ = build()
+    keys = jax.random.split(jax.random.key(0), 64)
+    (whole,) = task.latents(keys, None, truncation=0.0)
+    (part,) = task.latents(keys[10:13], None, truncation=0.0)
+    np.testing.assert_array_equal(whole[10:13], part)
+    (cut,) = task.latents(keys, None, truncation=0.5)
+    assert abs(cut).max() <= 0.5 < abs(whole).max()
+    with pytest.raises(UserError, match="unconditional"):
+        task.latents(keys, jnp.zeros(64, jnp.int32), truncation=0.0)
+
+
+def test_a_conditional_gan_draws_labels_that_nobody_gave() -> None:
+    task, state, batch = build(model__conditional="projection")
+    _, labels = task.latents(jax.random.split(jax.random.key(0), 400), None, truncation=0.0)
+    counts = np.bincount(labels, minlength=10)
+    assert counts.min() > 15 and counts.sum() == 400
+    grids = task.grids(state, {k: x[0][:5] for k, x in batch.items()}, jax.random.key(0))
+    assert grids["samples"].shape == (10, 5, 16, 16, 1)
+
+
+def test_evaluation_does_not_depend_on_the_batch_size() -> None:
+    task, state, batch = build()
+    key = jax.random.key(3)
+
+    def totals(size: int) -> dict[str, float]:
+        sums: dict[str, float] = {}
+        for start in range(0, 16, size):
+            index = np.minimum(np.arange(start, start + size), 15)
+            part = {k: x[0][index] for k, x in batch.items()}
+            mask = (np.arange(start, start + size) < 16).astype(np.float32)
+            found = task.eval_step(state, {**part, "index": index, "mask": mask}, key)
+            sums = {k: sums.get(k, 0) + float(v) for k, v in found.items()}
+        return task.eval_metrics(sums)
+
+    chex.assert_trees_all_close(totals(16), totals(5), rtol=1e-4, atol=1e-5)
+
+
+def test_labels_and_networks_that_do_not_fit_are_refused() -> None:
+    with pytest.raises(UserError, match="tutorial is unconditional"):
+        build(model__net="tutorial", model__conditional="projection")
+    with pytest.raises(UserError, match="model.net"):
+        build(model__net="dcgann")
+    with pytest.raises(UserError, match="disc_updates"):
+        build(task__disc_updates=0)

@@ -1,0 +1,53 @@
+"""The smoke form of every config trains two steps, and its full form builds."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import jax
+import numpy as np
+import pytest
+from conftest import ROOT, smoke_config
+
+import gan_jax
+from gan_jax.config import check_config, load_config
+from gan_jax.inspection import inspect
+from gan_jax.train import train
+
+NAMES = sorted(
+    path.stem for path in (ROOT / "configs").glob("*.py") if path.stem not in ("common", "__init__")
+)
+# One a family; the others behind a marker.
+DEFAULT = ("dcgan", "vae", "classifier", "pix2pix")
+
+
+@pytest.mark.parametrize(
+    "name", [pytest.param(n, marks=() if n in DEFAULT else pytest.mark.all_configs) for n in NAMES]
+)
+def test_smoke(name: str, tmp_path: Path) -> None:
+    outcome = train(smoke_config(name, train__devices=1), tmp_path / "run")
+    assert (outcome.status, outcome.step) == ("trained", 2)
+    leaves = jax.tree.leaves(gan_jax.load(tmp_path / "run").state)
+    assert all(np.isfinite(np.asarray(leaf)).all() for leaf in leaves)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_full_form_is_legal_and_documented(name: str) -> None:
+    path = ROOT / "configs" / f"{name}.py"
+    check_config(load_config(str(path)))
+    text = path.read_text()
+    assert "python main.py" in text and "Measured" in text
+
+
+@pytest.mark.parametrize(
+    "argument", ["mnist", "fashion_mnist", "cifar10", "celeb_a", "digits", "folder", "tfds", "npz"]
+)
+def test_presets_build(argument: str) -> None:
+    config = load_config(f"configs/dcgan.py:{argument},width=8")
+    check_config(config)
+    assert config.model.width == 8
+
+
+def test_inspecting_a_config_needs_no_run(capsys: pytest.CaptureFixture[str]) -> None:
+    inspect(smoke_config("tutorial_gan"))
+    assert "parameters" in capsys.readouterr().out
