@@ -54,7 +54,7 @@ def base(task: str) -> ConfigDict:
             ),
             eval=dict(
                 every=0,  # pass over split "eval" [steps]; 0 only on demand
-                batch_size=250,  # images a pass, over all devices
+                batch_size=256,  # images a pass, over all devices
                 best="",  # metric that chooses the best checkpoint: "max:accuracy"; "" none
                 grid=8,  # columns of the pictures in samples/
             ),
@@ -95,6 +95,9 @@ PRESETS: dict[str, dict[str, Any]] = {
 }
 
 
+_BOOLS = {"true": True, "1": True, "false": False, "0": False}
+
+
 def parse_arg(arg: str, **defaults: Any) -> tuple[str, dict[str, Any]]:
     """Split "PRESET,key=value,..." and type the values as their defaults are.
 
@@ -121,8 +124,8 @@ def parse_arg(arg: str, **defaults: Any) -> tuple[str, dict[str, Any]]:
             raise UserError(f"unknown config argument {key!r}{hint}: one of {', '.join(types)}")
         kind = type(types[key])
         try:
-            values[key] = text.lower() in ("1", "true") if kind is bool else kind(text)
-        except ValueError:
+            values[key] = _BOOLS[text.lower()] if kind is bool else kind(text)
+        except (KeyError, ValueError):
             raise UserError(f"config argument {pair!r} is not of type {kind.__name__}") from None
     return preset, values
 

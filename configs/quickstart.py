@@ -17,15 +17,15 @@ from configs.common import base, make_smoke, optimizer, parse_arg, set_data
 
 def get_config(arg: str = "digits") -> ConfigDict:
     """Return the config; `arg` is "PRESET[,width=32,...]"."""
-    preset, values = parse_arg(arg, width=32, latent=64, steps=3000)
+    preset, values = parse_arg(arg, width=32, latent=32, steps=2500)
     config = base("gan")
     set_data(config, preset, values)
     config.task.disc_updates = 1  # discriminator updates a generator update
     config.model = ConfigDict(
         dict(net="dcgan", width=values["width"], latent=values["latent"], conditional="projection")
     )
-    config.optim.gen = optimizer(2e-4, b1=0.5)
-    config.optim.disc = optimizer(2e-4, b1=0.5)
+    config.optim.gen = optimizer(5e-4, b1=0.5)
+    config.optim.disc = optimizer(5e-4, b1=0.5)
     config.train.update(dict(steps=values["steps"], batch_size=64, ema_decay=0.998))
     config.eval.grid = 10
     if preset == "smoke":

@@ -40,7 +40,7 @@ def get_config(arg: str = "pairs") -> ConfigDict:
     config.optim.gen = optimizer(2e-4, b1=0.5)
     config.optim.disc = optimizer(2e-4, b1=0.5)
     config.train.update(dict(steps=values["steps"], batch_size=16))
-    config.eval.update(dict(batch_size=86, grid=8))
+    config.eval.update(dict(batch_size=88, grid=8))
     if preset == "smoke":
         make_smoke(config)
         config.data.update(dict(target_path="synthetic"))

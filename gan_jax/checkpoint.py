@@ -2,8 +2,8 @@
 
 Orbax commits a step by renaming its directory, so a killed save leaves nothing that counts; but a
 truncated step raises on restore, and one flipped byte restores silently as wrong numbers. So every
-committed step gets a file `<step>.sha256` beside it (`sha256sum --check` reads it too), and a restore
-falls back to the newest step that is whole. A step without sums is tried last.
+committed step gets a file `<step>.sha256` beside it (`sha256sum --check` reads it too), and a
+restore falls back to the newest step that is whole. A step without sums is tried last.
 """
 
 from __future__ import annotations
@@ -67,6 +67,8 @@ class Checkpoints:
                 create=not read_only,
                 read_only=read_only,
             ),
+            # Named before the first restore, or item_metadata knows no tree to compare.
+            item_handlers=ocp.StandardCheckpointHandler(),
         )
 
     def __enter__(self) -> Checkpoints:
@@ -136,7 +138,8 @@ class Checkpoints:
             networks.
         """
         there = self.steps()
-        if step is None:
+        newest = step is None
+        if newest:
             candidates = self._candidates()
             if there and not candidates:
                 raise UserError(
@@ -146,19 +149,34 @@ class Checkpoints:
             if not candidates:
                 return None
             step = candidates[0]
-            for newer in (s for s in there if s > step):
-                logger.warning("checkpoint %d is damaged or incomplete: using %d", newer, step)
-                if not self._read_only:
-                    self._manager.delete(newer)
-                    self._sums_of(newer).unlink(missing_ok=True)
+        elif step not in there:
+            raise UserError(f"no checkpoint {step} in {self._directory}: those kept are {there}")
         elif self._whole(step) is False:
             raise UserError(
                 f"checkpoint {step} in {self._directory} is damaged: its files do not match"
                 f" {self._sums_of(step).name}; the steps kept are {there}"
             )
-        saved = self._manager.item_metadata(step)
-        _check_tree(saved, abstract, step)
-        return self._manager.restore(step, args=ocp.args.StandardRestore(abstract)), step
+        state = self._read(abstract, step)
+        for damaged in (s for s in there if s > step and newest):
+            logger.warning("checkpoint %d is damaged or incomplete: using %d", damaged, step)
+            if not self._read_only:
+                self._manager.delete(damaged)
+                self._sums_of(damaged).unlink(missing_ok=True)
+        return state, step
+
+    def _read(self, abstract: TrainState, step: int) -> TrainState:
+        try:
+            _check_tree(self._manager.item_metadata(step), abstract, step)
+            return self._manager.restore(step, args=ocp.args.StandardRestore(abstract))
+        except UserError:
+            raise
+        except Exception as error:
+            if self._whole(step):
+                raise
+            reason = f"{error} ".splitlines()[0].strip()
+            raise UserError(
+                f"checkpoint {step} in {self._directory} has no sums, and cannot be read ({reason})"
+            ) from None
 
     def wait(self) -> None:
         """Wait until the last save is committed and summed."""
@@ -177,7 +195,7 @@ class Checkpoints:
             self._manager.close()
 
     def _candidates(self) -> list[int]:
-        """Return the newest whole step, or else the newest without sums, as a list of at most one."""
+        """Return the newest whole step, or else the newest without sums: at most one."""
         unknown = []
         for step in reversed(self.steps()):
             whole = self._whole(step)
@@ -192,7 +210,7 @@ class Checkpoints:
         path = self._sums_of(step)
         if not path.is_file():
             return None
-        return path.read_text() == self._sum(step)
+        return path.read_bytes() == self._sum(step).encode()
 
     def _sum(self, step: int) -> str:
         root = self._directory / str(step)

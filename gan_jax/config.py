@@ -20,7 +20,7 @@ from ml_collections import ConfigDict
 
 from gan_jax.errors import UserError, check_choice, did_you_mean
 
-# Fields that may differ between a run and its continuation; a trailing dot means a whole section.
+# Fields that may differ between a run and its continuation.
 # `train.steps` is resumable only while no learning rate depends on it, see `differences`.
 RESUMABLE = (
     "train.steps",
@@ -61,6 +61,8 @@ def load_config(location: str) -> ConfigDict:
         raise UserError(
             f"no config file {name!r}{did_you_mean(name, there)} (there are: {', '.join(there)})"
         )
+    if path.suffix != ".py":
+        raise UserError(f"config file {name} is not a .py file")
     # A config imports its neighbour `configs.common` wherever it is called from.
     root = str(path.resolve().parent.parent)
     if root not in sys.path:
@@ -68,6 +70,8 @@ def load_config(location: str) -> ConfigDict:
     module_spec = importlib.util.spec_from_file_location(f"config_{path.stem}", path)
     module = importlib.util.module_from_spec(module_spec)
     module_spec.loader.exec_module(module)
+    if not hasattr(module, "get_config"):
+        raise UserError(f"config file {name} defines no get_config()")
     takes_argument = bool(inspect.signature(module.get_config).parameters)
     if argument and not takes_argument:
         raise UserError(f"config {name} takes no argument, got {argument!r}")
@@ -117,10 +121,11 @@ def _parse(name: str, text: str, current: Any) -> Any:
         return text
     try:
         value = ast.literal_eval(text.capitalize() if text in ("true", "false") else text)
-    except (ValueError, SyntaxError):
+    except (ValueError, TypeError, SyntaxError):
         value = text
     if isinstance(current, (list, tuple)) and isinstance(value, (list, tuple)):
-        return tuple(value)
+        # Its length may change, as that of a list of widths; its first entry gives the type.
+        return tuple(_parse(name, str(item), current[0]) if current else item for item in value)
     if isinstance(current, float) and isinstance(value, int) and not isinstance(value, bool):
         return float(value)
     if isinstance(current, int) and isinstance(value, float) and value.is_integer():
@@ -191,6 +196,7 @@ def check_config(config: ConfigDict) -> None:
         "train.devices": 0,
         "eval.every": 0,
         "eval.batch_size": 1,
+        "eval.grid": 1,
     }
     best_metric(config.eval.best)
     fields = flatten(config)
@@ -200,6 +206,8 @@ def check_config(config: ConfigDict) -> None:
     for name, value in fields.items():
         if name.startswith("optim.") and name.endswith(".lr") and value <= 0:
             raise UserError(f"{name}={value}: a learning rate is above 0")
+    if not 0 <= config.seed < 2**32:  # JAX takes it modulo 2^32: two seeds would be one
+        raise UserError(f"seed={config.seed}: in [0, 2^32)")
     if not 0 <= config.train.ema_decay < 1:
         raise UserError(f"train.ema_decay={config.train.ema_decay}: in [0, 1), 0 keeps no average")
 

@@ -1,22 +1,37 @@
 """What is logged to the terminal: warnings of ours, a line each, and not those of the libraries.
 
 Orbax, TFDS and grain log through absl, and at level WARNING also what is as it should be, such as
-"read_only=True, setting save_interval_steps=0" at every restore.
+"read_only=True, setting save_interval_steps=0" at every restore. What they log as errors they raise
+too, and it is reported there: Orbax would add 80 lines of traceback to a full disk.
 """
 
 from __future__ import annotations
 
 import logging
+import sys
 
 import absl.logging
 
 
 def quiet_libraries() -> None:
-    """Let the libraries log errors only."""
-    absl.logging.set_verbosity(absl.logging.ERROR)
+    """Let the libraries log nothing but what ends the program."""
+    absl.logging.set_verbosity(absl.logging.FATAL)
 
 
 def set_up_logging() -> None:
     """Do the same, and print our warnings unless the program has log handlers of its own."""
     quiet_libraries()
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s: %(message)s")
+    logging.getLogger("asyncio").setLevel(logging.CRITICAL)  # Orbax's tasks after a failed save
+    sys.unraisablehook = _print_unraisable
+
+
+def _print_unraisable(unraisable: sys.UnraisableHookArgs) -> None:
+    """Print an exception in a thread of C++, but not what tensorstore meets after a failed save.
+
+    It calls back, once an array, into the event loop that Orbax has closed by then.
+    """
+    trace = unraisable.exc_traceback
+    if trace is not None and trace.tb_frame.f_code.co_name == "call_soon_threadsafe":
+        return
+    sys.__unraisablehook__(unraisable)

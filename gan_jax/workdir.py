@@ -61,8 +61,11 @@ def read_config(workdir: Path) -> ConfigDict:
 
 
 def read_spec(workdir: Path) -> DataSpec:
-    """Return what the data of a run were."""
-    return DataSpec.from_json((workdir / "spec.json").read_text())
+    """Return what the data of a run were, or raise UserError where that is not recorded."""
+    path = workdir / "spec.json"
+    if not path.is_file():
+        raise UserError(f"{workdir} has no spec.json: it never began to train, repeat its training")
+    return DataSpec.from_json(path.read_text())
 
 
 def check_workdir(workdir: Path, config: ConfigDict) -> list[str]:

@@ -44,7 +44,9 @@ class Writer:
         # and the training waits for ever. Errors of this one are raised here.
         folder = workdir / "tensorboard"
         folder.mkdir(parents=True, exist_ok=True)
-        self._board = EventsWriter(str(folder / "events"))
+        # Its names count seconds: a resume within one would overwrite the file of the run before.
+        number = sum(1 for _ in folder.iterdir())
+        self._board = EventsWriter(str(folder / "events"), f".{number:04d}")
         # TensorBoard hides what was written before at this step and later.
         self._event(resume_step + 1, session_log=SessionLog(status=SessionLog.START))
         self._began = time.perf_counter()

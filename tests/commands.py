@@ -10,6 +10,10 @@ from PIL import Image
 
 import main
 
+SMOKE = "--config=configs/dcgan.py:smoke"
+# The run that most tests share: with labels, and images that are not all grey.
+CONDITIONAL = ("--config.model.conditional=projection", "--config.optim.gen.lr=0.3")
+
 
 def snapshot(path: Path) -> dict[str, bytes] | None:
     """Return the files under `path` with their contents; None where it does not exist."""

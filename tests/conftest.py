@@ -7,6 +7,7 @@ import dataclasses
 import functools
 import io
 import os
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -21,8 +22,10 @@ os.environ["JAX_DISABLE_MOST_OPTIMIZATIONS"] = "1"
 os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0.2"
 
 import pytest
+from commands import CONDITIONAL, make_images
 from ml_collections import ConfigDict
 
+import main
 from gan_jax.config import load_config
 
 # A config of each family, on which whatever must hold for all is tested.
@@ -69,7 +72,6 @@ class Trained:
 @pytest.fixture(scope="session")
 def trained(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Trained]:
     """Return a function that trains the smoke form of a config by name, once for all tests."""
-    import main
 
     @functools.cache
     def train(name: str, *arguments: str) -> Trained:
@@ -80,3 +82,33 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Trained]:
         return Trained(workdir, out.getvalue())
 
     return train
+
+
+@pytest.fixture
+def run_of(trained: Callable[..., Trained]) -> Callable[[str], Trained]:
+    """Return a function from a family to its run, which no test may change; the GAN has labels."""
+    return lambda name: trained(name, *(CONDITIONAL if name == "dcgan" else ()))
+
+
+@pytest.fixture
+def workdir(tmp_path: Path) -> Path:
+    """Return a path where nothing is."""
+    return tmp_path / "run"
+
+
+@pytest.fixture
+def gan(trained: Callable[..., Trained]) -> Path:
+    """Return a conditional GAN of two steps, which no test may change."""
+    return trained("dcgan", *CONDITIONAL).workdir
+
+
+@pytest.fixture
+def copied(gan: Path, workdir: Path) -> Path:
+    """Return a copy of that run."""
+    return Path(shutil.copytree(gan, workdir))
+
+
+@pytest.fixture(scope="session")
+def flat(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a folder of 40 unlabelled images."""
+    return make_images(tmp_path_factory.mktemp("flat"), [f"{i}.png" for i in range(40)])

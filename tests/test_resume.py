@@ -23,9 +23,10 @@ from gan_jax.data.pipeline import batches
 from gan_jax.train import train
 from gan_jax.writer import read_metrics
 
-STEPS, SAVE_EVERY = 12, 3
+# Long enough for the kill to come before the end, on a busy machine too.
+STEPS, SAVE_EVERY = 60, 3
 CHANGES = dict(
-    train__steps=STEPS, train__save_every=SAVE_EVERY, train__sample_every=0, train__keep=10
+    train__steps=STEPS, train__save_every=SAVE_EVERY, train__sample_every=0, train__keep=3
 )
 
 

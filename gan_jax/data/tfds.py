@@ -32,7 +32,7 @@ def open_tfds(config: ConfigDict) -> Dataset:
     if "image" not in features:
         names = ", ".join(features)
         raise UserError(f"TFDS set {config.name!r} has no feature 'image': it has {names}")
-    label = features["label"] if "label" in features.keys() else None
+    label = dict(features.items()).get("label")
     classes = int(getattr(label, "num_classes", 0) or 0)
     channels = config.channels or features["image"].shape[-1]
     how = dict(

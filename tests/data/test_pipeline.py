@@ -83,9 +83,7 @@ def test_every_epoch_shows_every_example_once() -> None:
 def test_position_is_all_there_is(batch_size: int) -> None:
     whole = indices(numbers(), count=6, batch_size=batch_size)
     for done in range(6):
-        rest = indices(
-            numbers(), count=6 - done, batch_size=batch_size, position=done * batch_size
-        )
+        rest = indices(numbers(), count=6 - done, batch_size=batch_size, position=done * batch_size)
         assert (rest == whole[done * batch_size :]).all()
     # Draws only group them: the order of the examples stays.
     assert (indices(numbers(), count=3, batch_size=batch_size, draws=2) == whole).all()

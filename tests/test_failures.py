@@ -1,0 +1,125 @@
+"""A number that is none and a disk that is full stop a training; what it had stays good."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import jax
+import numpy as np
+import pytest
+from commands import (
+    CONDITIONAL,
+    SMOKE,
+    check_error,
+    refuse,
+    succeed,
+)
+from conftest import ROOT
+
+import gan_jax
+import main
+from gan_jax.parallel import Parallel
+from gan_jax.writer import read_metrics
+
+
+def test_nan_names_metric_and_step(capsys: pytest.CaptureFixture, workdir: Path) -> None:
+    arguments = ["--config=configs/vae.py:smoke", f"--workdir={workdir}"]
+    capsys.readouterr()
+    code = main.main([*arguments, "--config.optim.vae.lr=1e30", "--config.train.sample_every=0"])
+    err = capsys.readouterr().err
+    check_error(code, err, ["training stopped", "checkpoint 1 is kept", "lower learning rate"])
+    assert re.search(r"(elbo|kl|loss|reconstruction) is -?(nan|inf) at step 2", err)
+    assert gan_jax.load(workdir).step == 1
+    assert [line["step"] for line in read_metrics(workdir)] == [1, 2]
+
+
+def test_nan_between_logs_makes_no_checkpoint(
+    capsys: pytest.CaptureFixture, copied: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    compile_step = Parallel.compile_step
+
+    def poisoned(self: Parallel, step: Callable) -> Callable:
+        compiled = compile_step(self, step)
+
+        def call(*arguments: object) -> tuple:
+            state, metrics = compiled(*arguments)
+            if state.step == 4:
+                nets = {**state.nets, "gen": jax.tree.map(lambda x: x * np.nan, state.nets["gen"])}
+                state = state.replace(nets=nets)
+            return state, metrics
+
+        return call
+
+    monkeypatch.setattr(Parallel, "compile_step", poisoned)
+    arguments = ["--config.train.steps=9", "--config.train.log_every=100"]
+    code = main.main([f"--workdir={copied}", *arguments])
+    err = capsys.readouterr().err
+    check_error(code, err, ["weights/gen is nan at step 4", "checkpoint 3 is kept"])
+    assert gan_jax.load(copied).step == 3
+
+
+def limited(workdir: Path, *arguments: str) -> subprocess.CompletedProcess:
+    """Train in a process that cannot write files larger than 20 kB, as if the disk were full."""
+    program = (
+        "import resource, runpy\n"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000))\n"
+        "runpy.run_path('main.py', run_name='__main__')\n"
+    )
+    return subprocess.run(
+        [sys.executable, "-c", program, SMOKE, *CONDITIONAL, f"--workdir={workdir}", *arguments],
+        cwd=ROOT,
+        # The cache of compiled programs cannot be written either, and JAX would warn of that.
+        env={**os.environ, "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "1000"},
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+
+
+@pytest.mark.parametrize("begun", [False, True])
+def test_full_disk(capsys: pytest.CaptureFixture, gan: Path, workdir: Path, begun: bool) -> None:
+    if begun:
+        shutil.copytree(gan, workdir)
+    done = limited(workdir, "--config.train.steps=4")
+    kept = "step 2" if begun else "none yet"
+    check_error(done.returncode, done.stderr, ["File too large", kept, "make room", "resume"])
+    out = succeed(capsys, SMOKE, *CONDITIONAL, f"--workdir={workdir}", "--config.train.steps=4")
+    assert "trained to step 4" in out
+    assert gan_jax.load(workdir).step == 4
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """Return a file system of 3 MB; skip where none can be mounted."""
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=3m", "none", str(folder)]
+    if not shutil.which("mount") or subprocess.run(mount, capture_output=True).returncode:
+        pytest.skip("cannot mount a tmpfs here")
+    yield folder
+    subprocess.run(["umount", "--lazy", str(folder)], check=True)
+
+
+def test_small_and_read_only_disk(
+    capsys: pytest.CaptureFixture, gan: Path, small_disk: Path
+) -> None:
+    workdir = small_disk / "run"
+    command = [SMOKE, *CONDITIONAL, f"--workdir={workdir}", "--config.train.keep=50"]
+    code = main.main([*command, "--config.train.steps=50"])
+    err = capsys.readouterr().err
+    check_error(code, err, ["No space left", "step", "make room"])
+    good = gan_jax.load(workdir, checkpoint="latest").step
+    assert f"step {good}" in err
+    subprocess.run(["mount", "-o", "remount,ro", str(small_disk)], check=True)
+    says = ["Read-only file system", str(workdir)]
+    refuse(capsys, *command, "--config.train.steps=60", says=says, keeps=workdir)
+    refuse(capsys, "--mode=eval", f"--workdir={workdir}", says=says[:1], keeps=workdir)
+    for output in (small_disk / "out", workdir / "generated"):
+        arguments = ["--mode=sample", f"--workdir={gan}", f"--output={output}"]
+        refuse(capsys, *arguments, says=[str(output), "cannot be written"], keeps=output)

@@ -1,0 +1,113 @@
+"""Optimizers against optax's own, and learning rates at the steps that matter."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import chex
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+from configs.common import optimizer
+from gan_jax.errors import UserError
+from gan_jax.optim import make_optimizer, make_schedule
+
+PARAMS = {"kernel": jnp.full((2, 3), 2.0), "bias": jnp.full(3, 2.0), "scale": jnp.float32(2)}
+
+
+def gradients(step: int) -> dict:
+    draw = np.random.default_rng(step)
+    return jax.tree.map(lambda p: jnp.asarray(draw.normal(size=p.shape), jnp.float32), PARAMS)
+
+
+def train(rule: optax.GradientTransformation, steps: int = 4) -> dict:
+    params, state = PARAMS, rule.init(PARAMS)
+    for step in range(steps):
+        updates, state = rule.update(gradients(step), state, params)
+        params = optax.apply_updates(params, updates)
+    return params
+
+
+def make(**changes: object) -> optax.GradientTransformation:
+    return make_optimizer(**{**dict(name="adam", lr=0.1, steps=10), **changes})
+
+
+def matrices(params: dict) -> dict:
+    return jax.tree.map(lambda p: p.ndim > 1, params)
+
+
+PEERS: dict[str, tuple[dict, Callable]] = {
+    "adam": (dict(b1=0.5, b2=0.9), lambda: optax.adam(0.1, b1=0.5, b2=0.9)),
+    "adamw": (
+        dict(weight_decay=0.3),
+        lambda: optax.adamw(0.1, weight_decay=0.3, mask=matrices),
+    ),
+    "sgd": (dict(name="sgd", b1=0.0), lambda: optax.sgd(0.1)),
+    "momentum": (dict(name="sgd", b1=0.8), lambda: optax.sgd(0.1, momentum=0.8)),
+    "rmsprop": (dict(name="rmsprop", b2=0.9), lambda: optax.rmsprop(0.1, decay=0.9)),
+    "clipped": (
+        dict(clip_norm=0.1),
+        lambda: optax.chain(optax.clip_by_global_norm(0.1), optax.adam(0.1)),
+    ),
+    "warmup": (
+        dict(warmup_steps=2),
+        lambda: optax.adam(lambda n: 0.1 * jnp.minimum(n / 2, 1)),
+    ),
+}
+
+
+@pytest.mark.parametrize("name", PEERS)
+def test_like_optax(name: str) -> None:
+    keywords, peer = PEERS[name]
+    chex.assert_trees_all_close(train(make(**keywords)), train(peer()), rtol=1e-6)
+
+
+def test_weight_decay_is_decoupled_and_only_of_matrices() -> None:
+    rule = make(name="sgd", b1=0.0, weight_decay=0.25)
+    zero = jax.tree.map(jnp.zeros_like, PARAMS)
+    updates, _ = rule.update(zero, rule.init(PARAMS), PARAMS)
+    np.testing.assert_allclose(updates["kernel"], -0.1 * 0.25 * PARAMS["kernel"])
+    assert (updates["bias"] == 0).all() and updates["scale"] == 0
+
+
+def test_clipping_is_of_the_global_norm() -> None:
+    rule = make(name="sgd", b1=0.0, lr=1.0, clip_norm=0.5)
+    updates, _ = rule.update(gradients(0), rule.init(PARAMS), PARAMS)
+    assert float(optax.global_norm(updates)) == pytest.approx(0.5, rel=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("schedule", "warmup", "expected"),
+    [
+        ("constant", 0, {0: 1, 50: 1, 500: 1}),
+        ("constant", 10, {0: 0, 5: 0.5, 10: 1, 100: 1}),
+        ("constant", 200, {0: 0, 100: 0.5, 200: 1}),
+        ("linear", 0, {0: 1, 25: 0.75, 99: 0.01, 100: 0, 150: 0}),
+        ("linear", 20, {0: 0, 10: 0.5, 20: 1, 60: 0.5, 100: 0}),
+        ("cosine", 0, {0: 1, 50: 0.5, 100: 0, 150: 0}),
+        ("cosine", 20, {0: 0, 10: 0.5, 20: 1, 60: 0.5, 100: 0}),
+    ],
+)
+def test_schedules(schedule: str, warmup: int, expected: dict[int, float]) -> None:
+    rate = make_schedule(lr=0.2, schedule=schedule, warmup_steps=warmup, steps=100)
+    for step, share in expected.items():
+        assert float(rate(step)) == pytest.approx(0.2 * share, abs=1e-7), step
+
+
+def test_errors() -> None:
+    with pytest.raises(UserError, match=r"optim\.\*\.name='adma'.*did you mean 'adam'"):
+        make(name="adma")
+    with pytest.raises(UserError, match=r"optim\.\*\.schedule='cosin'.*did you mean 'cosine'"):
+        make(schedule="cosin")
+    with pytest.raises(UserError, match="warmup_steps=10 leaves none of 10 steps"):
+        make(schedule="linear", warmup_steps=10)
+
+
+def test_config_section_has_every_keyword() -> None:
+    section = optimizer(0.1, weight_decay=0.3)
+    chex.assert_trees_all_equal(
+        train(make_optimizer(**section, steps=10)), train(make(weight_decay=0.3))
+    )

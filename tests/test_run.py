@@ -1,0 +1,80 @@
+"""A run in Python: `gan_jax.load`, and what its methods take and give."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+from conftest import Trained
+from PIL import Image
+
+import gan_jax
+from gan_jax.errors import UserError
+from gan_jax.images import to_uint8
+from gan_jax.writer import read_metrics
+
+
+def test_labels_choose_the_class(run_of: Callable[[str], Trained]) -> None:
+    run = gan_jax.load(run_of("dcgan").workdir)
+    images = [run.sample(2, seed=1, labels=label) for label in (3, [3, 3], [3, 4])]
+    np.testing.assert_array_equal(images[0], images[1])
+    np.testing.assert_array_equal(images[0][0], images[2][0])
+    assert np.abs(images[0][1] - images[2][1]).max() > 1e-6
+
+
+def test_python(run_of: Callable[[str], Trained]) -> None:
+    run = gan_jax.load(str(run_of("vae").workdir), checkpoint="latest")
+    images = run.sample(3, seed=1)
+    assert images.shape == (3, 16, 16, 1) and images.dtype == np.float32
+    assert np.abs(images).max() <= 1
+    np.testing.assert_allclose(run.sample(9, seed=1)[:3], images, atol=1e-5)
+    raw, ema = (run.sample(3, seed=1, weights=w) for w in ("raw", "ema"))
+    np.testing.assert_array_equal(ema, images)
+    assert np.abs(raw - ema).max() > 1e-6
+    stored = np.random.default_rng(0).integers(0, 256, (3, 30, 20, 3), np.uint8)
+    made = run.transform(stored)
+    assert made.shape == images.shape
+    np.testing.assert_allclose(run.transform(stored[:1]), made[:1], atol=1e-5)
+    # Floats are as the model sees them.
+    np.testing.assert_allclose(run.transform(images.astype(np.float64)), run.transform(images))
+    exact = np.stack([np.asarray(Image.fromarray(x[..., 0])) for x in to_uint8(images)])[..., None]
+    assert np.abs(run.transform(exact) - run.transform(images)).max() < 0.05
+    assert run.encode(stored).shape == run.encode(images).shape == (3, 4)
+    for bad, says in (
+        (np.zeros((3, 8, 8, 1), np.float32), "takes .16, 16, 1.; give uint8"),
+        (np.zeros((8, 8, 1), np.uint8), "height, width, channels"),
+        (np.zeros((0, 16, 16, 1), np.uint8), "N >= 1"),
+    ):
+        with pytest.raises(UserError, match=says):
+            run.transform(bad)
+    with pytest.raises(UserError, match="num=0"):
+        run.sample(0)
+    with pytest.raises(UserError, match="did you mean 'temperature'"):
+        run.sample(1, temprature=1)
+
+
+def test_classifier_encodes(run_of: Callable[[str], Trained]) -> None:
+    run = gan_jax.load(run_of("classifier").workdir)
+    latents = run.encode(np.zeros((2, 30, 20), np.uint8)[..., None])
+    assert latents["outputs"].shape == (2, 10) and latents["features"].shape[0] == 2
+    with pytest.raises(UserError, match="cannot generate"):
+        run.sample(1)
+
+
+@pytest.mark.parametrize("checkpoint", ["", "best", "1", 1])
+def test_checkpoint(run_of: Callable[[str], Trained], checkpoint: str | int) -> None:
+    run = run_of("classifier").workdir  # which chooses the best
+    found = {m["step"]: m["eval/accuracy"] for m in read_metrics(run) if "eval/accuracy" in m}
+    best = max(found, key=lambda step: (found[step], step))
+    step = gan_jax.load(run, checkpoint=checkpoint).step
+    assert step == (1 if checkpoint in ("1", 1) else best) or found[1] == found[2]
+
+
+def test_noise_of_a_translator(run_of: Callable[[str], Trained]) -> None:
+    run = gan_jax.load(run_of("pix2pix").workdir)
+    images = np.random.default_rng(0).integers(0, 256, (3, 20, 30, 1), np.uint8)
+    noisy = [run.transform(images, seed=seed) for seed in (0, 1)]
+    quiet = [run.transform(images, seed=seed, dropout=False) for seed in (0, 1)]
+    assert np.abs(noisy[0] - noisy[1]).max() > 1e-6
+    np.testing.assert_array_equal(*quiet)

@@ -1,0 +1,119 @@
+"""The record of a run: written whole, read back equal, and never overwritten by another run."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from ml_collections import ConfigDict
+
+from gan_jax.config import load_config
+from gan_jax.errors import UserError
+from gan_jax.spec import DataSpec, Stream
+from gan_jax.workdir import (
+    check_spec,
+    check_workdir,
+    read_config,
+    read_spec,
+    write_record,
+    write_text,
+)
+
+SPEC = DataSpec(
+    name="mine",
+    streams={
+        "image": Stream((32, 24, 3), "float32", "image"),
+        "label": Stream((), "int32", "label"),
+        "target": Stream((5,), "float32", "vector"),
+    },
+    num_classes=2,
+    class_names=("Käfer", "猫"),
+    counts={"train": 90, "eval": 10},
+    preprocess=dict(size=[32, 24], channels=3, resize="bicubic", fit="pad", skipped=2),
+    fingerprint="0123456789abcdef",
+)
+
+
+@pytest.fixture
+def config() -> ConfigDict:
+    return load_config("configs/quickstart.py")
+
+
+@pytest.fixture
+def run(tmp_path: Path, config: ConfigDict) -> Path:
+    write_record(tmp_path / "run", config, SPEC, ["cpu:0"])
+    return tmp_path / "run"
+
+
+def test_spec_round_trip() -> None:
+    again = DataSpec.from_json(SPEC.to_json())
+    assert again == SPEC and again.image_shape == (32, 24, 3)
+    assert isinstance(again.class_names, tuple) and again.to_json() == SPEC.to_json()
+    small = DataSpec("x", {"image": Stream((1, 1, 1), "float32", "image")})
+    assert DataSpec.from_json(small.to_json()) == small
+
+
+def test_record(run: Path, config: ConfigDict) -> None:
+    assert read_config(run).to_dict() == config.to_dict()
+    assert read_spec(run) == SPEC
+    (start,) = json.loads((run / "environment.json").read_text())["starts"]
+    assert start["devices"] == ["cpu:0"] and start["data"] == SPEC.fingerprint
+    assert start["versions"]["jax"][0].isdigit() and "commit" in start and "time" in start
+    write_record(run, config, SPEC, ["cpu:0", "cpu:1"])
+    starts = json.loads((run / "environment.json").read_text())["starts"]
+    assert [len(s["devices"]) for s in starts] == [1, 2]
+    assert {p.name for p in run.iterdir()} == {"config.json", "spec.json", "environment.json"}
+
+
+def test_not_a_run(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"is not a run \(it has no config\.json\)"):
+        read_config(tmp_path)
+    with pytest.raises(UserError, match=r"has no spec\.json"):
+        read_spec(tmp_path)
+
+
+def test_check_workdir(run: Path, config: ConfigDict, tmp_path: Path) -> None:
+    assert check_workdir(run, config) == []
+    assert check_workdir(tmp_path / "new", config) == []
+    (tmp_path / "empty").mkdir()
+    assert check_workdir(tmp_path / "empty", config) == []
+    config.train.log_every = 7
+    assert check_workdir(run, config) == ["train.log_every: 100 -> 7"]
+    config.train.batch_size = 7
+    before = (run / "config.json").read_bytes()
+    with pytest.raises(UserError, match=r"another config \(train\.batch_size: 64 -> 7\)"):
+        check_workdir(run, config)
+    assert (run / "config.json").read_bytes() == before
+
+
+def test_occupied_workdirs(config: ConfigDict, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("x")
+    with pytest.raises(UserError, match="is a file: name a directory"):
+        check_workdir(tmp_path / "file", config)
+    (tmp_path / "odd" / "checkpoints").mkdir(parents=True)
+    with pytest.raises(UserError, match=r"has checkpoints and no config\.json"):
+        check_workdir(tmp_path / "odd", config)
+
+
+def test_check_spec(run: Path, tmp_path: Path) -> None:
+    check_spec(run, SPEC)
+    check_spec(tmp_path / "new", SPEC)
+    other = DataSpec.from_json(SPEC.to_json().replace("0123456789abcdef", "fedcba9876543210"))
+    with pytest.raises(UserError, match=r"have changed .*0123456789ab -> fedcba987654"):
+        check_spec(run, other)
+
+
+def test_write_text(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "new" / "x.txt"
+    write_text(path, "one")
+    write_text(path, "two")
+    assert path.read_text() == "two" and path.stat().st_mode & 0o777 == 0o644
+
+    def fail(*paths: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("os.replace", fail)
+    with pytest.raises(OSError, match="No space"):
+        write_text(path, "three")
+    assert path.read_text() == "two" and [p.name for p in path.parent.iterdir()] == ["x.txt"]
