@@ -48,9 +48,7 @@ def measure(location: str, form: str, steps: int) -> dict[str, float]:
     phase = task.phase(0)
     draws = [phase.draws] * (steps + 1)
     seconds = []
-    for batch in batches(
-        dataset.splits["train"], seed=0, position=0, batch_size=size, draws=draws
-    ):
+    for batch in batches(dataset.splits["train"], seed=0, position=0, batch_size=size, draws=draws):
         placed = parallel.place(batch, axis=1)
         start = time.perf_counter()
         state, _ = step(phase, state, placed, keys["train"])
@@ -80,7 +78,9 @@ def main() -> None:
             command.append(f"--steps={flags.steps}")
             output = subprocess.run(command, capture_output=True, text=True, check=True).stdout
             found[form].append(json.loads(output.splitlines()[-1]))
-    print(f"{flags.config}\n{'':10}{'step [ms]':>12}{'images/s':>12}{'start [s]':>12}{'peak [MiB]':>12}")
+    print(flags.config)
+    columns = ("step [ms]", "images/s", "start [s]", "peak [MiB]")
+    print(f"{'':10}" + "".join(f"{name:>12}" for name in columns))
     for form, runs in found.items():
         step, start, peak = (
             statistics.median(r[k] for r in runs) for k in ("step", "start", "peak")

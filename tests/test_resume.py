@@ -24,10 +24,16 @@ from gan_jax.train import train
 from gan_jax.writer import read_metrics
 
 # Long enough for the kill to come before the end, on a busy machine too.
-STEPS, SAVE_EVERY = 60, 3
+STEPS, SAVE_EVERY = 40, 4
 CHANGES = dict(
-    train__steps=STEPS, train__save_every=SAVE_EVERY, train__sample_every=0, train__keep=3
+    train__steps=STEPS,
+    train__save_every=SAVE_EVERY,
+    train__sample_every=0,
+    train__keep=3,
+    eval__every=8,
 )
+# Two devices, so that each batch is shared out; eight would mostly wait for two cores.
+ENVIRONMENT = {**os.environ, "XLA_FLAGS": "--xla_force_host_platform_device_count=2"}
 
 
 def command(name: str, workdir: Path) -> list[str]:
@@ -39,7 +45,11 @@ def command(name: str, workdir: Path) -> list[str]:
 def kill_after_step(name: str, workdir: Path, step: int) -> None:
     """Start a training in a process of its own and SIGKILL it once `step` is saved."""
     process = subprocess.Popen(
-        command(name, workdir), cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
+        command(name, workdir),
+        cwd=ROOT,
+        env=ENVIRONMENT,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
     )
     try:
         deadline = time.monotonic() + 120
@@ -69,9 +79,13 @@ def test_killed_and_resumed_equals_unbroken(name: str, tmp_path: Path) -> None:
         resumed_from = checkpoints.latest()
     assert SAVE_EVERY <= resumed_from < STEPS, "the kill came too late to test anything"
     for workdir in (broken, unbroken):
-        # The same devices as the process that was killed had: those of this environment.
         done = subprocess.run(
-            command(name, workdir), cwd=ROOT, capture_output=True, text=True, timeout=300
+            command(name, workdir),
+            cwd=ROOT,
+            env=ENVIRONMENT,
+            capture_output=True,
+            text=True,
+            timeout=300,
         )
         assert done.returncode == 0, done.stderr
     assert len(json.loads((broken / "environment.json").read_text())["starts"]) == 2
@@ -103,6 +117,7 @@ def test_signals_save_and_exit_cleanly(number: int, tmp_path: Path) -> None:
             "--config.train.save_every=99999",
         ],
         cwd=ROOT,
+        env=ENVIRONMENT,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -149,4 +164,3 @@ def test_resumes_under_any_other_mode(
     assert record["train"]["parallel"] == second[0]
     leaves = jax.tree.leaves(gan_jax.load(tmp_path / "run").state.nets)
     assert all(np.isfinite(np.asarray(leaf)).all() for leaf in leaves)
-    assert os.environ["XLA_FLAGS"].endswith("=8")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import jax
 import jax.numpy as jnp
 import pytest
@@ -56,12 +58,12 @@ def test_the_tutorials_networks() -> None:
     assert made == (1, 64, 64, 3)
     dense = 101 * 4 * 4 * 512
     widths = (512, 256, 128, 64, 32)
-    ups = sum(16 * a * b + 3 * b for a, b in zip(widths, widths[1:], strict=False))
+    ups = sum(16 * a * b + 3 * b for a, b in itertools.pairwise(widths))
     assert count == dense + ups + 9 * 32 * 3 + 3
     judged, count = shapes(tutorial.Discriminator(), (1, 64, 64, 3))
     assert judged == (1,)
     widths = (3, 64, 128, 256)
-    downs = sum(9 * a * b + 3 * b for a, b in zip(widths, widths[1:], strict=False))
+    downs = sum(9 * a * b + 3 * b for a, b in itertools.pairwise(widths))
     assert count == downs + 8 * 8 * 256 + 1
 
 

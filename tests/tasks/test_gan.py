@@ -167,7 +167,7 @@ def test_evaluation_does_not_depend_on_the_batch_size() -> None:
 def test_labels_and_networks_that_do_not_fit_are_refused() -> None:
     with pytest.raises(UserError, match="tutorial is unconditional"):
         build(model__net="tutorial", model__conditional="projection")
-    with pytest.raises(UserError, match="model.net"):
+    with pytest.raises(UserError, match=r"model\.net"):
         build(model__net="dcgann")
     with pytest.raises(UserError, match="disc_updates"):
         build(task__disc_updates=0)
