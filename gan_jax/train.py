@@ -214,20 +214,22 @@ class _Loop:
         )
         clock, counted = time.perf_counter(), 0  # restarted after whatever is not training
         feed = prefetch(source, lambda batch: self.parallel.place(batch, axis=1))
+        stopping = False
         with contextlib.closing(feed):
-            while step < total and not stop:
+            while step < total and not stopping:
                 phase = self.task.phase(step)
                 state, metrics = compiled(phase, state, next(feed), keys["train"])
                 step += 1
                 counted += phase.draws * config.batch_size
                 last = step == total
+                stopping = bool(stop)  # asked once a step: what stops here is also saved here
                 if step % config.log_every == 0 or last:
                     speed = counted / (time.perf_counter() - clock)
                     self.log(step, metrics, {"time/images_per_second": speed})
                     clock, counted = time.perf_counter(), 0
                 evaluated = self.due(step, self.config.eval.every)
                 sampled = self.due(step, config.sample_every) or last
-                if evaluated or sampled or step % config.save_every == 0 or last or stop:
+                if evaluated or sampled or step % config.save_every == 0 or last or stopping:
                     self.flush()
                     self.require_finite(step, {**metrics, **self.compute_finite(state)})
                     found = self.evaluate(step, state) if evaluated else None
