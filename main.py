@@ -14,7 +14,7 @@ from typing import NoReturn
 
 from gan_jax import cli
 from gan_jax.errors import DISK, UserError
-from gan_jax.hostmemory import reuse_host_memory
+from gan_jax.host import enough_threads, reuse_host_memory
 from gan_jax.logs import set_up_logging
 
 
@@ -66,4 +66,5 @@ def main(arguments: list[str]) -> int:
 
 if __name__ == "__main__":
     reuse_host_memory()
+    enough_threads()
     sys.exit(main(sys.argv[1:]))

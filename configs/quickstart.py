@@ -17,7 +17,7 @@ from configs.common import base, make_smoke, optimizer, parse_arg, set_data
 
 def get_config(arg: str = "digits") -> ConfigDict:
     """Return the config; `arg` is "PRESET[,width=32,...]"."""
-    preset, values = parse_arg(arg, width=32, latent=32, steps=2500)
+    preset, values = parse_arg(arg, width=32, latent=32, steps=4000)
     config = base("gan")
     set_data(config, preset, values)
     config.task.disc_updates = 1  # discriminator updates a generator update

@@ -16,6 +16,7 @@ ROOT = Path(__file__).resolve().parents[1]
 # Before JAX is imported. Tests that need more than one device have them on any machine.
 os.environ["JAX_PLATFORMS"] = "cpu"
 os.environ["XLA_FLAGS"] = "--xla_force_host_platform_device_count=8"
+os.environ["NPROC"] = "16"  # eight devices meet on XLA's thread pool, see gan_jax/host.py
 os.environ["JAX_COMPILATION_CACHE_DIR"] = str(ROOT / ".pytest_cache" / "jax")
 # Tiny programs: compiling them is most of what the tests wait for.
 os.environ["JAX_DISABLE_MOST_OPTIMIZATIONS"] = "1"

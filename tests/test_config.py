@@ -44,7 +44,7 @@ def test_every_config_loads(name: str) -> None:
 
 
 def test_load_config(config: ConfigDict) -> None:
-    assert config.train.steps == 3000 and config.data.source == "digits"
+    assert config.train.steps == 4000 and config.data.source == "digits"
     assert load_config("configs/quickstart.py:mnist,width=8").model.width == 8
     assert load_config(str(ROOT / "configs" / "quickstart.py")).to_dict() == config.to_dict()
     with pytest.raises(AttributeError):
@@ -121,7 +121,7 @@ def test_overrides_of_booleans() -> None:
         ("xyz", "3", "no config field 'xyz'$"),
         ("", "3", "no config field ''"),
         ("train", "3", r"config\.train is a section: set one of train\.batch_size"),
-        ("train.steps", "many", r"train\.steps='many' is not of type int \(now 3000\)"),
+        ("train.steps", "many", r"train\.steps='many' is not of type int \(now 4000\)"),
         ("train.steps", "1.5", "not of type int"),
         ("train.steps", "true", "not of type int"),
         ("train.steps", "", "not of type int"),
@@ -154,7 +154,7 @@ def test_differences(config: ConfigDict) -> None:
     assert refused == [] and changed == [
         "data.dir: '' -> '/x'",
         "train.parallel: 'jit' -> 'pmap'",
-        "train.steps: 3000 -> 9",
+        "train.steps: 4000 -> 9",
     ]
     apply_overrides(other, {"optim.gen.lr": "0.1", "seed": "1"})
     refused, _ = differences(config, other)
@@ -172,7 +172,7 @@ def test_length_is_fixed_where_a_schedule_depends_on_it(schedule: str, config: C
     for each in (config, other):
         each.optim.gen.schedule = schedule
     other.train.steps = 9
-    assert differences(config, other) == (["train.steps: 3000 -> 9"], [])
+    assert differences(config, other) == (["train.steps: 4000 -> 9"], [])
 
 
 @pytest.mark.parametrize(

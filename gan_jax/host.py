@@ -1,10 +1,14 @@
-"""Host memory on CPU: keep freed memory in the process, because XLA asks for it again every step.
+"""The host process, before JAX starts in it: memory that is reused, and threads for many devices.
 
-XLA:CPU allocates its temporaries afresh at each call; glibc maps and unmaps them, and the page
-faults cost as much as the arithmetic of a small network. Three settings of glibc's own allocator,
+Memory: XLA:CPU allocates its temporaries afresh at each call; glibc maps and unmaps them, and the
+page faults cost as much as the arithmetic of a small network. Settings of glibc's own allocator,
 made from within the process, stop that; they do what the environment variable
 GLIBC_TUNABLES=glibc.malloc.mmap_threshold=...:trim_threshold=...:top_pad=... does, which only a
 parent process can set. `benchmarks/host_memory.py` measures the difference.
+
+Threads: simulated devices (XLA_FLAGS=--xla_force_host_platform_device_count=8) meet in collectives
+on XLA's thread pool, which has a thread a core: with fewer cores than devices some wait in the pool
+for others that wait for the pool, and after 40 seconds XLA aborts the process.
 """
 
 from __future__ import annotations
@@ -12,6 +16,7 @@ from __future__ import annotations
 import ctypes
 import glob
 import os
+import re
 import sys
 
 # <malloc.h>
@@ -44,3 +49,15 @@ def reuse_host_memory() -> bool:
         (_M_TOP_PAD, 2**28),  # the heap grows by 256 MiB
     )
     return sum(mallopt(name, value) for name, value in settings) == len(settings)
+
+
+def enough_threads() -> None:
+    """Give XLA's thread pool two threads a simulated device; call before JAX starts.
+
+    XLA takes the size of the pool from the environment variable NPROC, which is left as it is where
+    its user has set it.
+    """
+    flags = os.environ.get("XLA_FLAGS", "")
+    simulated = re.search(r"xla_force_host_platform_device_count=(\d+)", flags)
+    if simulated and 2 * int(simulated[1]) > (os.cpu_count() or 1):
+        os.environ.setdefault("NPROC", str(2 * int(simulated[1])))
