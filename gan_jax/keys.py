@@ -17,6 +17,11 @@ def named_keys(seed: int) -> dict[str, jax.Array]:
     return dict(zip(NAMES, jax.random.split(jax.random.key(seed), len(NAMES)), strict=True))
 
 
+def fold_in_each(key: jax.Array, indices: jax.Array | np.ndarray) -> jax.Array:
+    """Return one key an index, [N]: `fold_in(key, index)`, whatever the others are."""
+    return jax.vmap(lambda i: jax.random.fold_in(key, i))(indices)
+
+
 def image_keys(seed: int, indices: np.ndarray) -> jax.Array:
     """Return one key an image, [N]: what image i looks like depends on (seed, i) only.
 
@@ -24,5 +29,4 @@ def image_keys(seed: int, indices: np.ndarray) -> jax.Array:
       seed: of the whole request.
       indices: int [N], the images' places in it.
     """
-    root = jax.random.key(seed)
-    return jax.vmap(lambda i: jax.random.fold_in(root, i))(np.asarray(indices, np.int32))
+    return fold_in_each(jax.random.key(seed), np.asarray(indices, np.int32))

@@ -25,6 +25,7 @@ import numpy as np
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
 from gan_jax.errors import UserError, check_choice
+from gan_jax.keys import fold_in_each
 
 AXIS = "data"
 
@@ -72,8 +73,7 @@ def example_keys(key: jax.Array, batch: int) -> jax.Array:
     Returns:
       Keys [batch]: `fold_in(key, global example index)`.
     """
-    index = axis_index() * batch + jnp.arange(batch)
-    return jax.vmap(lambda i: jax.random.fold_in(key, i))(index)
+    return fold_in_each(key, axis_index() * batch + jnp.arange(batch))
 
 
 @dataclasses.dataclass(frozen=True)

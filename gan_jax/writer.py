@@ -20,6 +20,8 @@ from tensorboardX.proto.event_pb2 import Event, SessionLog
 
 from gan_jax.workdir import write_text
 
+BAR_WIDTH = 12  # of the progress bar [characters]
+
 
 class Writer:
     """Writes the metrics of a run; a context manager.
@@ -115,9 +117,10 @@ class Writer:
         speed = f"{progress.get('time/images_per_second', 0):,.0f} images/s"
         clock = f"{int(left) // 60}:{int(left) % 60:02d} left"
         if self._bar:
-            self._bar.update(
-                self._bar.task_ids[0], completed=step, about=f"{speed}  {clock}  {losses}"
-            )
+            # Rich would squeeze all columns alike; here what is cut off is the end of the losses.
+            taken = BAR_WIDTH + len(f" step  {step}/{self._total} ") + len(str(self._total))
+            about = f"{speed}  {clock}  {losses}"[: max(self._bar.console.width - taken, 0)]
+            self._bar.update(self._bar.task_ids[0], completed=step, about=about)
         else:
             print(f"step {step}/{self._total}  {speed}  {clock}  {losses}", flush=True)
 
@@ -125,7 +128,7 @@ class Writer:
 def _progress(total: int, completed: int) -> Progress:
     bar = Progress(
         TextColumn("step"),
-        BarColumn(bar_width=24),
+        BarColumn(bar_width=BAR_WIDTH),
         MofNCompleteColumn(),
         TextColumn("{task.fields[about]}"),
         console=Console(stderr=True),

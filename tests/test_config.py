@@ -158,12 +158,12 @@ def test_differences(config: ConfigDict) -> None:
     ]
     apply_overrides(other, {"optim.gen.lr": "0.1", "seed": "1"})
     refused, _ = differences(config, other)
-    assert refused == ["optim.gen.lr: 0.0002 -> 0.1", "seed: 0 -> 1"]
+    assert refused == ["optim.gen.lr: 0.0005 -> 0.1", "seed: 0 -> 1"]
     with other.unlocked():
         other.model.extra = 3
         del other.model.latent
     assert "model.extra: 'absent' -> 3" in differences(config, other)[0]
-    assert "model.latent: 64 -> 'absent'" in differences(config, other)[0]
+    assert "model.latent: 32 -> 'absent'" in differences(config, other)[0]
 
 
 @pytest.mark.parametrize("schedule", ["linear", "cosine"])

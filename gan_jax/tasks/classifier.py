@@ -16,6 +16,7 @@ from ml_collections import ConfigDict
 
 from gan_jax.augment.geometric import random_affine, rotate
 from gan_jax.errors import UserError, check_choice
+from gan_jax.keys import fold_in_each
 from gan_jax.losses.classification import (
     angle_error_degrees,
     angle_to_vector,
@@ -143,7 +144,7 @@ def make_task(config: ConfigDict, spec: DataSpec) -> Task:
         return network.apply(state.nets["net"].variables("ema"), images, train=False)
 
     def eval_step(state: TrainState, batch: Batch, key: Key) -> Metrics:
-        keys = jax.vmap(lambda i: jax.random.fold_in(key, i))(batch["index"])
+        keys = fold_in_each(key, batch["index"])
         images, wanted = turn(batch["image"], stream(batch), keys)
         outputs, _ = predict(state, images)
         mask = batch["mask"]

@@ -14,6 +14,7 @@ from flax import linen as nn
 from ml_collections import ConfigDict
 
 from gan_jax.errors import UserError, check_choice
+from gan_jax.keys import fold_in_each
 from gan_jax.losses.adversarial import discriminator_cross_entropy, non_saturating
 from gan_jax.models import dcgan, tutorial
 from gan_jax.optim import make_optimizer
@@ -165,7 +166,7 @@ def make_task(config: ConfigDict, spec: DataSpec) -> Task:
         return state, {**gen_metrics, **metrics}
 
     def eval_step(state: TrainState, batch: Batch, key: Key) -> Metrics:
-        keys = jax.vmap(lambda i: jax.random.fold_in(key, i))(batch["index"])
+        keys = fold_in_each(key, batch["index"])
         given = (batch["label"],) if classes else ()
         fake = generate(state, draw(keys, *(given or (None,))), weights="ema")
         variables, mask = state.nets["disc"].variables(), batch["mask"]

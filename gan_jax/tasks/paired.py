@@ -16,6 +16,7 @@ from ml_collections import ConfigDict
 
 from gan_jax.augment.geometric import random_flip, random_jitter
 from gan_jax.errors import UserError
+from gan_jax.keys import fold_in_each
 from gan_jax.losses.adversarial import discriminator_cross_entropy, non_saturating
 from gan_jax.losses.image import l1
 from gan_jax.metrics.image_quality import psnr, ssim
@@ -167,7 +168,7 @@ def make_task(config: ConfigDict, spec: DataSpec) -> Task:
         )
 
     def eval_step(state: TrainState, batch: Batch, key: Key) -> Metrics:
-        keys = jax.vmap(lambda i: jax.random.fold_in(key, i))(batch["index"])
+        keys = fold_in_each(key, batch["index"])
         made = transform(state, batch["image"], keys, weights="ema", dropout=task.test_dropout)
         target, mask = batch["target"], batch["mask"]
         sums = {

@@ -25,6 +25,7 @@ import jax.numpy as jnp
 from ml_collections import ConfigDict
 
 from gan_jax.errors import UserError, check_choice
+from gan_jax.keys import fold_in_each
 from gan_jax.losses.likelihood import (
     bernoulli_log_likelihood,
     gaussian_kl,
@@ -109,7 +110,7 @@ def make_task(config: ConfigDict, spec: DataSpec) -> Task:
         return state.replace(nets={"vae": net}), metrics
 
     def eval_step(state: TrainState, batch: Batch, key: Key) -> Metrics:
-        keys = jax.vmap(lambda i: jax.random.fold_in(key, i))(batch["index"])
+        keys = fold_in_each(key, batch["index"])
         variables = state.nets["vae"].variables("ema")
         terms = bound(variables, batch["image"], keys, train=False)
         sums = {name: (term * batch["mask"]).sum() for name, term in terms.items()}
