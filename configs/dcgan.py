@@ -6,7 +6,10 @@
 Deviations: the batch is 64 (paper: 128), latents are normal (paper: uniform), and samples come
 from a moving average of the generator; see `gan_jax/models/dcgan.py` for the network's.
 
-Measured: not yet measured.
+Measured (2026-11-23, two cores of an AMD EPYC beside other jobs, seed 0):
+`:mnist,width=32,steps=3000` in 406 s: most samples are digits that can be read, some are none.
+`:folder,path=NOTO,size=64,width=32,steps=1500` in 1,177 s, on 1,292 Noto emoji of 64 px: shapes and
+colours of emoji on white, no objects that one could name. Not yet measured: width=64, any FID.
 """
 
 from __future__ import annotations
