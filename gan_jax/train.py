@@ -141,8 +141,9 @@ def _disk_errors(workdir: Path) -> Iterator[None]:
         step = last_step(workdir)
         kept = f"the last good checkpoint is step {step}" if step else "there is no checkpoint yet"
         raise UserError(
-            f"cannot write {error.filename or workdir} ({error.strerror}); {kept}: make room and"
-            " repeat the command to resume"
+            # The file may be one of Orbax's own, named without its folder: the run is what helps.
+            f"cannot write to {workdir} ({error.strerror}); {kept}: make room and repeat the"
+            " command to resume"
         ) from None
 
 
