@@ -9,7 +9,11 @@ rotations. target=angle turns each image by up to 60 degrees and learns by how m
 checkpoint is chosen on the images held out of train, never on test; `--mode=eval` reports on
 test.
 
-Measured: not yet measured.
+Measured (2026-11-23, two cores of an AMD EPYC), MNIST's 10,000 test images, checkpoint chosen on
+5,000 held out of train: `:mnist`, seeds 0, 1, 2: accuracy 99.54, 99.59, 99.55 %, mean 99.56 %,
+standard deviation 0.03 %. 349 s for seed 2 on an idle machine (760 and 757 s for the others, beside
+the test suite). `:mnist,target=angle,steps=1200`, seed 0: mean error 9.2 degrees of angles in
+[-60, 60], where the guess 0 has 30.
 """
 
 from __future__ import annotations

@@ -15,7 +15,8 @@ Arguments beside the data keys: net=conv|mlp, likelihood=bernoulli|gaussian, lat
 Deviations from the paper (section 5): Adam instead of Adagrad, convolutions (or two hidden layers
 with ReLU) instead of one hidden layer with tanh, a moving average of the weights.
 
-Measured: not yet measured.
+Measured (2026-11-23, two cores of an AMD EPYC beside other jobs, seed 0): `:mnist` with
+--config.train.steps=2500, 268 s: ELBO -102.4 nats an image on the 10,000 test images (KL 24.4).
 """
 
 from __future__ import annotations
