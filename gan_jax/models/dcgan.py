@@ -18,15 +18,9 @@ import jax
 import jax.numpy as jnp
 
 from gan_jax.errors import UserError
+from gan_jax.models.inits import KERNEL_INIT, scale_init
 from gan_jax.models.layers import Conv, ConvTranspose
 from gan_jax.models.norm import BatchNorm
-
-KERNEL_INIT = nn.initializers.normal(0.02)
-
-
-def scale_init(key: jax.Array, shape: tuple[int, ...], dtype: object = jnp.float32) -> jax.Array:
-    """Draw BatchNorm scales from N(1, 0.02^2)."""
-    return 1 + 0.02 * jax.random.normal(key, shape, dtype)
 
 
 def stages(height: int, width: int) -> int:

@@ -8,9 +8,9 @@ import jax.numpy as jnp
 from jax.typing import DTypeLike
 
 from gan_jax.errors import UserError
+from gan_jax.models.inits import KERNEL_INIT, scale_init
 from gan_jax.models.layers import Conv
 from gan_jax.models.norm import BatchNorm
-from gan_jax.models.unet import KERNEL_INIT, scale_init
 
 _MAX_FACTOR = 8
 

@@ -8,19 +8,14 @@ import jax.numpy as jnp
 from jax.typing import DTypeLike
 
 from gan_jax.errors import UserError
+from gan_jax.models.inits import KERNEL_INIT, scale_init
 from gan_jax.models.layers import Conv, ConvTranspose
 from gan_jax.models.norm import BatchNorm
 from gan_jax.models.stochastic import dropout as drop_entries
 
-KERNEL_INIT = nn.initializers.normal(0.02)
 _MIN_DEPTH = 3
 _MAX_FACTOR = 8
 _DROPOUT_BLOCKS = 3
-
-
-def scale_init(key: jax.Array, shape: tuple[int, ...], dtype: DTypeLike = jnp.float32) -> jax.Array:
-    """Draw BatchNorm scales from N(1, 0.02^2), as the code of pix2pix does."""
-    return 1 + 0.02 * jax.random.normal(key, shape, dtype)
 
 
 def unet_depth(height: int, width: int) -> int:
