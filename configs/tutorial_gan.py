@@ -17,7 +17,9 @@ Repaired:
   * a file name was loaded as if it were the data set: real data sets are read;
   * one image a step leaves BatchNorm nothing to average: a batch is 64 images.
 
-Measured: not yet measured.
+Measured (2026-11-23, two cores of an AMD EPYC beside other jobs, seed 0):
+`:mnist,width=32,steps=1500`, 685 s: about half of the samples are digits that can be read.
+Not yet measured: width=64, longer runs.
 """
 
 from __future__ import annotations
