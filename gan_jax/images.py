@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -12,6 +10,7 @@ import numpy as np
 from PIL import Image, ImageOps, PngImagePlugin
 
 from gan_jax.errors import UserError
+from gan_jax.files import written_whole
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff")
 _MODES = {1: "L", 3: "RGB", 4: "RGBA"}
@@ -175,14 +174,6 @@ def save_png(path: Path, picture: np.ndarray, metadata: Mapping[str, str] | None
     text = PngImagePlugin.PngInfo()
     for key, value in (metadata or {}).items():
         text.add_text(key, value)
-    path.parent.mkdir(parents=True, exist_ok=True)
     image = Image.fromarray(picture[..., 0] if picture.shape[-1] == 1 else picture)
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(handle, "wb") as file:
-            image.save(file, format="PNG", pnginfo=text)
-        os.chmod(temporary, 0o644)
-        os.replace(temporary, path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
+    with written_whole(path) as file:
+        image.save(file, format="PNG", pnginfo=text)

@@ -6,10 +6,11 @@ import dataclasses
 import functools
 import hashlib
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
+from ml_collections import ConfigDict
 
 from gan_jax.errors import UserError
 from gan_jax.images import to_float
@@ -53,7 +54,7 @@ class Split:
         if self.in_memory:
             rows = indices if self.rows is None else self.rows[indices]
             return as_floats({name: array[rows] for name, array in self.arrays.items()})
-        return stack([self.read(int(i)) for i in indices])
+        return as_floats(stack([self.read(int(i)) for i in indices]))
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -74,9 +75,14 @@ def as_floats(batch: Arrays) -> Arrays:
     return {k: to_float(x) if x.dtype == np.uint8 else x for k, x in batch.items()}
 
 
-def stack(examples: list[Arrays]) -> Arrays:
-    """Make a batch of single examples, images float32 in [-1, 1]."""
-    return as_floats({name: np.stack([e[name] for e in examples]) for name in examples[0]})
+def stack(examples: Sequence[Arrays]) -> Arrays:
+    """Give single examples a batch axis, images as stored."""
+    return {name: np.stack([e[name] for e in examples]) for name in examples[0]}
+
+
+def how_to_preprocess(config: ConfigDict, channels: int) -> dict[str, Any]:
+    """Return what `images.preprocess` takes of a config's section "data"."""
+    return dict(size=list(config.size), channels=channels, resize=config.resize, fit=config.fit)
 
 
 def array_split(arrays: Arrays) -> Split:

@@ -7,7 +7,6 @@ import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path, PurePosixPath
-from typing import Any
 
 import numpy as np
 from ml_collections import ConfigDict
@@ -19,6 +18,8 @@ from gan_jax.data.dataset import (
     array_split,
     fingerprint,
     holdout_size,
+    how_to_preprocess,
+    stack,
 )
 from gan_jax.errors import UserError
 from gan_jax.images import list_images, preprocess, read_image
@@ -49,9 +50,7 @@ def open_folder(config: ConfigDict) -> Dataset:
     if targets:
         partners = [targets[_stem(name)] for name in names]
         target_channels = config.channels or _stored_channels(other, partners, config.on_error)
-    how: dict[str, Any] = dict(
-        size=list(config.size), channels=channels, resize=config.resize, fit=config.fit
-    )
+    how = how_to_preprocess(config, channels)
     classes = _classes(names)
 
     def read_file(name: str) -> Arrays:
@@ -188,5 +187,4 @@ def _file_split(
 ) -> Split:
     if not examples:
         return Split(len(names), lambda i: read(names[i]))
-    chosen = [examples[name] for name in names]
-    return array_split({k: np.stack([e[k] for e in chosen]) for k in chosen[0]})
+    return array_split(stack([examples[name] for name in names]))

@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from gan_jax.data.dataset import Arrays, Split, stack
+from gan_jax.data.dataset import Arrays, Split, as_floats, stack
 
 
 class Order:
@@ -76,7 +76,7 @@ def batches(
             if split.in_memory:
                 batch = split.get(order[place(np.arange(start, start + size))])
             else:
-                batch = stack(list(itertools.islice(stream, size)))
+                batch = as_floats(stack(list(itertools.islice(stream, size))))
             start += size
             yield {k: x.reshape(number, local, *x.shape[1:]) for k, x in batch.items()}
 

@@ -10,7 +10,15 @@ from typing import Any
 import numpy as np
 from ml_collections import ConfigDict
 
-from gan_jax.data.dataset import Arrays, Dataset, array_split, fingerprint, split_at_random, subset
+from gan_jax.data.dataset import (
+    Arrays,
+    Dataset,
+    array_split,
+    fingerprint,
+    how_to_preprocess,
+    split_at_random,
+    subset,
+)
 from gan_jax.data.folder import open_folder
 from gan_jax.data.tfds import open_tfds
 from gan_jax.errors import UserError, check_choice
@@ -35,13 +43,6 @@ def open_data(config: ConfigDict) -> Dataset:
     if len(config.size) != 2 or min(config.size) < 1:
         raise UserError(f"data.size={config.size}: (height, width), both at least 1 px")
     return openers[config.source](config)
-
-
-def how_to_preprocess(config: ConfigDict, channels: int) -> dict[str, Any]:
-    """Return `DataSpec.preprocess`."""
-    return dict(
-        size=list(config.size), channels=channels, resize=config.resize, fit=config.fit, skipped=0
-    )
 
 
 def open_digits(config: ConfigDict) -> Dataset:
@@ -106,7 +107,7 @@ def _checked(path: Path, name: str, array: np.ndarray) -> np.ndarray:
 def _from_arrays(config: ConfigDict, name: str, arrays: Arrays) -> Dataset:
     """Resize what is stored, and split it at random."""
     channels = config.channels or arrays["image"].shape[-1]
-    how = how_to_preprocess(config, channels)
+    how = dict(**how_to_preprocess(config, channels), skipped=0)
     labels = arrays.get("label")
     identity = fingerprint([name, how, config.holdout], arrays)
     model = {k: _resized(array, how, config.channels) for k, array in arrays.items()}

@@ -8,7 +8,16 @@ from typing import Any
 import numpy as np
 from ml_collections import ConfigDict
 
-from gan_jax.data.dataset import Arrays, Dataset, Split, fingerprint, split_at_random, subset
+from gan_jax.data.dataset import (
+    Arrays,
+    Dataset,
+    Split,
+    fingerprint,
+    how_to_preprocess,
+    split_at_random,
+    stack,
+    subset,
+)
 from gan_jax.errors import UserError
 from gan_jax.images import preprocess
 from gan_jax.spec import DataSpec, Stream
@@ -35,9 +44,7 @@ def open_tfds(config: ConfigDict) -> Dataset:
     label = dict(features.items()).get("label")
     classes = int(getattr(label, "num_classes", 0) or 0)
     channels = config.channels or features["image"].shape[-1]
-    how = dict(
-        size=list(config.size), channels=channels, resize=config.resize, fit=config.fit, skipped=0
-    )
+    how = dict(**how_to_preprocess(config, channels), skipped=0)
     official = {
         name: _split(builder, name, how, bool(classes), config.memory_gib)
         for name in ("train", "validation", "test")
@@ -112,8 +119,7 @@ def _split(
         return example
 
     def read_all() -> Arrays:
-        examples = [convert(x) for x in source.__getitems__(range(len(source)))]
-        return {k: np.stack([e[k] for e in examples]) for k in examples[0]}
+        return stack([convert(x) for x in source.__getitems__(range(len(source)))])
 
     size = len(source) * int(np.prod(how["size"])) * how["channels"] / 2**30
     return Split(len(source), read, read_all if size <= memory_gib else None)

@@ -24,6 +24,7 @@ from gan_jax.losses.classification import (
     squared_error,
     vector_to_angle,
 )
+from gan_jax.metrics.totals import masked_sums, means
 from gan_jax.models.cnn import CNN
 from gan_jax.models.resnet import ResNet18
 from gan_jax.optim import make_optimizer
@@ -147,16 +148,8 @@ def make_task(config: ConfigDict, spec: DataSpec) -> Task:
         keys = fold_in_each(key, batch["index"])
         images, wanted = turn(batch["image"], stream(batch), keys)
         outputs, _ = predict(state, images)
-        mask = batch["mask"]
-        return {
-            "count": mask.sum(),
-            "loss": (mask * losses(outputs, wanted)).sum(),
-            "error": (mask * errors(outputs, wanted)).sum(),
-        }
-
-    def eval_metrics(totals: Any) -> dict[str, float]:
-        count = totals["count"]
-        return {"loss": totals["loss"] / count, **_named(target, totals["error"] / count)}
+        values = {"loss": losses(outputs, wanted), **_named(target, errors(outputs, wanted))}
+        return masked_sums(values, batch["mask"])
 
     def encode(state: TrainState, images: jax.Array, keys: jax.Array) -> dict[str, jax.Array]:
         outputs, features = predict(state, images)
@@ -170,14 +163,14 @@ def make_task(config: ConfigDict, spec: DataSpec) -> Task:
         init=init,
         train_step=train_step,
         eval_step=eval_step,
-        eval_metrics=eval_metrics,
+        eval_metrics=means,
         encode=encode,
         options={},
     )
 
 
 def _named(target: str, error: Any) -> dict[str, Any]:
-    """Return the mean error under the name that the field has for it."""
+    """Return errors, or their mean, under the name that the field has for them."""
     if target == "label":
         return {"accuracy": 1 - error}
     return {"error_degrees" if target == "angle" else "distance": error}

@@ -16,6 +16,7 @@ from ml_collections import ConfigDict
 from gan_jax.errors import UserError, check_choice
 from gan_jax.keys import fold_in_each
 from gan_jax.losses.adversarial import discriminator_cross_entropy, non_saturating
+from gan_jax.metrics.totals import masked_sums, means
 from gan_jax.models import dcgan, tutorial
 from gan_jax.optim import make_optimizer
 from gan_jax.parallel import example_keys
@@ -169,25 +170,16 @@ def make_task(config: ConfigDict, spec: DataSpec) -> Task:
         keys = fold_in_each(key, batch["index"])
         given = (batch["label"],) if classes else ()
         fake = generate(state, draw(keys, *(given or (None,))), weights="ema")
-        variables, mask = state.nets["disc"].variables(), batch["mask"]
+        variables = state.nets["disc"].variables()
         real_logits, _ = judge(variables, batch["image"], given, False)
         fake_logits, _ = judge(variables, fake, given, False)
-        return {
-            "count": mask.sum(),
-            "real": (mask * (real_logits > 0)).sum(),
-            "fake": (mask * (fake_logits < 0)).sum(),
-            "real_logits": (mask * real_logits).sum(),
-            "fake_logits": (mask * fake_logits).sum(),
+        values = {
+            "disc_accuracy_real": real_logits > 0,
+            "disc_accuracy_fake": fake_logits < 0,
+            "disc_logits_real": real_logits,
+            "disc_logits_fake": fake_logits,
         }
-
-    def eval_metrics(totals: Any) -> dict[str, float]:
-        mean = {name: value / totals["count"] for name, value in totals.items()}
-        return {
-            "disc_accuracy_real": mean["real"],
-            "disc_accuracy_fake": mean["fake"],
-            "disc_logits_real": mean["real_logits"],
-            "disc_logits_fake": mean["fake_logits"],
-        }
+        return masked_sums(values, batch["mask"])
 
     def latents(keys: jax.Array, labels: jax.Array | None, **options: Any) -> Any:
         if labels is not None and not classes:
@@ -213,7 +205,7 @@ def make_task(config: ConfigDict, spec: DataSpec) -> Task:
         init=init,
         train_step=train_step,
         eval_step=eval_step,
-        eval_metrics=eval_metrics,
+        eval_metrics=means,
         latents=latents,
         generate=generate,
         grids=grids,

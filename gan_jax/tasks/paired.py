@@ -20,6 +20,7 @@ from gan_jax.keys import fold_in_each
 from gan_jax.losses.adversarial import discriminator_cross_entropy, non_saturating
 from gan_jax.losses.image import l1
 from gan_jax.metrics.image_quality import psnr, ssim
+from gan_jax.metrics.totals import masked_sums, means
 from gan_jax.models.patchgan import PatchGAN
 from gan_jax.models.unet import UNet, unet_depth
 from gan_jax.optim import make_optimizer
@@ -170,19 +171,14 @@ def make_task(config: ConfigDict, spec: DataSpec) -> Task:
     def eval_step(state: TrainState, batch: Batch, key: Key) -> Metrics:
         keys = fold_in_each(key, batch["index"])
         made = transform(state, batch["image"], keys, weights="ema", dropout=task.test_dropout)
-        target, mask = batch["target"], batch["mask"]
-        sums = {
-            "l1": (mask * l1(prediction=made, target=target)).sum(),
-            "psnr": (mask * psnr(prediction=made, target=target)).sum(),
-            "count": mask.sum(),
+        target = batch["target"]
+        values = {
+            "l1": l1(prediction=made, target=target),
+            "psnr": psnr(prediction=made, target=target),
         }
         if min(shape[:2]) >= 11:  # the window of SSIM
-            sums["ssim"] = (mask * ssim(prediction=made, target=target)).sum()
-        return sums
-
-    def eval_metrics(totals: Any) -> dict[str, float]:
-        count = totals["count"]
-        return {name: value / count for name, value in totals.items() if name != "count"}
+            values["ssim"] = ssim(prediction=made, target=target)
+        return masked_sums(values, batch["mask"])
 
     def grids(state: TrainState, batch: Batch, key: Key) -> dict[str, jax.Array]:
         keys = jax.random.split(key, len(batch["image"]))
@@ -198,7 +194,7 @@ def make_task(config: ConfigDict, spec: DataSpec) -> Task:
         init=init,
         train_step=train_step,
         eval_step=eval_step,
-        eval_metrics=eval_metrics,
+        eval_metrics=means,
         transform=transform,
         grids=grids,
         options={

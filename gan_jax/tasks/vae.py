@@ -17,7 +17,6 @@ so that elbo is not comparable with published numbers on binarised MNIST. Gaussi
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
 import jax
@@ -31,6 +30,7 @@ from gan_jax.losses.likelihood import (
     gaussian_kl,
     gaussian_log_likelihood,
 )
+from gan_jax.metrics.totals import masked_sums, means
 from gan_jax.models.vae import VAE, ConvDecoder, ConvEncoder, MLPDecoder, MLPEncoder
 from gan_jax.optim import make_optimizer
 from gan_jax.parallel import example_keys
@@ -113,12 +113,7 @@ def make_task(config: ConfigDict, spec: DataSpec) -> Task:
         keys = fold_in_each(key, batch["index"])
         variables = state.nets["vae"].variables("ema")
         terms = bound(variables, batch["image"], keys, train=False)
-        sums = {name: (term * batch["mask"]).sum() for name, term in terms.items()}
-        return {**sums, "count": batch["mask"].sum()}
-
-    def eval_metrics(sums: Mapping[str, Any]) -> dict[str, float]:
-        count = float(sums["count"])
-        return {name: float(total) / count for name, total in sums.items() if name != "count"}
+        return masked_sums(terms, batch["mask"])
 
     def latents(
         keys: Key, labels: jax.Array | None = None, *, temperature: float = 1.0, **_: Any
@@ -166,7 +161,7 @@ def make_task(config: ConfigDict, spec: DataSpec) -> Task:
         init=init,
         train_step=train_step,
         eval_step=eval_step,
-        eval_metrics=eval_metrics,
+        eval_metrics=means,
         latents=latents,
         generate=generate,
         encode=encode,

@@ -9,33 +9,11 @@ import chex
 import jax
 import numpy as np
 import pytest
-from conftest import smoke_config
+from learning import build, learn
 
-from gan_jax.data import Dataset, open_data
-from gan_jax.data.pipeline import batches
 from gan_jax.errors import UserError
 from gan_jax.evaluate import make_evaluator
 from gan_jax.parallel import make_parallel
-from gan_jax.task import Phase, Task, make_task
-from gan_jax.train import make_step
-
-
-def build(**changes: Any) -> tuple[Task, Any, Dataset]:
-    config = smoke_config("classifier", **changes)
-    dataset = open_data(config.data)
-    task = make_task(config, dataset.spec)
-    return task, jax.jit(task.init)(jax.random.key(0)), dataset
-
-
-def learn(task: Task, state: Any, dataset: Dataset, steps: int) -> tuple[Any, list[dict]]:
-    step = jax.jit(make_step(task, 16), static_argnums=0)
-    found = []
-    source = batches(dataset.splits["train"], seed=0, position=0, batch_size=16, draws=[1] * steps)
-    for batch in source:
-        state, metrics = step(Phase(), state, batch, jax.random.key(1))
-        found.append({k: float(v) for k, v in metrics.items()})
-    return state, found
-
 
 PLAIN = dict(
     task__max_shift=0.0,
@@ -50,7 +28,7 @@ PLAIN = dict(
 
 
 def test_learns_classes() -> None:
-    task, state, dataset = build(**PLAIN, task__label_smoothing=0.0)
+    task, state, dataset = build("classifier", **PLAIN, task__label_smoothing=0.0)
     state, found = learn(task, state, dataset, 60)
     assert found[0]["accuracy"] < 0.5 < 0.9 < np.mean([f["accuracy"] for f in found[-5:]])
     score = make_evaluator(task, make_parallel("jit", 1), 16, 0)(state, dataset.splits["eval"])
@@ -65,6 +43,7 @@ def test_learns_vectors(tmp_path: Path) -> None:
     target = np.stack([scaled.mean((1, 2, 3)), (scaled[:, :4] - scaled[:, 4:]).mean((1, 2, 3))], 1)
     np.savez(tmp_path / "set.npz", image=images, target=target.astype(np.float32))
     task, state, dataset = build(
+        "classifier",
         **PLAIN,
         task__target="vector",
         data__source="npz",
@@ -77,7 +56,7 @@ def test_learns_vectors(tmp_path: Path) -> None:
 
 
 def test_angles_are_drawn_by_image_and_scored_in_degrees() -> None:
-    task, state, dataset = build(**PLAIN, task__target="angle", task__max_angle=40.0)
+    task, state, dataset = build("classifier", **PLAIN, task__target="angle", task__max_angle=40.0)
     scores = [
         make_evaluator(task, make_parallel("jit", 1), size, 0)(state, dataset.splits["eval"])
         for size in (16, 5)
@@ -95,7 +74,9 @@ def test_the_right_answer_has_no_error() -> None:
         ("label", np.eye(10)[3] * 50, {"accuracy": 0.1}),
         ("angle", np.array([np.cos(np.pi / 6), np.sin(np.pi / 6)]), None),
     ):
-        task, state, dataset = build(**PLAIN, task__target=target, task__max_angle=0.0)
+        task, state, dataset = build(
+            "classifier", **PLAIN, task__target=target, task__max_angle=0.0
+        )
         params = state.nets["net"].params
         params = {
             **params,
@@ -116,7 +97,7 @@ def test_the_right_answer_has_no_error() -> None:
 
 
 def test_encodes_to_features_and_outputs() -> None:
-    task, state, dataset = build(**PLAIN)
+    task, state, dataset = build("classifier", **PLAIN)
     images = dataset.splits["eval"].get(np.arange(3))["image"]
     found = task.encode(state, images, jax.random.split(jax.random.key(0), 3))
     assert found["outputs"].shape == (3, 10) and found["features"].shape == (3, 16)
@@ -134,4 +115,4 @@ def test_encodes_to_features_and_outputs() -> None:
 )
 def test_refuses(changes: dict[str, Any], message: str) -> None:
     with pytest.raises(UserError, match=message):
-        build(**changes)
+        build("classifier", **changes)

@@ -7,34 +7,12 @@ from typing import Any
 import jax
 import numpy as np
 import pytest
-from conftest import smoke_config
+from learning import build, learn
 
-from gan_jax.data import Dataset, open_data
-from gan_jax.data.pipeline import batches
 from gan_jax.errors import UserError
 from gan_jax.evaluate import make_evaluator
 from gan_jax.losses.image import l1
 from gan_jax.parallel import make_parallel
-from gan_jax.task import Phase, Task, make_task
-from gan_jax.train import make_step
-
-
-def build(name: str, **changes: Any) -> tuple[Task, Any, Dataset]:
-    config = smoke_config(name, **changes)
-    dataset = open_data(config.data)
-    task = make_task(config, dataset.spec)
-    return task, jax.jit(task.init)(jax.random.key(0)), dataset
-
-
-def learn(task: Task, state: Any, dataset: Dataset, steps: int) -> tuple[Any, list[dict]]:
-    step = jax.jit(make_step(task, 16), static_argnums=0)
-    found = []
-    for batch in batches(
-        dataset.splits["train"], seed=0, position=0, batch_size=16, draws=[1] * steps
-    ):
-        state, metrics = step(Phase(), state, batch, jax.random.key(1))
-        found.append({k: float(v) for k, v in metrics.items()})
-    return state, found
 
 
 def test_the_unet_learns_and_is_scored() -> None:
