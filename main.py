@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from gan_jax import cli
+from gan_jax.compile_cache import keep_compiled_programs
 from gan_jax.errors import DISK, UserError
 from gan_jax.host import enough_threads, reuse_host_memory
 from gan_jax.logs import set_up_logging
@@ -67,4 +68,5 @@ def main(arguments: list[str]) -> int:
 if __name__ == "__main__":
     reuse_host_memory()
     enough_threads()
+    keep_compiled_programs()
     sys.exit(main(sys.argv[1:]))

@@ -46,6 +46,11 @@ def base(task: str) -> ConfigDict:
                 batch_size=64,  # images an update, over all devices
                 parallel="jit",  # jit | pmap
                 devices=0,  # how many to use; 0 means all
+                fsdp=1,  # devices that share one copy of parameters and optimizer state
+                microbatches=1,  # parts of a batch whose gradients are summed, one after another
+                precision="float32",  # float32 | bfloat16: of activations; parameters are float32
+                remat=False,  # compute activations again in the backward pass, block by block
+                steps_per_call=1,  # steps in one dispatch
                 ema_decay=0.0,  # moving average of the weights; 0 keeps none
                 log_every=100,  # [steps]
                 sample_every=500,  # pictures [steps]; 0 only at the end

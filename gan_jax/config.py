@@ -26,6 +26,10 @@ RESUMABLE = (
     "train.steps",
     "train.parallel",
     "train.devices",
+    "train.fsdp",
+    "train.microbatches",
+    "train.remat",
+    "train.steps_per_call",
     "train.log_every",
     "train.sample_every",
     "train.save_every",
@@ -182,6 +186,7 @@ def check_config(config: ConfigDict) -> None:
     """
     check_choice("task.name", config.task.name, TASKS)
     check_choice("train.parallel", config.train.parallel, ("jit", "pmap"))
+    check_choice("train.precision", config.train.precision, ("float32", "bfloat16"))
     check_choice("data.resize", config.data.resize, RESIZE_FILTERS)
     check_choice("data.on_error", config.data.on_error, ("raise", "skip"))
     check_choice("data.fit", config.data.fit, ("stretch", "crop", "pad"))
@@ -194,6 +199,9 @@ def check_config(config: ConfigDict) -> None:
         "train.save_every": 1,
         "train.keep": 1,
         "train.devices": 0,
+        "train.fsdp": 1,
+        "train.microbatches": 1,
+        "train.steps_per_call": 1,
         "eval.every": 0,
         "eval.batch_size": 1,
         "eval.grid": 1,

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import jax
+import jax.numpy as jnp
 import optax
 
 from gan_jax.errors import UserError, check_choice
@@ -48,7 +51,7 @@ def make_optimizer(
     clip_norm: float = 0.0,
     schedule: str = "constant",
     warmup_steps: int = 0,
-) -> optax.GradientTransformation:
+) -> optax.GradientTransformationExtraArgs:
     """Build an optimizer.
 
     Args:
@@ -69,7 +72,7 @@ def make_optimizer(
         "rmsprop": lambda: optax.scale_by_rms(decay=b2),
     }
     check_choice("optim.*.name", name, rules)
-    chain = [optax.clip_by_global_norm(clip_norm)] if clip_norm else []
+    chain = [clip_by_global_norm(clip_norm)] if clip_norm else []
     chain.append(rules[name]())
     if weight_decay:
         chain.append(
@@ -79,4 +82,20 @@ def make_optimizer(
         )
     rate = make_schedule(lr=lr, schedule=schedule, warmup_steps=warmup_steps, steps=steps)
     chain.append(optax.scale_by_learning_rate(rate))
-    return optax.chain(*chain)
+    return optax.with_extra_args_support(optax.chain(*chain))
+
+
+def clip_by_global_norm(max_norm: float) -> optax.GradientTransformationExtraArgs:
+    """Scale gradients down to an L2 norm of at most `max_norm`.
+
+    As `optax.clip_by_global_norm`, but `update` is told the norm (`global_norm=`): the gradients at
+    hand may be one device's shards, see `gan_jax.fsdp`.
+    """
+
+    def update(
+        gradients: Any, state: Any, params: Any = None, *, global_norm: jax.Array, **_: Any
+    ) -> tuple[Any, Any]:
+        factor = max_norm / jnp.maximum(global_norm, max_norm)
+        return jax.tree.map(lambda x: (x * factor).astype(x.dtype), gradients), state
+
+    return optax.GradientTransformationExtraArgs(lambda params: optax.EmptyState(), update)

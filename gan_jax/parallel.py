@@ -1,22 +1,22 @@
-"""Devices: the mesh, batch placement, and the compilation of a step under jit or pmap.
+"""Devices: the mesh, where state and batches lie, and compilation of a step under jit or pmap.
 
-This is the only file that knows how a program is spread. A step is written once, for "the batch":
+This is the only file that knows how a program is spread. A train step runs on every device with its
+slice of the batch, and talks to the others by the functions of `gan_jax.axes`. Both modes trace the
+same step:
 
-* under `jit` (the default) the batch is the global one, sharded over a NamedSharding mesh, and a
-  mean over it is already the global mean: `axis_mean` is the identity;
-* under `pmap` the batch is one device's slice, and `axis_mean` averages over the named axis.
+* `jit` (the default) maps it over a mesh of two axes. The batch is split over both; parameters and
+  optimizer state may be split over the second, see `gan_jax.fsdp`;
+* `pmap` maps it over one axis, with the state whole everywhere.
 
-Both keep the TrainState replicated and in one layout, without a device axis, so that a checkpoint
-of one mode resumes in the other. Evaluation and sampling always run under jit: they are one map
-over examples, and need no second form.
+The state has one layout in both, without a device axis, so that a checkpoint of one mode resumes in
+the other. Evaluation and sampling always run under plain jit: they are one map over examples.
 """
 
 from __future__ import annotations
 
-import contextlib
-import contextvars
 import dataclasses
-from collections.abc import Callable, Iterator
+import functools
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -24,56 +24,11 @@ import jax.numpy as jnp
 import numpy as np
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
+from gan_jax import fsdp
+from gan_jax.axes import DATA, FSDP, Axes, axis_mean, mapped
 from gan_jax.errors import UserError, check_choice
-from gan_jax.keys import fold_in_each
 
-AXIS = "data"
-
-# Set while a step is traced for pmap. Tracing is synchronous, so a context variable is exact here,
-# and no layer has to be told the name of an axis through every constructor.
-_under_pmap: contextvars.ContextVar[bool] = contextvars.ContextVar("under_pmap", default=False)
-
-
-@contextlib.contextmanager
-def _tracing_pmap() -> Iterator[None]:
-    token = _under_pmap.set(True)
-    try:
-        yield
-    finally:
-        _under_pmap.reset(token)
-
-
-def axis_mean(tree: Any) -> Any:
-    """Average a pytree over the devices of a pmapped step; the identity under jit."""
-    return jax.lax.pmean(tree, AXIS) if _under_pmap.get() else tree
-
-
-def axis_sum(tree: Any) -> Any:
-    """Sum a pytree over the devices of a pmapped step; the identity under jit."""
-    return jax.lax.psum(tree, AXIS) if _under_pmap.get() else tree
-
-
-def axis_gather(x: jax.Array) -> jax.Array:
-    """Concatenate the slices of a batch, [B/devices, ...] -> [B, ...]; the identity under jit."""
-    return jax.lax.all_gather(x, AXIS, tiled=True) if _under_pmap.get() else x
-
-
-def axis_index() -> jax.Array | int:
-    """Return the place of this slice of the batch; 0 under jit, where the batch is whole."""
-    return jax.lax.axis_index(AXIS) if _under_pmap.get() else 0
-
-
-def example_keys(key: jax.Array, batch: int) -> jax.Array:
-    """Return one PRNG key an example, equal however the batch is spread over devices.
-
-    Args:
-      key: a typed key, used for nothing else.
-      batch: the leading size of the arrays at hand: the global batch under jit, a slice under pmap.
-
-    Returns:
-      Keys [batch]: `fold_in(key, global example index)`.
-    """
-    return fold_in_each(key, axis_index() * batch + jnp.arange(batch))
+AXES = (DATA, FSDP)  # the mesh axes that a batch is split over
 
 
 @dataclasses.dataclass(frozen=True)
@@ -82,7 +37,7 @@ class Parallel:
 
     Attributes:
       mode: "jit" or "pmap".
-      mesh: one axis, named "data".
+      mesh: axes "data" and "fsdp"; parameters are split over the second.
     """
 
     mode: str
@@ -90,30 +45,50 @@ class Parallel:
 
     @property
     def devices(self) -> int:
-        """Number of devices in the mesh."""
+        """Number of devices in the mesh, of all processes."""
         return self.mesh.size
 
     @property
+    def shards(self) -> int:
+        """Number of devices that share one copy of the parameters."""
+        return self.mesh.shape[FSDP]
+
+    @property
+    def platform(self) -> str:
+        """What the devices are: "cpu", "gpu" or "tpu"."""
+        return self.mesh.devices.flat[0].platform
+
+    @property
     def replicated(self) -> NamedSharding:
-        """Sharding of the state: a whole copy on every device."""
+        """Sharding of what every device has whole."""
         return NamedSharding(self.mesh, PartitionSpec())
 
     @property
     def batched(self) -> NamedSharding:
         """Sharding of `[B, ...]`: split over the devices along its first axis."""
-        return NamedSharding(self.mesh, PartitionSpec(AXIS))
+        return NamedSharding(self.mesh, PartitionSpec(AXES))
+
+    def shardings(self, state: Any) -> Any:
+        """Return the sharding of every array of a TrainState, concrete or abstract."""
+        return jax.tree.map(
+            functools.partial(NamedSharding, self.mesh), fsdp.specs(state, self.shards)
+        )
 
     def round_up(self, size: int) -> int:
         """Return the least batch size of at least `size` that divides over the devices."""
         return -(-size // self.devices) * self.devices
 
-    def check_batch(self, what: str, size: int) -> None:
-        """Raise UserError unless a batch of `size` divides over the devices."""
-        if size % self.devices:
-            below = size - size % self.devices
-            near = f"{below} or {below + self.devices}" if below else f"{self.devices}"
+    def check_batch(self, what: str, size: int, microbatches: int = 1) -> None:
+        """Raise UserError unless a batch of `size` divides over the devices (and microbatches)."""
+        parts = self.devices * microbatches
+        if size % parts:
+            below = size - size % parts
+            near = f"{below} or {below + parts}" if below else f"{parts}"
+            over = f"{self.devices} devices"
+            if microbatches > 1:
+                over += f" x {microbatches} microbatches (train.microbatches)"
             raise UserError(
-                f"{what}={size} does not divide over {self.devices} devices: use {near}"
+                f"{what}={size} does not divide over {over}: use {near}"
                 f" (or --config.train.devices=1)"
             )
 
@@ -124,14 +99,19 @@ class Parallel:
           batch: pytree of arrays that hold this process's examples, batch axis at `axis`.
           axis: 0 for `[B, ...]`, 1 for `[draws, B, ...]`.
         """
-        sharding = NamedSharding(self.mesh, PartitionSpec(*([None] * axis), AXIS))
+        sharding = NamedSharding(self.mesh, PartitionSpec(*([None] * axis), AXES))
         return jax.tree.map(
             lambda x: jax.make_array_from_process_local_data(sharding, np.asarray(x)), batch
         )
 
     def compile_init(self, init: Callable[[jax.Array], Any]) -> Callable[[jax.Array], Any]:
-        """Compile `init` so that its arrays are born replicated on the mesh."""
-        return jax.jit(init, out_shardings=self.replicated)
+        """Compile `init` so that its arrays are born where they belong."""
+
+        def call(key: jax.Array) -> Any:
+            shardings = self.shardings(jax.eval_shape(init, key))
+            return jax.jit(init, out_shardings=shardings)(key)
+
+        return call
 
     def compile_map(self, function: Callable[..., Any]) -> Callable[..., Any]:
         """Compile `function(state, *arrays)` that maps over a placed batch."""
@@ -141,22 +121,46 @@ class Parallel:
         """Compile `step(phase, state, batch, key) -> (state, metrics)`; the state is donated.
 
         Args:
-          step: written for "the batch", with leaves [draws, B, ...]; `phase` is static.
+          step: written for "the batch", with leaves [draws, B, ...]; `phase` is static. Its metrics
+            are means over the batch at hand.
 
         Returns:
           A function of the same signature; `batch` as made by `place(..., axis=1)`.
         """
-        if self.mode == "jit":
-            return jax.jit(step, static_argnums=0, donate_argnums=1, out_shardings=self.replicated)
+        if self.mode == "pmap":
+            return self._pmapped(step)
+        axes = Axes(AXES, self.platform, self.shards)
 
-        def sliced(phase: Any, state: Any, batch: Any, key: jax.Array) -> Any:
-            with _tracing_pmap():
+        def mapped_step(phase: Any, state: Any, batch: Any, key: jax.Array) -> Any:
+            specs = fsdp.specs(state, self.shards)
+
+            def local(shards: Any, batch: Any, key: jax.Array) -> Any:
+                with mapped(axes), fsdp.remembering():
+                    whole = fsdp.gather_params(shards, like=state)
+                    new, metrics = step(phase, whole, batch, key)
+                    return fsdp.own_params(new), _mean(metrics)
+
+            return jax.shard_map(
+                local,
+                mesh=self.mesh,
+                in_specs=(specs, PartitionSpec(None, AXES), PartitionSpec()),
+                out_specs=(specs, PartitionSpec()),
+                check_vma=False,  # gradients stay each device's own until they are reduced by us
+            )(state, batch, key)
+
+        return jax.jit(mapped_step, static_argnums=0, donate_argnums=1)
+
+    def _pmapped(self, step: Callable[..., Any]) -> Callable[..., Any]:
+        axes = Axes((DATA,), self.platform)
+
+        def local(phase: Any, state: Any, batch: Any, key: jax.Array) -> Any:
+            with mapped(axes):
                 state, metrics = step(phase, state, batch, key)
-                return state, axis_mean(metrics)
+                return state, _mean(metrics)
 
-        mapped = jax.pmap(
-            sliced,
-            axis_name=AXIS,
+        compiled = jax.pmap(
+            local,
+            axis_name=DATA,
             in_axes=(None, None, 1, None),
             out_axes=None,
             static_broadcasted_argnums=0,
@@ -169,26 +173,46 @@ class Parallel:
             split = jax.tree.map(
                 lambda x: x.reshape(x.shape[0], self.devices, -1, *x.shape[2:]), batch
             )
-            state, metrics = mapped(phase, state, split, key)
+            state, metrics = compiled(phase, state, split, key)
             return jax.device_put((state, metrics), self.replicated)
 
         return call
 
 
-def make_parallel(mode: str = "jit", devices: int = 0) -> Parallel:
+def _mean(metrics: dict[str, jax.Array]) -> dict[str, jax.Array]:
+    """Average scalars over the devices, all in one reduction."""
+    if not metrics:
+        return metrics
+    values = axis_mean(jnp.stack([jnp.asarray(x, jnp.float32) for x in metrics.values()]))
+    return dict(zip(metrics, values, strict=True))
+
+
+def make_parallel(mode: str = "jit", devices: int = 0, shards: int = 1) -> Parallel:
     """Build the mesh.
 
     Args:
       mode: "jit" or "pmap".
-      devices: how many to use; 0 for all.
+      devices: how many to use; 0 for all, of all processes.
+      shards: devices that share one copy of parameters and optimizer state.
 
     Raises:
-      UserError: for an unknown mode, or more devices than there are.
+      UserError: for an unknown mode, more devices than there are, or shards that do not fit.
     """
     check_choice("train.parallel", mode, ("jit", "pmap"))
     there = jax.devices()
     if devices > len(there):
         raise UserError(f"train.devices={devices}: this machine has {len(there)}; 0 means all")
+    if devices and jax.process_count() > 1:
+        raise UserError(f"train.devices={devices}: several processes use all devices, leave it 0")
     chosen = there[: devices or len(there)]
-    mesh = jax.make_mesh((len(chosen),), (AXIS,), devices=chosen, axis_types=(AxisType.Auto,))
+    if len(chosen) % shards:
+        fit = ", ".join(str(n) for n in range(1, len(chosen) + 1) if len(chosen) % n == 0)
+        raise UserError(
+            f"train.fsdp={shards} does not divide the {len(chosen)} devices: one of {fit}"
+        )
+    if mode == "pmap" and (shards > 1 or jax.process_count() > 1):
+        what = f"train.fsdp={shards}" if shards > 1 else f"{jax.process_count()} processes"
+        raise UserError(f"train.parallel=pmap does not do {what}: use train.parallel=jit")
+    shape = (len(chosen) // shards, shards)
+    mesh = jax.make_mesh(shape, AXES, devices=chosen, axis_types=(AxisType.Auto,) * 2)
     return Parallel(mode, mesh)

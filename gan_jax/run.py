@@ -174,7 +174,9 @@ def abstract_state(task: Task, parallel: Parallel) -> TrainState:
     """Return the shapes and shardings of a task's TrainState: the target of a restore."""
     shapes = jax.eval_shape(task.init, named_keys(0)["init"])
     return jax.tree.map(
-        lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=parallel.replicated), shapes
+        lambda x, sharding: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=sharding),
+        shapes,
+        parallel.shardings(shapes),
     )
 
 

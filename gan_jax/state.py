@@ -15,7 +15,7 @@ import optax
 from flax import linen as nn
 from flax import struct
 
-from gan_jax.parallel import axis_mean
+from gan_jax import fsdp
 
 AVERAGED = ("params", "batch_stats")
 
@@ -76,7 +76,7 @@ def init_net(
     module: nn.Module,
     key: jax.Array,
     inputs: tuple[jax.ShapeDtypeStruct, ...],
-    optimizer: optax.GradientTransformation,
+    optimizer: optax.GradientTransformationExtraArgs,
     *,
     ema: bool = False,
     **kwargs: Any,
@@ -108,7 +108,7 @@ def averaged(net: NetState) -> dict[str, Any]:
 def apply_gradients(
     net: NetState,
     gradients: Any,
-    optimizer: optax.GradientTransformation,
+    optimizer: optax.GradientTransformationExtraArgs,
     *,
     extra: Any = None,
     ema_decay: jax.Array | float = 0.0,
@@ -120,21 +120,23 @@ def apply_gradients(
     Args:
       net: the network.
       gradients: like `net.params`; of the mean loss over the batch at hand.
-      optimizer: the one that made `net.opt_state`.
+      optimizer: the one that made `net.opt_state`; it is told `global_norm`, the gradient's.
       extra: new mutable collections from `module.apply(..., mutable=...)`; those that are not
         given stay.
       ema_decay: share of the old average that is kept, in [0, 1).
     """
-    updates, opt_state = optimizer.update(axis_mean(gradients), net.opt_state, net.params)
-    net = net.replace(
-        params=optax.apply_updates(net.params, updates),
-        opt_state=opt_state,
-        extra={**net.extra, **(extra or {})},
-    )
+    gradients = fsdp.reduce_gradients(gradients)
+    mine = fsdp.own(net.params)
+    norm = fsdp.global_norm(gradients, like=net.params)
+    updates, opt_state = optimizer.update(gradients, net.opt_state, mine, global_norm=norm)
+    mine = optax.apply_updates(mine, updates)
+    params = fsdp.gather(mine, like=net.params)
+    net = net.replace(params=params, opt_state=opt_state, extra={**net.extra, **(extra or {})})
     if net.ema is None:
         return net
     mix = lambda old, new: ema_decay * old + (1 - ema_decay) * new  # noqa: E731
-    return net.replace(ema=jax.tree.map(mix, net.ema, averaged(net)))
+    # The average is in shards, as what it follows.
+    return net.replace(ema=jax.tree.map(mix, net.ema, averaged(net.replace(params=mine))))
 
 
 def ema_decay_at(step: jax.Array, decay: float) -> jax.Array:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import functools
 import math
 import signal
 import time
@@ -20,6 +21,8 @@ import jax.numpy as jnp
 import numpy as np
 from ml_collections import ConfigDict
 
+from gan_jax.axes import loop
+from gan_jax.calls import plan_calls
 from gan_jax.checkpoint import Checkpoints
 from gan_jax.config import best_metric
 from gan_jax.data import Split, open_data
@@ -55,13 +58,22 @@ class Outcome:
 
 
 def make_step(task: Task, batch_size: int) -> Any:
-    """Wrap a task's train step with what is the same for all: its key, `step` and `position`."""
+    """Wrap a task's train step with what is the same for all: its key, `step` and `position`.
+
+    The function returned takes as many steps as its batch, [steps * draws, B, ...], holds, and
+    returns the metrics of the last.
+    """
 
     def step(phase: Phase, state: TrainState, batch: Batch, key: Key) -> tuple[TrainState, Metrics]:
-        # `state` has the old step until here, whatever the task reads it for.
-        new, metrics = task.train_step(phase, state, batch, jax.random.fold_in(key, state.step))
-        drawn = np.uint32(phase.draws * batch_size)
-        return new.replace(step=state.step + 1, position=state.position + drawn), metrics
+        def one(state: TrainState, batch: Batch) -> tuple[TrainState, Metrics]:
+            # `state` has the old step until here, whatever the task reads it for.
+            new, metrics = task.train_step(phase, state, batch, jax.random.fold_in(key, state.step))
+            drawn = np.uint32(phase.draws * batch_size)
+            return new.replace(step=state.step + 1, position=state.position + drawn), metrics
+
+        batches = jax.tree.map(lambda x: x.reshape(-1, phase.draws, *x.shape[1:]), batch)
+        state, metrics = loop(one, state, batches)
+        return state, metrics[-1]
 
     return step
 
@@ -79,8 +91,10 @@ def train(config: ConfigDict, workdir: Path) -> Outcome:
     check_workdir(workdir, config)
     if (last := last_step(workdir)) is not None and last >= config.train.steps:
         return Outcome("complete", last)
-    parallel = make_parallel(config.train.parallel, config.train.devices)
-    parallel.check_batch("train.batch_size", config.train.batch_size)
+    parallel = make_parallel(config.train.parallel, config.train.devices, config.train.fsdp)
+    parallel.check_batch(
+        "train.batch_size", config.train.batch_size, microbatches=config.train.microbatches
+    )
     parallel.check_batch("eval.batch_size", config.eval.batch_size)
     dataset = open_data(config.data)
     check_spec(workdir, dataset.spec)
@@ -206,24 +220,32 @@ class _Loop:
         """Train from `step` to the end, or to a signal; return the step that was saved last."""
         config, total = self.config.train, self.config.train.steps
         compiled = self.parallel.compile_step(make_step(self.task, config.batch_size))
+        happens = (config.log_every, config.save_every, config.sample_every, self.config.eval.every)
+        calls = functools.partial(
+            plan_calls,
+            self.task.phase,
+            start=step,
+            total=total,
+            steps_per_call=config.steps_per_call,
+            intervals=happens,
+        )
         source = batches(
             self.splits["train"],
             seed=self.config.seed,
             position=int(state.position),
             batch_size=config.batch_size,
-            draws=(self.task.phase(s).draws for s in range(step, total)),
+            draws=(call.draws for call in calls()),
+            shard=(jax.process_index(), jax.process_count()),
         )
         clock, counted = time.perf_counter(), 0  # restarted after whatever is not training
         feed = prefetch(source, lambda batch: self.parallel.place(batch, axis=1))
-        stopping = False
         with contextlib.closing(feed):
-            while step < total and not stopping:
-                phase = self.task.phase(step)
-                state, metrics = compiled(phase, state, next(feed), keys["train"])
-                step += 1
-                counted += phase.draws * config.batch_size
+            for call in calls():
+                state, metrics = compiled(call.phase, state, next(feed), keys["train"])
+                step = call.end
+                counted += call.draws * config.batch_size
                 last = step == total
-                stopping = bool(stop)  # asked once a step: what stops here is also saved here
+                stopping = bool(stop)  # asked once a call: what stops here is also saved here
                 if step % config.log_every == 0 or last:
                     speed = counted / (time.perf_counter() - clock)
                     self.log(step, metrics, {"time/images_per_second": speed})
@@ -239,6 +261,8 @@ class _Loop:
                     self.checkpoints.save(step, state, found)
                     self.writer.flush()
                     clock, counted = time.perf_counter(), 0
+                if stopping:
+                    break
         self.checkpoints.wait()
         return step
 

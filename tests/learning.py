@@ -4,11 +4,16 @@ from __future__ import annotations
 
 from typing import Any
 
+import chex
 import jax
 from conftest import smoke_config
+from ml_collections import ConfigDict
 
 from gan_jax.data import Dataset, open_data
 from gan_jax.data.pipeline import batches
+from gan_jax.keys import named_keys
+from gan_jax.parallel import make_parallel
+from gan_jax.state import TrainState
 from gan_jax.task import Phase, Task, make_task
 from gan_jax.train import make_step
 
@@ -30,3 +35,40 @@ def learn(task: Task, state: Any, dataset: Dataset, steps: int) -> tuple[Any, li
         state, metrics = step(Phase(), state, batch, jax.random.key(1))
         found.append({k: float(v) for k, v in metrics.items()})
     return state, found
+
+
+# Everything that draws is on: latents, posterior noise, dropout, augmentation, critic updates.
+DRAWING = {
+    "dcgan": dict(model__conditional="projection", task__disc_updates=2, train__ema_decay=0.9),
+    "vae": dict(),
+    "classifier": dict(),
+    "pix2pix": dict(),
+}
+
+
+def sgd(config: ConfigDict) -> ConfigDict:
+    """Return the config with plain SGD: Adam's first steps would turn rounding into signs."""
+    for section in config.optim.values():
+        section.update(dict(name="sgd", b1=0.0, lr=0.01))
+    return config
+
+
+def three_steps(config: ConfigDict, mode: str, devices: int) -> TrainState:
+    """Return the state after three steps as main.py would take them, on so many devices."""
+    parallel = make_parallel(mode, devices, config.train.fsdp)
+    dataset = open_data(config.data)
+    task = make_task(config, dataset.spec)
+    keys = named_keys(config.seed)
+    state = parallel.compile_init(task.init)(keys["init"])
+    step = parallel.compile_step(make_step(task, config.train.batch_size))
+    source = batches(
+        dataset.splits["train"],
+        seed=0,
+        position=0,
+        batch_size=config.train.batch_size,
+        draws=(task.phase(i).draws for i in range(3)),
+    )
+    for i, batch in enumerate(source):
+        state, metrics = step(task.phase(i), state, parallel.place(batch, axis=1), keys["train"])
+        chex.assert_tree_all_finite(metrics)
+    return jax.device_get(state)

@@ -24,9 +24,11 @@ def gradients(step: int) -> dict:
 
 
 def train(rule: optax.GradientTransformation, steps: int = 4) -> dict:
+    rule = optax.with_extra_args_support(rule)
     params, state = PARAMS, rule.init(PARAMS)
     for step in range(steps):
-        updates, state = rule.update(gradients(step), state, params)
+        norm = optax.global_norm(gradients(step))
+        updates, state = rule.update(gradients(step), state, params, global_norm=norm)
         params = optax.apply_updates(params, updates)
     return params
 
@@ -75,7 +77,8 @@ def test_weight_decay_is_decoupled_and_only_of_matrices() -> None:
 
 def test_clipping_is_of_the_global_norm() -> None:
     rule = make(name="sgd", b1=0.0, lr=1.0, clip_norm=0.5)
-    updates, _ = rule.update(gradients(0), rule.init(PARAMS), PARAMS)
+    norm = optax.global_norm(gradients(0))
+    updates, _ = rule.update(gradients(0), rule.init(PARAMS), PARAMS, global_norm=norm)
     assert float(optax.global_norm(updates)) == pytest.approx(0.5, rel=1e-5)
 
 

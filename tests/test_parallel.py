@@ -8,16 +8,10 @@ import numpy as np
 import pytest
 from jax.sharding import PartitionSpec
 
+from gan_jax.axes import axis_gather, axis_index, axis_mean, axis_sum, example_keys
 from gan_jax.errors import UserError
 from gan_jax.keys import NAMES, image_keys, named_keys
-from gan_jax.parallel import (
-    axis_gather,
-    axis_index,
-    axis_mean,
-    axis_sum,
-    example_keys,
-    make_parallel,
-)
+from gan_jax.parallel import AXES, make_parallel
 from gan_jax.task import Phase
 
 BATCH, DRAWS = 16, 2
@@ -43,9 +37,15 @@ def run(mode: str, devices: int) -> tuple[dict, dict]:
     parallel = make_parallel(mode, devices)
     batch = {"x": np.arange(DRAWS * BATCH, dtype=np.float32).reshape(DRAWS, BATCH)}
     placed = parallel.place(batch, axis=1)
-    assert placed["x"].sharding.spec == PartitionSpec(None, "data")
+    assert placed["x"].sharding.spec == PartitionSpec(None, AXES)
     assert placed["x"].addressable_shards[0].data.shape == (DRAWS, BATCH // devices)
-    state = parallel.compile_init(lambda _: {"sum": jnp.float32(3)})(jax.random.key(0))
+    start = {
+        "whole": jnp.zeros((BATCH, 2)),
+        "mean": jnp.zeros(DRAWS),
+        "sum": jnp.float32(3),
+        "first": jnp.float32(0),
+    }
+    state = parallel.compile_init(lambda _: start)(jax.random.key(0))
     assert state["sum"].sharding.is_fully_replicated and state["sum"].sharding.mesh.size == devices
     new, metrics = parallel.compile_step(step)(Phase(), state, placed, jax.random.key(5))
     assert state["sum"].is_deleted(), "the state is donated"
@@ -72,7 +72,7 @@ def test_one_answer(results: dict, which: tuple[str, int]) -> None:
     assert (new["whole"][:, 1] == results["jit", 1][0]["whole"][:, 1]).all()
     assert new["mean"].tolist() == x.mean(1).tolist() and new["sum"] == x.sum()
     assert metrics["loss"] == x.mean() and metrics["other"] == x[1].sum()
-    assert new["first"] == (1 / which[1] if which[0] == "pmap" else 1)
+    assert new["first"] == 1 / which[1]
 
 
 def test_outside_of_a_step() -> None:

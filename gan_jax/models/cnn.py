@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import flax.linen as nn
 import jax
-import jax.numpy as jnp
-from jax.typing import DTypeLike
 
+from gan_jax.compute import block_output
 from gan_jax.errors import UserError
 from gan_jax.models.layers import Conv, max_pool
 from gan_jax.models.norm import BatchNorm
@@ -27,13 +26,11 @@ class CNN(nn.Module):
       outputs: number of classes or of regressed values.
       width: channels of the first stage.
       dropout_rate: in [0, 1), before the last layer; 0 needs no keys.
-      dtype: of the computation; parameters, statistics and what is returned stay float32.
     """
 
     outputs: int
     width: int = 32
     dropout_rate: float = 0.0
-    dtype: DTypeLike | None = None
 
     @nn.compact
     def __call__(
@@ -65,11 +62,10 @@ class CNN(nn.Module):
                     padding=1,
                     use_bias=False,
                     kernel_init=nn.initializers.he_normal(),
-                    dtype=self.dtype,
                     name=f"conv{stage}_{i}",
                 )(x)
                 x = nn.relu(BatchNorm(name=f"norm{stage}_{i}")(x, train=train))
-            x = max_pool(x)
+            x = block_output(max_pool(x))
         batch, height, width, channels = x.shape
         grid = (min(height, _GRID), min(width, _GRID))
         if grid != (height, width):
@@ -78,14 +74,12 @@ class CNN(nn.Module):
             4 * self.width,
             use_bias=False,
             kernel_init=nn.initializers.he_normal(),
-            dtype=self.dtype,
             name="dense",
         )(x.reshape(batch, -1))
-        features = nn.relu(BatchNorm(name="norm_dense")(x, train=train)).astype(jnp.float32)
+        features = nn.relu(BatchNorm(name="norm_dense")(x, train=train))
         x = features
         if train and self.dropout_rate:
             if keys is None:
                 raise ValueError("CNN: keys=None, but dropout_rate > 0 and train need one an image")
             x = dropout(x, keys, self.dropout_rate)
-        # Float32 whatever the dtype: no half-precision logits in a loss.
         return nn.Dense(self.outputs, name="outputs")(x), features

@@ -17,6 +17,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from gan_jax.compute import block_output
 from gan_jax.errors import UserError
 from gan_jax.models.inits import KERNEL_INIT, scale_init
 from gan_jax.models.layers import Conv, ConvTranspose
@@ -90,6 +91,7 @@ class Generator(nn.Module):
                 name=f"up{i}",
             )(x)
             x = nn.relu(BatchNorm(scale_init=scale_init, name=f"norm{i}")(x, train=train))
+            x = block_output(x)
         x = ConvTranspose(
             channels, (4, 4), (2, 2), padding=1, kernel_init=KERNEL_INIT, name="image"
         )(x)
@@ -131,7 +133,7 @@ class Discriminator(nn.Module):
             )(x)
             if i:
                 x = BatchNorm(scale_init=scale_init, name=f"norm{i}")(x, train=train)
-            x = nn.leaky_relu(x, 0.2)
+            x = block_output(nn.leaky_relu(x, 0.2))
         flat = x.reshape(x.shape[0], -1)
         logits = nn.Dense(1, kernel_init=KERNEL_INIT, name="logits")(flat)[:, 0]
         if self.num_classes:

@@ -6,7 +6,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from gan_jax.parallel import axis_mean
+from gan_jax.axes import axis_mean
 
 Initializer = nn.initializers.Initializer
 
@@ -43,7 +43,8 @@ class BatchNorm(nn.Module):
         if train:
             axes = tuple(range(x.ndim - 1))
             wide = x.astype(jnp.float32)
-            mean, square = axis_mean((wide.mean(axes), jnp.square(wide).mean(axes)))
+            # Stacked, so that a layer asks the other devices once.
+            mean, square = axis_mean(jnp.stack([wide.mean(axes), jnp.square(wide).mean(axes)]))
             var = square - jnp.square(mean)
             # Not `jnp.maximum`: its gradient compares for equality, see `layers.max_pool`.
             var = jnp.where(var > 0, var, 0)

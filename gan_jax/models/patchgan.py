@@ -5,8 +5,8 @@ from __future__ import annotations
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
-from jax.typing import DTypeLike
 
+from gan_jax.compute import block_output
 from gan_jax.errors import UserError
 from gan_jax.models.inits import KERNEL_INIT, scale_init
 from gan_jax.models.layers import Conv
@@ -35,12 +35,10 @@ class PatchGAN(nn.Module):
     Attributes:
       features: channels of the first layer; the widest have 8 times that.
       layers: number of stride-2 convolutions; the patch is 34, 70, 142 px for 2, 3, 4.
-      dtype: of the computation; parameters, statistics and what is returned stay float32.
     """
 
     features: int = 64
     layers: int = 3
-    dtype: DTypeLike | None = None
 
     @nn.compact
     def __call__(self, source: jax.Array, image: jax.Array, *, train: bool) -> jax.Array:
@@ -70,8 +68,8 @@ class PatchGAN(nn.Module):
             x = self._conv(x, self.features * min(2**i, _MAX_FACTOR), strides, not i, f"conv{i}")
             if i:
                 x = BatchNorm(scale_init=scale_init, name=f"norm{i}")(x, train=train)
-            x = nn.leaky_relu(x, 0.2)
-        return self._conv(x, 1, (1, 1), True, "logits").astype(jnp.float32)
+            x = block_output(nn.leaky_relu(x, 0.2))
+        return self._conv(x, 1, (1, 1), True, "logits")
 
     def _conv(
         self, x: jax.Array, channels: int, strides: tuple[int, int], use_bias: bool, name: str
@@ -83,6 +81,5 @@ class PatchGAN(nn.Module):
             padding=1,
             use_bias=use_bias,
             kernel_init=KERNEL_INIT,
-            dtype=self.dtype,
             name=name,
         )(x)

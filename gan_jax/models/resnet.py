@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import flax.linen as nn
 import jax
-import jax.numpy as jnp
-from jax.typing import DTypeLike
 
+from gan_jax.compute import block_output
 from gan_jax.errors import check_choice
 from gan_jax.models.layers import Conv
 from gan_jax.models.norm import BatchNorm
@@ -30,13 +29,11 @@ class ResNet18(nn.Module):
       outputs: number of classes or of regressed values.
       width: channels of the first stage; the four have width * (1, 2, 4, 8).
       stem: "imagenet" (divides the size by 32) or "small" (by 8).
-      dtype: of the computation; parameters, statistics and what is returned stay float32.
     """
 
     outputs: int
     width: int = 64
     stem: str = "imagenet"
-    dtype: DTypeLike | None = None
 
     @nn.compact
     def __call__(
@@ -68,8 +65,7 @@ class ResNet18(nn.Module):
             for i in range(_BLOCKS):
                 stride = 2 if stage and not i else 1
                 x = self._block(x, self.width << stage, stride, f"{stage}_{i}", train)
-        features = x.astype(jnp.float32).mean((1, 2))
-        # Float32 whatever the dtype: no half-precision logits in a loss.
+        features = x.mean((1, 2))
         return nn.Dense(self.outputs, name="outputs")(features), features
 
     def _block(self, x: jax.Array, channels: int, stride: int, name: str, train: bool) -> jax.Array:
@@ -81,7 +77,7 @@ class ResNet18(nn.Module):
         if shortcut.shape != x.shape:
             shortcut = self._conv(shortcut, channels, 1, stride, f"conv{name}_shortcut")
             shortcut = BatchNorm(name=f"norm{name}_shortcut")(shortcut, train=train)
-        return nn.relu(x + shortcut)
+        return block_output(nn.relu(x + shortcut))
 
     def _conv(self, x: jax.Array, channels: int, size: int, stride: int, name: str) -> jax.Array:
         return Conv(
@@ -91,6 +87,5 @@ class ResNet18(nn.Module):
             padding=size // 2,
             use_bias=False,
             kernel_init=_KERNEL_INIT,
-            dtype=self.dtype,
             name=name,
         )(x)

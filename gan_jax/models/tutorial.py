@@ -12,6 +12,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from gan_jax.compute import block_output
 from gan_jax.errors import UserError
 from gan_jax.models.layers import Conv, ConvTranspose
 from gan_jax.models.norm import BatchNorm
@@ -56,7 +57,7 @@ class Generator(nn.Module):
         for i in range(doublings(height, width)):
             features = max(4 * self.width >> i, 1)
             x = ConvTranspose(features, (4, 4), (2, 2), padding=1, name=f"up{i}")(x)
-            x = nn.leaky_relu(BatchNorm(name=f"norm{i}")(x, train=train), SLOPE)
+            x = block_output(nn.leaky_relu(BatchNorm(name=f"norm{i}")(x, train=train), SLOPE))
         return jnp.tanh(Conv(channels, (3, 3), name="image")(x))
 
 
@@ -77,5 +78,5 @@ class Discriminator(nn.Module):
         x = images
         for i in range(3):
             x = Conv(self.width << i, (3, 3), (2, 2), name=f"down{i}")(x)
-            x = nn.leaky_relu(BatchNorm(name=f"norm{i}")(x, train=train), SLOPE)
+            x = block_output(nn.leaky_relu(BatchNorm(name=f"norm{i}")(x, train=train), SLOPE))
         return nn.Dense(1, name="logits")(x.reshape(x.shape[0], -1))[:, 0]

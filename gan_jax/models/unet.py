@@ -5,8 +5,8 @@ from __future__ import annotations
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
-from jax.typing import DTypeLike
 
+from gan_jax.compute import block_output
 from gan_jax.errors import UserError
 from gan_jax.models.inits import KERNEL_INIT, scale_init
 from gan_jax.models.layers import Conv, ConvTranspose
@@ -56,14 +56,12 @@ class UNet(nn.Module):
       outputs: channels of the image that is made.
       depth: number of halvings; None takes as many as the image size allows.
       dropout_rate: in [0, 1).
-      dtype: of the computation; parameters, statistics and what is returned stay float32.
     """
 
     features: int = 64
     outputs: int = 3
     depth: int | None = None
     dropout_rate: float = 0.5
-    dtype: DTypeLike | None = None
 
     @nn.compact
     def __call__(
@@ -101,11 +99,11 @@ class UNet(nn.Module):
                 padding=1,
                 use_bias=False,
                 kernel_init=KERNEL_INIT,
-                dtype=self.dtype,
                 name=f"down{i}",
             )(x)
             if 0 < i < depth - 1:
                 x = BatchNorm(scale_init=scale_init, name=f"down_norm{i}")(x, train=train)
+            x = block_output(x)
             skips.append(x)
         skips.pop()
 
@@ -118,7 +116,6 @@ class UNet(nn.Module):
                 padding=1,
                 use_bias=last,
                 kernel_init=KERNEL_INIT,
-                dtype=self.dtype,
                 name=f"up{i}",
             )(nn.relu(x))
             if last:
@@ -127,8 +124,8 @@ class UNet(nn.Module):
             if rate and i < _DROPOUT_BLOCKS:
                 block_keys = jax.vmap(lambda key, i=i: jax.random.fold_in(key, i))(keys)
                 x = drop_entries(x, block_keys, rate)
-            x = jnp.concatenate([skips.pop(), x], -1)
-        return jnp.tanh(x.astype(jnp.float32))
+            x = jnp.concatenate([skips.pop(), block_output(x)], -1)
+        return jnp.tanh(x)
 
     def _depth(self, height: int, width: int) -> int:
         most = unet_depth(height, width)

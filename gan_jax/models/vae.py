@@ -8,6 +8,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from gan_jax.compute import block_output
 from gan_jax.errors import UserError
 from gan_jax.models.layers import Conv, ConvTranspose
 
@@ -71,7 +72,7 @@ class ConvEncoder(nn.Module):
         for i in range(stages):
             features = self.width * min(2**i, _MAX_FACTOR)
             x = Conv(features, (4, 4), 2, 1, kernel_init=_INIT, name=f"conv{i}")(x)
-            x = nn.relu(x)
+            x = block_output(nn.relu(x))
         x = x.reshape(x.shape[0], -1)
         x = nn.relu(nn.Dense(self.width * _MAX_FACTOR, kernel_init=_INIT, name="dense")(x))
         return _posterior(x, self.latent)
@@ -108,7 +109,7 @@ class ConvDecoder(nn.Module):
         x = x.reshape(-1, *shape)
         for i in reversed(range(1, stages)):
             layer = ConvTranspose(features[i - 1], (4, 4), 2, 1, kernel_init=_INIT, name=f"conv{i}")
-            x = nn.relu(layer(x))
+            x = block_output(nn.relu(layer(x)))
         return ConvTranspose(channels, (4, 4), 2, 1, name="conv0")(x)
 
 

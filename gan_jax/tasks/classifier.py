@@ -15,7 +15,10 @@ from flax import linen as nn
 from ml_collections import ConfigDict
 
 from gan_jax.augment.geometric import random_affine, rotate
+from gan_jax.axes import example_keys
+from gan_jax.compute import training_apply
 from gan_jax.errors import UserError, check_choice
+from gan_jax.gradients import mean_gradients
 from gan_jax.keys import fold_in_each
 from gan_jax.losses.classification import (
     angle_error_degrees,
@@ -28,7 +31,6 @@ from gan_jax.metrics.totals import masked_sums, means
 from gan_jax.models.cnn import CNN
 from gan_jax.models.resnet import ResNet18
 from gan_jax.optim import make_optimizer
-from gan_jax.parallel import example_keys
 from gan_jax.spec import DataSpec
 from gan_jax.state import TrainState, apply_gradients, ema_decay_at, init_net, new_state
 from gan_jax.task import Batch, Key, Metrics, Phase, Task
@@ -67,6 +69,9 @@ def make_task(config: ConfigDict, spec: DataSpec) -> Task:
     task, decay = config.task, config.train.ema_decay
     if not 0 <= task.label_smoothing < 1:
         raise UserError(f"task.label_smoothing={task.label_smoothing}: in [0, 1)")
+    apply_in_training = training_apply(
+        network, precision=config.train.precision, remat=config.train.remat
+    )
     optimizer = make_optimizer(**config.optim.net, steps=config.train.steps)
     inputs = {"net": (jax.ShapeDtypeStruct((1, *spec.image_shape), jnp.float32),)}
 
@@ -120,17 +125,18 @@ def make_task(config: ConfigDict, spec: DataSpec) -> Task:
         wanted = None if target == "angle" else stream(batch)[0]
         images, wanted = turn(images, wanted, example_keys(angle_key, len(images)))
 
-        def loss_of(params: Any) -> Any:
-            (outputs, _), extra = network.apply(
-                {**net.variables(), "params": params},
-                images,
-                train=True,
-                keys=example_keys(dropout_key, len(images)),
-                mutable=["batch_stats"],
+        def loss_of(params: Any, extra: Any, inputs: Any) -> Any:
+            images, wanted, keys = inputs
+            (outputs, _), extra = apply_in_training(
+                {"params": params, **extra}, images, train=True, keys=keys, mutable=["batch_stats"]
             )
-            return losses(outputs, wanted, task.label_smoothing).mean(), (extra, outputs)
+            loss = losses(outputs, wanted, task.label_smoothing).mean()
+            return loss, (extra, {"loss": loss, **_named(target, errors(outputs, wanted).mean())})
 
-        (loss, (extra, outputs)), gradients = jax.value_and_grad(loss_of, has_aux=True)(net.params)
+        inputs = (images, wanted, example_keys(dropout_key, len(images)))
+        gradients, extra, metrics = mean_gradients(
+            loss_of, net.params, net.extra, inputs, microbatches=config.train.microbatches
+        )
         net = apply_gradients(
             net,
             gradients,
@@ -138,7 +144,6 @@ def make_task(config: ConfigDict, spec: DataSpec) -> Task:
             extra=extra,
             ema_decay=ema_decay_at(state.step, decay),
         )
-        metrics = {"loss": loss, **_named(target, errors(outputs, wanted).mean())}
         return state.replace(nets={"net": net}), metrics
 
     def predict(state: TrainState, images: jax.Array) -> tuple[jax.Array, jax.Array]:

@@ -13,13 +13,13 @@ import jax.numpy as jnp
 from flax import linen as nn
 from ml_collections import ConfigDict
 
+from gan_jax.axes import example_keys
 from gan_jax.errors import UserError, check_choice
 from gan_jax.keys import fold_in_each
 from gan_jax.losses.adversarial import discriminator_cross_entropy, non_saturating
 from gan_jax.metrics.totals import masked_sums, means
 from gan_jax.models import dcgan, tutorial
 from gan_jax.optim import make_optimizer
-from gan_jax.parallel import example_keys
 from gan_jax.spec import DataSpec
 from gan_jax.state import TrainState, apply_gradients, ema_decay_at, init_net, new_state
 from gan_jax.task import WEIGHTS, Batch, Key, Metrics, Option, Phase, Task

@@ -15,6 +15,7 @@ import jax.numpy as jnp
 from ml_collections import ConfigDict
 
 from gan_jax.augment.geometric import random_flip, random_jitter
+from gan_jax.axes import example_keys
 from gan_jax.errors import UserError
 from gan_jax.keys import fold_in_each
 from gan_jax.losses.adversarial import discriminator_cross_entropy, non_saturating
@@ -24,7 +25,6 @@ from gan_jax.metrics.totals import masked_sums, means
 from gan_jax.models.patchgan import PatchGAN
 from gan_jax.models.unet import UNet, unet_depth
 from gan_jax.optim import make_optimizer
-from gan_jax.parallel import example_keys
 from gan_jax.spec import DataSpec
 from gan_jax.state import TrainState, apply_gradients, ema_decay_at, init_net, new_state
 from gan_jax.task import WEIGHTS, Batch, Key, Metrics, Option, Phase, Task

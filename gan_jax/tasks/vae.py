@@ -23,7 +23,10 @@ import jax
 import jax.numpy as jnp
 from ml_collections import ConfigDict
 
+from gan_jax.axes import example_keys
+from gan_jax.compute import training_apply
 from gan_jax.errors import UserError, check_choice
+from gan_jax.gradients import mean_gradients
 from gan_jax.keys import fold_in_each
 from gan_jax.losses.likelihood import (
     bernoulli_log_likelihood,
@@ -33,7 +36,6 @@ from gan_jax.losses.likelihood import (
 from gan_jax.metrics.totals import masked_sums, means
 from gan_jax.models.vae import VAE, ConvDecoder, ConvEncoder, MLPDecoder, MLPEncoder
 from gan_jax.optim import make_optimizer
-from gan_jax.parallel import example_keys
 from gan_jax.spec import DataSpec
 from gan_jax.state import TrainState, apply_gradients, ema_decay_at, init_net, new_state
 from gan_jax.task import WEIGHTS, Batch, Key, Metrics, Option, Phase, Task
@@ -62,6 +64,9 @@ def make_task(config: ConfigDict, spec: DataSpec) -> Task:
         encoder=encoder(latent=model.latent, width=model.width),
         decoder=decoder(image_shape=tuple(spec.image_shape), width=model.width),
     )
+    apply_in_training = training_apply(
+        vae, precision=config.train.precision, remat=config.train.remat
+    )
     inputs = (jax.ShapeDtypeStruct((1, *spec.image_shape), jnp.float32),)
     optimizer = make_optimizer(**config.optim.vae, steps=config.train.steps)
     bernoulli = model.likelihood == "bernoulli"
@@ -80,7 +85,8 @@ def make_task(config: ConfigDict, spec: DataSpec) -> Task:
 
     def bound(variables: Any, images: jax.Array, keys: Key, *, train: bool) -> Metrics:
         """Return loss and parts of the bound, [B] each, with one draw an image."""
-        outputs, mean, log_variance = vae.apply(variables, images, draw(keys), train=train)
+        apply = apply_in_training if train else vae.apply
+        outputs, mean, log_variance = apply(variables, images, draw(keys), train=train)
         reconstruction = log_likelihood(outputs, images)
         kl = gaussian_kl(mean=mean, log_variance=log_variance)
         return {
@@ -98,14 +104,16 @@ def make_task(config: ConfigDict, spec: DataSpec) -> Task:
         phase: Phase, state: TrainState, batch: Batch, key: Key
     ) -> tuple[TrainState, Metrics]:
         net, images = state.nets["vae"], batch["image"][0]
-        keys = example_keys(key, images.shape[0])
 
-        def loss(params: Any) -> tuple[jax.Array, Metrics]:
-            terms = bound({"params": params, **net.extra}, images, keys, train=True)
+        def loss(params: Any, extra: Any, inputs: Any) -> tuple[jax.Array, tuple[Any, Metrics]]:
+            terms = bound({"params": params, **extra}, *inputs, train=True)
             metrics = {name: term.mean() for name, term in terms.items()}
-            return metrics["loss"], metrics
+            return metrics["loss"], (extra, metrics)
 
-        gradients, metrics = jax.grad(loss, has_aux=True)(net.params)
+        inputs = (images, example_keys(key, len(images)))
+        gradients, _, metrics = mean_gradients(
+            loss, net.params, net.extra, inputs, microbatches=config.train.microbatches
+        )
         net = apply_gradients(net, gradients, optimizer, ema_decay=ema_decay_at(state.step, decay))
         return state.replace(nets={"vae": net}), metrics
 

@@ -1,0 +1,62 @@
+"""How a network is computed while it trains: its precision, and what is kept for the backward pass.
+
+Both are said at one place, around `module.apply`, and hold for any module: no layer has a dtype
+of its own, and the blocks of a network only name their outputs (`block_output`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from flax import linen as nn
+from jax.ad_checkpoint import checkpoint_name
+
+_BLOCK = "block_output"
+
+
+def block_output(x: jax.Array) -> jax.Array:
+    """Name what a block of a network returns: rematerialisation keeps it, and nothing within."""
+    return checkpoint_name(x, _BLOCK)
+
+
+def training_apply(module: nn.Module, *, precision: str, remat: bool) -> Callable[..., Any]:
+    """Return `module.apply` as it is computed in a train step.
+
+    Args:
+      module: the network.
+      precision: "float32"; or "bfloat16": parameters and inputs are rounded on entry, outputs are
+        float32 again, so that losses, penalties and whatever the optimizer sees are. Layers that
+        take statistics take them in float32, and their collections are never rounded.
+      remat: keep the outputs of blocks only, and compute what lies between again in the backward
+        pass (arXiv:1604.06174): less memory, about a third more arithmetic.
+
+    Returns:
+      A function of the same arguments; those that are not arrays are static.
+    """
+    if precision == "float32" and not remat:
+        return module.apply
+
+    def apply(variables: Any, *args: Any, **kwargs: Any) -> Any:
+        def run(variables: Any, args: Any) -> Any:
+            if precision == "float32":
+                return module.apply(variables, *args, **kwargs)
+            rounded = {**variables, "params": _cast(variables["params"], jnp.bfloat16)}
+            found = module.apply(rounded, *_cast(args, jnp.bfloat16), **kwargs)
+            if kwargs.get("mutable"):
+                return _cast(found[0], jnp.float32), found[1]
+            return _cast(found, jnp.float32)
+
+        if remat:
+            policy = jax.checkpoint_policies.save_only_these_names(_BLOCK)
+            return jax.checkpoint(run, policy=policy)(variables, args)
+        return run(variables, args)
+
+    return apply
+
+
+def _cast(tree: Any, dtype: Any) -> Any:
+    floating = lambda x: hasattr(x, "dtype") and jnp.issubdtype(x.dtype, jnp.floating)  # noqa: E731
+    return jax.tree.map(lambda x: x.astype(dtype) if floating(x) else x, tree)

@@ -1,0 +1,72 @@
+"""Several steps in a dispatch: where calls end, and that they learn what single steps learn."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import chex
+import jax
+import pytest
+from conftest import FAMILIES, smoke_config
+
+import gan_jax
+from gan_jax.calls import plan_calls
+from gan_jax.task import Phase
+from gan_jax.train import train
+from gan_jax.writer import read_metrics
+
+A, B = Phase("a"), Phase("b", draws=2)
+
+
+def ends(start: int, total: int, most: int, *intervals: int, change: int = 0) -> list[int]:
+    calls = list(
+        plan_calls(
+            lambda step: B if step < change else A,
+            start=start,
+            total=total,
+            steps_per_call=most,
+            intervals=intervals,
+        )
+    )
+    assert [c.start for c in calls] == [start, *(c.end for c in calls)][:-1], "a gap"
+    for call in calls:
+        assert call.phase == (B if call.start < change else A)
+        assert call.draws == (call.end - call.start) * call.phase.draws
+    return [c.end for c in calls]
+
+
+def test_calls_end_where_something_happens() -> None:
+    assert ends(0, 4, 1) == [1, 2, 3, 4]
+    assert ends(0, 20, 8) == [8, 16, 20]
+    assert ends(0, 20, 8, 0, 10) == [8, 10, 16, 20]
+    assert ends(0, 12, 100, 5, 3) == [3, 5, 6, 9, 10, 12]
+    assert ends(0, 12, 6, change=4) == [4, 6, 12]
+    assert ends(5, 5, 3) == []
+
+
+@pytest.mark.parametrize("start", range(1, 20))
+def test_a_resumed_run_makes_the_calls_of_an_unbroken_one(start: int) -> None:
+    whole = ends(0, 20, 4, 7, change=9)
+    if start in whole:  # where a run can have been saved
+        assert ends(start, 20, 4, 7, change=9) == [end for end in whole if end > start]
+
+
+@pytest.mark.parametrize("name", FAMILIES)
+def test_same_training_in_fewer_calls(name: str, tmp_path: Path) -> None:
+    runs = []
+    for most in (1, 3):
+        workdir = tmp_path / str(most)
+        config = smoke_config(name, train__steps=6, train__steps_per_call=most, eval__every=0)
+        config.train.update(dict(log_every=2, save_every=6, sample_every=0, devices=1))
+        config.eval.best = ""
+        for section in config.optim.values():
+            section.update(dict(name="sgd", b1=0.0, lr=0.01))
+        assert train(config, workdir).step == 6
+        metrics = [line for line in read_metrics(workdir) if line["step"] % 2 == 0]
+        for line in metrics:
+            line.pop("time/images_per_second", None)
+        runs.append((jax.device_get(gan_jax.load(workdir, checkpoint="latest").state), metrics))
+    (one, logged), (other, others) = runs
+    chex.assert_trees_all_close(one, other, rtol=1e-4, atol=1e-6)
+    assert [line["step"] for line in logged] == [line["step"] for line in others]
+    chex.assert_trees_all_close(logged, others, rtol=1e-3, atol=1e-5)

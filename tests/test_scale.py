@@ -1,0 +1,129 @@
+"""Shards, microbatches, bfloat16, rematerialisation: alone, together, what they communicate."""
+
+from __future__ import annotations
+
+import functools
+
+import chex
+import jax
+import numpy as np
+import pytest
+from conftest import FAMILIES, smoke_config
+from jax.sharding import PartitionSpec
+from learning import DRAWING, sgd, three_steps
+from ml_collections import ConfigDict
+
+from gan_jax import fsdp
+from gan_jax.data import open_data
+from gan_jax.errors import UserError
+from gan_jax.keys import named_keys
+from gan_jax.parallel import make_parallel
+from gan_jax.run import abstract_state
+from gan_jax.state import TrainState
+from gan_jax.task import make_task
+from gan_jax.train import make_step
+
+pytestmark = pytest.mark.filterwarnings("ignore:Some donated buffers")
+
+
+def config_of(name: str, **changes: object) -> ConfigDict:
+    return sgd(smoke_config(name, train__batch_size=16, **{**DRAWING[name], **changes}))
+
+
+@functools.cache
+def trained(name: str, devices: int, **changes: object) -> TrainState:
+    """Return the state after three steps under jit."""
+    return three_steps(config_of(name, **changes), "jit", devices)
+
+
+@pytest.mark.parametrize("name", FAMILIES)
+def test_all_together(name: str) -> None:
+    """Shards, microbatches and rematerialisation on eight devices compute what one computes."""
+    expected = trained(name, 1, train__microbatches=2)
+    got = trained(name, 8, train__microbatches=2, train__fsdp=4, train__remat=True)
+    chex.assert_trees_all_close(got, expected, atol=1e-5, rtol=1e-5)
+    half = trained(
+        name,
+        8,
+        train__microbatches=2,
+        train__fsdp=4,
+        train__remat=True,
+        train__precision="bfloat16",
+    )
+    chex.assert_trees_all_equal_shapes_and_dtypes(half, expected)
+    for a, b in zip(jax.tree.leaves(half.nets), jax.tree.leaves(expected.nets), strict=True):
+        assert np.abs(a - b).max() <= 0.05 * max(np.abs(b).max(), 0.1), "more than rounding"
+    moved = jax.tree.map(lambda a, b: float(np.abs(a - b).max()), half.nets, expected.nets)
+    assert max(jax.tree.leaves(moved)) > 1e-6, "nothing was rounded"
+
+
+def test_microbatches_are_the_large_batch_where_no_statistics_couple_it() -> None:
+    expected = trained("vae", 1)
+    for changes in (dict(train__microbatches=4), dict(train__microbatches=16)):
+        got = trained("vae", 1, **changes)
+        chex.assert_trees_all_close(got, expected, atol=1e-6, rtol=1e-5)
+
+
+def test_shard_axis() -> None:
+    assert fsdp.shard_axis((3, 3, 16, 32), 8) == 3
+    assert fsdp.shard_axis((4, 4, 512, 3), 4) == 2, "the longest that divides"
+    assert fsdp.shard_axis((3, 5), 4) is None and fsdp.shard_axis((64,), 4) is None
+    assert fsdp.shard_axis((64, 64), 1) is None
+
+
+def test_what_is_kept_in_shards() -> None:
+    config = smoke_config("dcgan", train__ema_decay=0.9)
+    task = make_task(config, open_data(config.data).spec)
+    parallel = make_parallel("jit", 8, 4)
+    assert parallel.shards == 4 and dict(parallel.mesh.shape) == {"data": 2, "fsdp": 4}
+    state = parallel.compile_init(task.init)(named_keys(0)["init"])
+    abstract = abstract_state(task, parallel)
+    chex.assert_trees_all_equal_shapes_and_dtypes(state, abstract)
+    for x, like in zip(jax.tree.leaves(state), jax.tree.leaves(abstract), strict=True):
+        assert x.sharding.is_equivalent_to(like.sharding, x.ndim)
+    gen = state.nets["gen"]
+    for kept in (gen.params, gen.ema["params"], gen.opt_state):
+        kernels = [x for x in jax.tree.leaves(kept) if x.ndim == 4 and max(x.shape) >= 4]
+        assert kernels
+        for x in kernels:
+            assert x.addressable_shards[0].data.size * 4 == x.size
+    for x in jax.tree.leaves((state.step, gen.extra, gen.ema["batch_stats"])):
+        assert x.sharding.spec == PartitionSpec()
+
+
+def test_global_norm_of_shards_clips_as_whole_gradients_do() -> None:
+    clip = dict(optim__gen__clip_norm=0.01, optim__disc__clip_norm=0.01)
+    changes = dict(model__conditional="none", **clip)
+    expected = trained("dcgan", 1, **changes)
+    free = trained("dcgan", 1, **{**changes, "optim__gen__clip_norm": 0.0})
+    kernel = lambda state: state.nets["gen"].params["dense"]["kernel"]  # noqa: E731
+    assert np.abs(kernel(free) - kernel(expected)).max() > 1e-4, "nothing was clipped"
+    got = trained("dcgan", 8, train__fsdp=4, **changes)
+    chex.assert_trees_all_close(got, expected, atol=1e-5, rtol=1e-5)
+
+
+def test_shards_that_do_not_fit() -> None:
+    with pytest.raises(UserError, match=r"train\.fsdp=3 does not divide the 8 .*: one of 1, 2, 4"):
+        make_parallel("jit", 8, 3)
+    with pytest.raises(UserError, match=r"pmap does not do train\.fsdp=2: use train\.parallel=jit"):
+        make_parallel("pmap", 8, 2)
+    parallel = make_parallel("jit", 4)
+    parallel.check_batch("train.batch_size", 16, microbatches=4)
+    with pytest.raises(UserError, match=r"=24 .* 4 devices x 4 microbatches .*: use 16 or 32"):
+        parallel.check_batch("train.batch_size", 24, microbatches=4)
+
+
+def compiled_text(name: str, **changes: object) -> tuple[str, TrainState]:
+    """Return the optimised program of a train step on eight devices, and its abstract state."""
+    config = config_of(name, **changes)
+    parallel = make_parallel("jit", 8, config.train.fsdp)
+    dataset = open_data(config.data)
+    task = make_task(config, dataset.spec)
+    state, phase = abstract_state(task, parallel), task.phase(0)
+    batch = {
+        key: np.zeros((phase.draws, 16, *stream.shape), stream.dtype)
+        for key, stream in dataset.spec.streams.items()
+    }
+    step = parallel.compile_step(make_step(task, 16))
+    lowered = step.lower(phase, state, parallel.place(batch, axis=1), named_keys(0)["train"])
+    return lowered.compile().as_text(), state
