@@ -72,7 +72,7 @@ def test_the_gradient_through_the_layer() -> None:
 
     got = jax.grad(loss)(variables["params"])["kernel"]
     kernel = variables["params"]["kernel"]
-    sigma, u = spectral_norm(kernel, variables["spectral"]["u"], iterate=True)
+    sigma, _ = spectral_norm(kernel, variables["spectral"]["u"], iterate=True)
     plain = jax.grad(lambda k: jnp.sin(conv2d(IMAGES, k, padding="SAME")).sum())(kernel / sigma)
     direction = jax.grad(lambda k: spectral_norm(k, variables["spectral"]["u"], iterate=True)[0])
     expected = (plain - (plain * kernel / sigma).sum() * direction(kernel)) / sigma
