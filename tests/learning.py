@@ -43,6 +43,8 @@ DRAWING = {
     "vae": dict(),
     "classifier": dict(),
     "pix2pix": dict(),
+    "sngan": dict(model__conditional="projection", train__ema_decay=0.9),
+    "wgan_gp": dict(),
 }
 
 

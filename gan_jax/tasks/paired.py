@@ -16,9 +16,11 @@ from ml_collections import ConfigDict
 
 from gan_jax.augment.geometric import random_flip, random_jitter
 from gan_jax.axes import example_keys
+from gan_jax.compute import training_apply
 from gan_jax.errors import UserError
+from gan_jax.gradients import mean_gradients
 from gan_jax.keys import fold_in_each
-from gan_jax.losses.adversarial import discriminator_cross_entropy, non_saturating
+from gan_jax.losses.adversarial import GAMES
 from gan_jax.losses.image import l1
 from gan_jax.metrics.image_quality import psnr, ssim
 from gan_jax.metrics.totals import masked_sums, means
@@ -26,8 +28,9 @@ from gan_jax.models.patchgan import PatchGAN
 from gan_jax.models.unet import UNet, unet_depth
 from gan_jax.optim import make_optimizer
 from gan_jax.spec import DataSpec
-from gan_jax.state import TrainState, apply_gradients, ema_decay_at, init_net, new_state
+from gan_jax.state import MUTABLE, TrainState, apply_gradients, ema_decay_at, init_net, new_state
 from gan_jax.task import WEIGHTS, Batch, Key, Metrics, Option, Phase, Task
+from gan_jax.tasks.discriminator import update_discriminator
 
 
 def check_spec(config: ConfigDict, spec: DataSpec) -> None:
@@ -51,11 +54,15 @@ def make_task(config: ConfigDict, spec: DataSpec) -> Task:
     """Build a translator; see `configs/unet.py` and `configs/pix2pix.py` for its fields."""
     check_spec(config, spec)
     model, task, decay = config.model, config.task, config.train.ema_decay
-    adversarial = task.adversarial_weight > 0
+    adversarial, game = task.adversarial_weight > 0, GAMES["non_saturating"]
     shape = spec.image_shape
     outputs = spec.streams["target"].shape[-1]
     generator = UNet(features=model.width, outputs=outputs, dropout_rate=model.dropout)
     discriminator = PatchGAN(features=model.disc_width, layers=model.disc_layers)
+    apply_gen, apply_disc = (
+        training_apply(net, precision=config.train.precision, remat=config.train.remat)
+        for net in (generator, discriminator)
+    )
     gen_optimizer = make_optimizer(**config.optim.gen, steps=config.train.steps)
     source = jax.ShapeDtypeStruct((1, *shape), jnp.float32)
     made = jax.ShapeDtypeStruct((1, *shape[:2], outputs), jnp.float32)
@@ -94,63 +101,56 @@ def make_task(config: ConfigDict, spec: DataSpec) -> Task:
             images = random_jitter(images, example_keys(jitter_key, batch), pad=task.jitter)
         return images
 
-    def judge(variables: Any, source: jax.Array, image: jax.Array) -> tuple[jax.Array, Any]:
-        return discriminator.apply(variables, source, image, train=True, mutable=["batch_stats"])
-
-    def update_disc(
-        state: TrainState, source: jax.Array, real: jax.Array, fake: jax.Array
-    ) -> tuple[TrainState, Metrics]:
-        disc = state.nets["disc"]
-
-        def loss_of(params: Any) -> Any:
-            variables = {**disc.variables(), "params": params}
-            real_logits, extra = judge(variables, source, real)
-            fake_logits, extra = judge({**variables, **extra}, source, fake)
-            loss = discriminator_cross_entropy(real_logits=real_logits, fake_logits=fake_logits)
-            return loss.mean() / 2, (extra, real_logits, fake_logits)
-
-        (loss, aux), gradients = jax.value_and_grad(loss_of, has_aux=True)(disc.params)
-        extra, real_logits, fake_logits = aux
-        disc = apply_gradients(disc, gradients, disc_optimizer, extra=extra)
-        metrics = {
-            "disc": loss,
-            "accuracy/real": (real_logits > 0).mean(),
-            "accuracy/fake": (fake_logits < 0).mean(),
-        }
-        return state.replace(nets={**state.nets, "disc": disc}), metrics
-
     def train_step(
         phase: Phase, state: TrainState, batch: Batch, key: Key
     ) -> tuple[TrainState, Metrics]:
         augment_key, dropout_key = jax.random.split(key)
         source, real = augment((batch["image"][0], batch["target"][0]), augment_key)
+        inputs = (source, real, example_keys(dropout_key, len(source)))
         gen = state.nets["gen"]
-        keys = example_keys(dropout_key, len(source))
 
-        def translate(params: Any) -> tuple[jax.Array, Any]:
-            variables = {**gen.variables(), "params": params}
-            return generator.apply(
-                variables, source, train=True, keys=keys, dropout=True, mutable=["batch_stats"]
+        def translate(variables: Any, source: jax.Array, keys: jax.Array) -> tuple[jax.Array, Any]:
+            return apply_gen(
+                variables, source, train=True, keys=keys, dropout=True, mutable=MUTABLE
             )
 
-        # One pass of the generator a step: the discriminator learns on the images that the
-        # generator is then judged by, as in the paper.
-        fake, pull_back, extra = jax.vjp(translate, gen.params, has_aux=True)
+        def sides(inputs: Any) -> Any:
+            # The discriminator learns on the images that the generator is then judged by, as in
+            # the paper. Both are the same pass, and XLA computes it once.
+            source, real, keys = inputs
+            judge = lambda variables, image: apply_disc(  # noqa: E731
+                variables, source, image, train=True, mutable=MUTABLE
+            )
+            return judge, real, translate(gen.variables(), source, keys)[0]
+
         metrics: Metrics = {}
         if adversarial:
-            state, metrics = update_disc(state, source, real, fake)
+            disc, metrics = update_discriminator(
+                state.nets["disc"],
+                sides,
+                inputs,
+                game=game,
+                optimizer=disc_optimizer,
+                microbatches=config.train.microbatches,
+                weight=0.5,
+            )
+            state = state.replace(nets={**state.nets, "disc": disc})
 
-        def loss_of(fake: jax.Array) -> Any:
+        def loss_of(params: Any, extra: Any, inputs: Any) -> Any:
+            source, real, keys = inputs
+            fake, moved = translate({"params": params, **extra}, source, keys)
             distance = l1(prediction=fake, target=real).mean()
-            if not adversarial:
-                return distance, {"l1": distance}
-            logits, _ = judge(state.nets["disc"].variables(), source, fake)
-            game = non_saturating(fake_logits=logits).mean()
-            loss = task.l1_weight * distance + task.adversarial_weight * game
-            return loss, {"gen": game, "l1": distance}
+            loss, metrics = distance, {"l1": distance}
+            if adversarial:
+                variables = state.nets["disc"].variables()
+                logits, _ = apply_disc(variables, source, fake, train=True, mutable=MUTABLE)
+                metrics["gen"] = game.generator(fake_logits=logits).mean()
+                loss = task.l1_weight * distance + task.adversarial_weight * metrics["gen"]
+            return loss, ({**extra, **moved}, metrics)
 
-        grad, gen_metrics = jax.grad(loss_of, has_aux=True)(fake)
-        (gradients,) = pull_back(grad)
+        gradients, extra, gen_metrics = mean_gradients(
+            loss_of, gen.params, gen.extra, inputs, microbatches=config.train.microbatches
+        )
         gen = apply_gradients(
             gen,
             gradients,

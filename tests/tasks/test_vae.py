@@ -11,7 +11,6 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from gan_jax import parallel
 from gan_jax.config import flatten, load_config
 from gan_jax.data import open_data
 from gan_jax.data.pipeline import eval_batches
@@ -143,27 +142,6 @@ def test_eval_is_the_same_in_any_batch():
     assert all(type(value) is float for value in results[0].values())
     for name, value in results[0].items():
         np.testing.assert_allclose(results[1][name], value, rtol=1e-5, err_msg=name)
-
-
-def test_two_slices_make_the_step_of_the_whole():
-    """`vmap` with a named axis stands for two devices of pmap."""
-    changes = {"optim__vae__name": "sgd", "optim__vae__b1": 0.0, "optim__vae__lr": 1e-3}
-    _, dataset, task, state = get(**changes)
-    x = images_of(dataset, 8)
-    whole, metrics = step_of(task)(task.phase(0), state, {"image": x[None]}, KEY)
-
-    def sliced(x):
-        with parallel._tracing_pmap():
-            new, metrics = task.train_step(task.phase(0), state, {"image": x[None]}, KEY)
-            return new.nets["vae"].params, parallel.axis_mean(metrics)
-
-    halves = jax.jit(jax.vmap(sliced, axis_name=parallel.AXIS))(x.reshape(2, 4, *x.shape[1:]))
-    params, found = jax.tree.map(lambda a: a[0], halves)
-    jax.tree.map(
-        lambda a, b: np.testing.assert_allclose(a, b, atol=1e-5), params, whole.nets["vae"].params
-    )
-    for name, value in metrics.items():
-        np.testing.assert_allclose(found[name], value, rtol=1e-5, err_msg=name)
 
 
 def test_samples_do_not_depend_on_the_batch():
