@@ -263,7 +263,7 @@ def largest_batch(
     """
     chips, memory = topology.chips, topology.chip.memory * GIB
     cap = _LARGEST_A_CHIP * chips
-    fits, too_large = size, cap + chips
+    fits, too_large, first = size, cap + chips, cost
     per_image = (cost.memory - cost.arguments) / size  # too high: the first guess is careful
     for _ in range(_COMPILATIONS):
         if too_large - fits <= max(chips, fits // 20) or fits >= cap:
@@ -277,7 +277,7 @@ def largest_batch(
         if (tried := compile_at(batch)) is None:
             too_large = batch
             continue
-        per_image = max((tried.memory - cost.memory) / (batch - fits), 1.0)
+        per_image = max((tried.memory - first.memory) / (batch - size), 1.0)
         fits, cost = batch, tried
     share = f"{fits:,} ({fits // chips:,} a chip) takes {cost.memory / GIB:.2f} GiB"
     if fits >= cap:
