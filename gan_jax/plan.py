@@ -179,6 +179,8 @@ def _tpu_devices(topology: Topology) -> list[Any]:
             f"--topology={topology.name} is compiled by libtpu, which is not installed: pip install"
             " -e '.[tpu]', best in an environment of its own"
         )
+    # JAX's cache of compilations, where its user has one, cannot read back what libtpu compiled.
+    jax.config.update("jax_enable_compilation_cache", False)
     # What a host holds is not in the name: as many as 2x2, as in slices of more than one host.
     bounds = (*(min(2, n) for n in topology.shape[:2]), 1)
     options = {"chips_per_host_bounds": bounds}

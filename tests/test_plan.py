@@ -36,9 +36,11 @@ from gan_jax.workdir import write_record
 
 @pytest.fixture(autouse=True)
 def _environment() -> Iterator[None]:
-    """Undo after each test what the mode does to this process's environment."""
-    before = dict(os.environ)
+    """Undo after each test what the mode does to this process's environment and JAX."""
+    assert len(jax.devices()) == 8, "JAX started before the mode could give it another number"
+    before, cached = dict(os.environ), jax.config.jax_enable_compilation_cache
     yield
+    jax.config.update("jax_enable_compilation_cache", cached)
     os.environ.clear()
     os.environ.update(before)
 
