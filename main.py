@@ -1,4 +1,4 @@
-"""The one command: train, evaluate, sample, transform and inspect. See README.md.
+"""The one command: train, evaluate, sample, transform, inspect and plan. See README.md.
 
 python main.py                                                       quickstart
 python main.py --config=configs/dcgan.py:mnist --workdir=runs/dcgan  --config.optim.gen.lr=1e-4
@@ -15,7 +15,7 @@ from typing import NoReturn
 from gan_jax import cli
 from gan_jax.compile_cache import keep_compiled_programs
 from gan_jax.errors import DISK, UserError
-from gan_jax.host import enough_threads, reuse_host_memory
+from gan_jax.host import enough_threads, reuse_host_memory, without_missing_tpu
 from gan_jax.logs import set_up_logging
 
 
@@ -37,6 +37,7 @@ def make_parser() -> Parser:
     add("--config", help=f"FILE.py[:PRESET,key=value...]; default: of the run, or {cli.QUICKSTART}")
     add("--workdir", type=Path, help="the run's directory; default: runs/NAME of the config")
     add("--checkpoint", default="", help="latest, best or a step; default: best where there is one")
+    add("--topology", default="", help="plan: the machine, such as v5e:2x4, cpu:8 or cuda:4")
     add("--split", default="", help="eval: test, eval or train")
     add("--input", type=Path, help="transform: a folder of images")
     add("--output", type=Path, help="sample, transform: the folder to write")
@@ -66,6 +67,7 @@ def main(arguments: list[str]) -> int:
 
 
 if __name__ == "__main__":
+    without_missing_tpu()
     reuse_host_memory()
     enough_threads()
     keep_compiled_programs()

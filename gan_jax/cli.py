@@ -12,7 +12,9 @@ from ml_collections import ConfigDict
 
 from gan_jax.config import apply_overrides, check_config, load_config, split_overrides
 from gan_jax.errors import UserError, did_you_mean
-from gan_jax.workdir import check_workdir, read_config
+from gan_jax.host import compile_only
+from gan_jax.topology import parse_topology
+from gan_jax.workdir import check_workdir, read_config, read_spec
 
 QUICKSTART = "configs/quickstart.py"
 
@@ -77,6 +79,18 @@ def inspect(flags: argparse.Namespace, others: list[str]) -> None:
     from gan_jax.inspection import inspect as print_inspection
 
     print_inspection(config)
+
+
+def plan(flags: argparse.Namespace, others: list[str]) -> None:
+    """Print what training a config costs on a machine that is not here."""
+    config, workdir = resolve(flags, others)
+    topology = parse_topology(flags.topology)
+    compile_only(simulated=1 if topology.platform == "tpu" else topology.chips)
+    from gan_jax.data import open_data
+    from gan_jax.plan import plan as print_plan
+
+    known = (workdir / "spec.json").is_file() and not flags.config  # a run needs no data
+    print_plan(config, read_spec(workdir) if known else open_data(config.data).spec, topology)
 
 
 def evaluate(flags: argparse.Namespace, others: list[str]) -> None:
@@ -190,6 +204,7 @@ def _integers(what: str, text: str) -> list[int]:
 USES = {
     "train": ("config", "workdir"),
     "inspect": ("config", "workdir"),
+    "plan": ("config", "workdir", "topology"),
     "eval": ("workdir", "checkpoint", "split"),
     "sample": ("workdir", "checkpoint", "output", "num", "labels", "seed"),
     "transform": ("workdir", "checkpoint", "input", "output", "seed"),
@@ -197,6 +212,7 @@ USES = {
 MODES: dict[str, Callable[[argparse.Namespace, list[str]], None]] = {
     "train": train,
     "inspect": inspect,
+    "plan": plan,
     "eval": evaluate,
     "sample": sample,
     "transform": transform,

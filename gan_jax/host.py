@@ -9,12 +9,16 @@ parent process can set. `benchmarks/host_memory.py` measures the difference.
 Threads: simulated devices (XLA_FLAGS=--xla_force_host_platform_device_count=8) meet in collectives
 on XLA's thread pool, which has a thread a core: with fewer cores than devices some wait in the pool
 for others that wait for the pool, and after 40 seconds XLA aborts the process.
+
+Platforms: where libtpu is installed JAX tries to start a TPU, and asks the network for one; it is
+told not to where none is in the machine. libtpu serves to compile for TPUs there (--mode=plan).
 """
 
 from __future__ import annotations
 
 import ctypes
 import glob
+import importlib.util
 import os
 import re
 import sys
@@ -22,6 +26,44 @@ import sys
 # <malloc.h>
 _M_TRIM_THRESHOLD, _M_TOP_PAD, _M_MMAP_MAX, _M_ARENA_MAX = -1, -2, -4, -8
 _ACCELERATORS = ("/dev/nvidiactl", "/dev/kfd", "/dev/accel*", "/dev/vfio/[0-9]*")
+_SIMULATED = "xla_force_host_platform_device_count"
+_NO_TPU_HERE = {
+    "TPU_SKIP_MDS_QUERY": "1",
+    "TPU_ACCELERATOR_TYPE": "v5litepod-8",  # any legal one: the topology is named at compilation
+    "TPU_WORKER_HOSTNAMES": "localhost",
+    "TPU_LOG_DIR": "disabled",
+    "ALLOW_MULTIPLE_LIBTPU_LOAD": "1",
+}
+
+
+def has_accelerator() -> bool:
+    """Return whether the system shows the device file of a GPU or a TPU."""
+    return any(glob.glob(pattern) for pattern in _ACCELERATORS)
+
+
+def without_missing_tpu() -> None:
+    """Keep JAX from looking for a TPU where libtpu is installed without one; call before JAX.
+
+    A JAX_PLATFORMS that the user has set is left as it is.
+    """
+    if importlib.util.find_spec("libtpu") and not has_accelerator():
+        os.environ.setdefault("JAX_PLATFORMS", "cpu")
+
+
+def compile_only(simulated: int) -> None:
+    """Make JAX a compiler for machines that are not here; call before JAX is imported.
+
+    Args:
+      simulated: how many CPU devices JAX shall show.
+    """
+    os.environ["JAX_PLATFORMS"] = "cpu"
+    flags = re.sub(rf"--{_SIMULATED}=\d+", "", os.environ.get("XLA_FLAGS", ""))
+    os.environ["XLA_FLAGS"] = f"{flags} --{_SIMULATED}={simulated}".strip()
+    enough_threads()
+    # libtpu would ask the cloud which machine this is, write logs to /tmp, and refuse to start
+    # where another process compiles.
+    for name, value in _NO_TPU_HERE.items():
+        os.environ.setdefault(name, value)
 
 
 def reuse_host_memory() -> bool:
@@ -34,7 +76,7 @@ def reuse_host_memory() -> bool:
       temporaries live on the device.
     """
     only_cpu = os.environ.get("JAX_PLATFORMS") == "cpu"
-    if not only_cpu and any(glob.glob(pattern) for pattern in _ACCELERATORS):
+    if not only_cpu and has_accelerator():
         return False
     if not sys.platform.startswith("linux"):
         return False
@@ -58,6 +100,6 @@ def enough_threads() -> None:
     its user has set it.
     """
     flags = os.environ.get("XLA_FLAGS", "")
-    simulated = re.search(r"xla_force_host_platform_device_count=(\d+)", flags)
+    simulated = re.search(rf"{_SIMULATED}=(\d+)", flags)
     if simulated and 2 * int(simulated[1]) > (os.cpu_count() or 1):
         os.environ.setdefault("NPROC", str(2 * int(simulated[1])))

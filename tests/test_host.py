@@ -9,7 +9,7 @@ import sys
 import pytest
 from conftest import ROOT
 
-from gan_jax.host import enough_threads, reuse_host_memory
+from gan_jax.host import enough_threads, reuse_host_memory, without_missing_tpu
 
 
 @pytest.mark.parametrize(
@@ -29,6 +29,31 @@ def test_threads_for_simulated_devices(
         monkeypatch.delenv("NPROC")
     enough_threads()
     assert os.environ.get("NPROC") == after
+
+
+@pytest.mark.parametrize(
+    ("installed", "files", "before", "after"),
+    [
+        (True, [], None, "cpu"),
+        (True, [], "tpu", "tpu"),
+        (True, ["/dev/accel0"], None, None),
+        (False, [], None, None),
+    ],
+)
+def test_no_tpu_is_looked_for_where_none_is(
+    installed: bool,
+    files: list[str],
+    before: str | None,
+    after: str | None,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: object() if installed else None)
+    monkeypatch.setattr("glob.glob", lambda pattern: files)
+    monkeypatch.setenv("JAX_PLATFORMS", before or "")
+    if before is None:
+        monkeypatch.delenv("JAX_PLATFORMS")
+    without_missing_tpu()
+    assert os.environ.get("JAX_PLATFORMS") == after
 
 
 PROGRAM = """

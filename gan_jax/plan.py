@@ -1,0 +1,347 @@
+"""What training a config costs on a machine that is not here: compiled ahead of time, printed.
+
+The step that is compiled is the one that training compiles, on a mesh over the named devices, with
+shapes in place of arrays. Nothing runs and nothing is written. For TPUs libtpu compiles, for
+simulated CPU devices XLA:CPU; for CUDA the step is only lowered: what its compiler would make of it
+is known to a machine with a GPU alone.
+
+Counts are XLA's own for one chip's program (`cost_analysis`): a multiply-add is 2 FLOPs, random
+numbers and element-wise arithmetic are included; "bytes accessed" are the operands and results of
+every fused operation, wherever they lie, which over-counts what stays in on-chip memory. On CPU the
+convolutions have other forms (`gan_jax/models/layers.py`) that cost other counts. Times are
+estimates: a roofline that no real step reaches.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import importlib.util
+import math
+from collections.abc import Callable
+from typing import Any
+
+import jax
+from jax.experimental import topologies
+from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
+from ml_collections import ConfigDict
+from rich.console import Console
+from rich.table import Table
+
+from gan_jax.errors import UserError
+from gan_jax.hlo import KINDS, Collective, collectives
+from gan_jax.keys import named_keys
+from gan_jax.parallel import AXIS, Parallel
+from gan_jax.run import abstract_state
+from gan_jax.spec import DataSpec
+from gan_jax.task import Phase, Task, make_task
+from gan_jax.topology import Chip, Topology
+from gan_jax.train import make_step
+
+GIB = 2**30
+# libtpu at its default effort took 332 s for the step of DCGAN-64 on two busy cores, and 19 s so;
+# FLOPs and collectives were the same, temporaries 184 MB instead of 83.
+_EFFORT = {"exec_time_optimization_effort": -1.0}
+_ESTIMATES = (
+    "Estimates: step = max(arithmetic at peak bf16, bytes accessed at full memory bandwidth) +"
+    " bytes sent by ring algorithms, 2(n-1)/n of an all-reduce, over all links; no overlap and no"
+    " latency. Compiled with libtpu's least effort: memory is what it takes then."
+)
+_NO_FIGURES = "There are no figures of this machine's chips, so no times and no largest batch."
+_LOWERED = (
+    "Lowered for CUDA, not compiled: its compiler needs a GPU. Counted before optimisation, so"
+    " there are no temporaries, collectives or times."
+)
+_LARGEST_A_CHIP = 2**14
+_COMPILATIONS = 8
+
+
+@dataclasses.dataclass(frozen=True)
+class Cost:
+    """One chip's share of a train step, as compiled.
+
+    Attributes:
+      images: that one step takes from the data, over all chips.
+      flops, bytes_accessed: XLA's counts.
+      arguments, outputs, temporaries, program: memory [bytes]; outputs without those that take the
+        place of donated arguments.
+      collectives: communications with other chips.
+    """
+
+    images: int
+    flops: float
+    bytes_accessed: float
+    arguments: int
+    outputs: int
+    temporaries: int
+    program: int
+    collectives: tuple[Collective, ...]
+
+    @property
+    def memory(self) -> int:
+        """All of the above memory [bytes]."""
+        return self.arguments + self.outputs + self.temporaries + self.program
+
+    def compute_seconds(self, chip: Chip) -> float:
+        """Return the roofline time: the longer of arithmetic and memory traffic."""
+        return max(self.flops / chip.flops, self.bytes_accessed / chip.memory_bandwidth)
+
+    def collective_seconds(self, chip: Chip) -> float:
+        """Return the time that the ring algorithm sends for, without latency, on all links."""
+        return sum(c.sent_bytes for c in self.collectives) / chip.interconnect
+
+    def step_seconds(self, chip: Chip) -> float:
+        """Return the sum of both: nothing is overlapped."""
+        return self.compute_seconds(chip) + self.collective_seconds(chip)
+
+
+def plan(
+    config: ConfigDict, spec: DataSpec, topology: Topology, console: Console | None = None
+) -> None:
+    """Compile the train step of a config for a machine and print what it costs.
+
+    Args:
+      config: already checked; `train.devices` is not read, the machine has the topology's.
+      spec: of the data.
+      topology: as of `parse_topology`.
+      console: where to print.
+
+    Raises:
+      UserError: a batch that does not divide, a topology that the compiler refuses, no compiler, or
+        a step that does not fit into the chip's memory.
+    """
+    console = console or Console()
+    check_plannable(config, topology)
+    parallel = make_parallel_on(topology)
+    task = make_task(config, spec)
+    size = config.train.batch_size
+    if topology.platform == "cuda":
+        lowered = lower(task, spec, parallel, size, "cuda")
+        console.print(lowered_table(topology, lowered, task.phase(0).draws * size))
+        console.print(_LOWERED)
+        return
+    cost = compile_cost(task, spec, parallel, size, topology)
+    if cost is None:
+        raise UserError(
+            f"train.batch_size={size} does not fit into the memory of {topology.name}"
+            f" ({topology.chip.memory:g} GiB a chip): use a smaller one, or more chips"
+        )
+    console.print(cost_table(topology, cost, task.phase(0), size))
+    console.print(_ESTIMATES if topology.chip else _NO_FIGURES)
+    if topology.chip:
+        found = largest_batch(
+            lambda batch: compile_cost(task, spec, parallel, batch, topology),
+            topology,
+            size,
+            cost,
+        )
+        console.print(f"largest batch: {found}")
+
+
+def check_plannable(config: ConfigDict, topology: Topology) -> None:
+    """Raise UserError at what a config asks that cannot be planned for this machine."""
+    size, chips = config.train.batch_size, topology.chips
+    if config.train.parallel != "jit":
+        raise UserError(
+            f"train.parallel={config.train.parallel}: --mode=plan compiles the form of"
+            " --config.train.parallel=jit"
+        )
+    if size % chips:
+        below = size - size % chips
+        near = f"{below} or {below + chips}" if below else f"{chips}"
+        raise UserError(
+            f"train.batch_size={size} does not divide over the {chips} chips of {topology.name}:"
+            f" use {near}"
+        )
+
+
+def make_parallel_on(topology: Topology) -> Parallel:
+    """Return the mesh over a machine's devices, which need not be here.
+
+    Raises:
+      UserError: libtpu is not installed or refuses the shape; or JAX shows too few CPU devices.
+    """
+    devices = _tpu_devices(topology) if topology.platform == "tpu" else jax.devices("cpu")
+    if len(devices) < topology.chips:
+        raise UserError(
+            f"--topology={topology.name}: JAX shows {len(devices)} CPU devices in this process; set"
+            f" XLA_FLAGS=--xla_force_host_platform_device_count={topology.chips} before it starts"
+        )
+    return Parallel("jit", _mesh(devices[: topology.chips]))
+
+
+def _mesh(devices: list[Any]) -> Mesh:
+    return jax.make_mesh((len(devices),), (AXIS,), devices=devices, axis_types=(AxisType.Auto,))
+
+
+def _tpu_devices(topology: Topology) -> list[Any]:
+    if importlib.util.find_spec("libtpu") is None:
+        raise UserError(
+            f"--topology={topology.name} is compiled by libtpu, which is not installed: pip install"
+            " -e '.[tpu]', best in an environment of its own"
+        )
+    # JAX's cache of compilations, where its user has one, cannot read back what libtpu compiled.
+    jax.config.update("jax_enable_compilation_cache", False)
+    # What a host holds is not in the name: as many as 2x2, as in slices of more than one host.
+    bounds = (*(min(2, n) for n in topology.shape[:2]), 1)
+    options = {"chips_per_host_bounds": bounds}
+    if topology.name.startswith("v4"):
+        options["chip_config_name"] = "megacore"  # a chip's two cores as one device, as in JAX
+    try:
+        found = topologies.get_topology_desc(topology.name, platform="tpu", **options)
+    except RuntimeError as error:  # JaxRuntimeError among them
+        reason = str(error).splitlines()[0]
+        raise UserError(f"--topology={topology.name}: libtpu refuses it ({reason})") from None
+    return found.devices
+
+
+def lower(
+    task: Task, spec: DataSpec, parallel: Parallel, batch_size: int, platform: str
+) -> jax.stages.Lowered:
+    """Lower the train step of a task for a platform, with shapes for arrays; phase of step 0."""
+    phase = task.phase(0)
+    key = jax.eval_shape(lambda: named_keys(0)["train"])
+    key = jax.ShapeDtypeStruct(key.shape, key.dtype, sharding=parallel.replicated)
+    state = abstract_state(task, parallel)
+    batch = abstract_batch(spec, phase, parallel, batch_size)
+    step = parallel.compile_step(make_step(task, batch_size))
+    return step.trace(phase, state, batch, key).lower(lowering_platforms=(platform,))
+
+
+def abstract_batch(
+    spec: DataSpec, phase: Phase, parallel: Parallel, batch_size: int
+) -> dict[str, jax.ShapeDtypeStruct]:
+    """Return the shapes and shardings of a training batch, as `Parallel.place` makes it."""
+    sharding = NamedSharding(parallel.mesh, PartitionSpec(None, AXIS))
+    return {
+        name: jax.ShapeDtypeStruct(
+            (phase.draws, batch_size, *stream.shape), stream.dtype, sharding=sharding
+        )
+        for name, stream in spec.streams.items()
+    }
+
+
+def compile_cost(
+    task: Task, spec: DataSpec, parallel: Parallel, batch_size: int, topology: Topology
+) -> Cost | None:
+    """Compile the train step of a task and return what it costs; None where it does not fit."""
+    lowered = lower(task, spec, parallel, batch_size, topology.platform)
+    try:
+        compiled = lowered.compile(_EFFORT if topology.platform == "tpu" else None)
+    except jax.errors.JaxRuntimeError as error:
+        if "RESOURCE_EXHAUSTED" in str(error):
+            return None
+        raise
+    cost = read_cost(compiled, task.phase(0).draws * batch_size, parallel.devices)
+    return cost if topology.chip is None or cost.memory <= topology.chip.memory * GIB else None
+
+
+def read_cost(compiled: jax.stages.Compiled, images: int, devices: int) -> Cost:
+    """Return what XLA says of a compiled step of `images` images on `devices` chips."""
+    counts, memory = compiled.cost_analysis(), compiled.memory_analysis()
+    return Cost(
+        images=images,
+        flops=counts["flops"],
+        bytes_accessed=counts["bytes accessed"],
+        arguments=memory.argument_size_in_bytes,
+        outputs=memory.output_size_in_bytes - memory.alias_size_in_bytes,
+        temporaries=memory.temp_size_in_bytes,
+        program=memory.generated_code_size_in_bytes,
+        collectives=tuple(collectives(compiled.as_text(), devices)),
+    )
+
+
+def largest_batch(
+    compile_at: Callable[[int], Cost | None], topology: Topology, size: int, cost: Cost
+) -> str:
+    """Search the largest batch that fits, by compiling; memory is nearly linear in the batch.
+
+    Args:
+      compile_at: batch size -> its cost, None where it does not fit.
+      topology: with a chip.
+      size: a batch that fits, with its `cost`.
+
+    Returns:
+      A sentence with the bounds that were found.
+    """
+    chips, memory = topology.chips, topology.chip.memory * GIB
+    cap = _LARGEST_A_CHIP * chips
+    fits, too_large, first = size, cap + chips, cost
+    per_image = (cost.memory - cost.arguments) / size  # too high: the first guess is careful
+    for _ in range(_COMPILATIONS):
+        if too_large - fits <= max(chips, fits // 20) or fits >= cap:
+            break
+        limit = fits + (memory - cost.memory) / per_image
+        if too_large <= cap:
+            guess = (fits + too_large) / 2
+        else:  # below the expected limit, and once that is reached, above
+            guess = limit * (0.98 if fits < 0.96 * limit else 1.02)
+        batch = min(max(int(guess) // chips * chips, fits + chips), too_large - chips)
+        if (tried := compile_at(batch)) is None:
+            too_large = batch
+            continue
+        per_image = max((tried.memory - first.memory) / (batch - size), 1.0)
+        fits, cost = batch, tried
+    share = f"{fits:,} ({fits // chips:,} a chip) takes {cost.memory / GIB:.2f} GiB"
+    if fits >= cap:
+        return f"{share} and fits; larger ones were not tried"
+    if too_large > cap:
+        return f"{share} and fits; {_COMPILATIONS} compilations found no limit"
+    return f"{share} and fits, {too_large:,} does not"
+
+
+def cost_table(topology: Topology, cost: Cost, phase: Phase, batch_size: int) -> Table:
+    """Return the table of a compiled step, a row a quantity of one chip."""
+    table = Table("per chip", topology.name)
+    chip, chips = topology.chip, topology.chips
+    draws = f", {phase.draws} times a step" if phase.draws > 1 else ""
+    table.add_row("batch", f"{batch_size // chips:,} of {batch_size:,}{draws}")
+    table.add_row("arithmetic", _si(cost.flops, "FLOP"))
+    table.add_row("bytes accessed", _si(cost.bytes_accessed, "B"))
+    table.add_row("arithmetic intensity", f"{cost.flops / cost.bytes_accessed:.1f} FLOP/B")
+    for name in ("arguments", "outputs", "temporaries", "program"):
+        table.add_row(f"memory: {name}", _mib(getattr(cost, name)))
+    table.add_row("memory: total", _mib(cost.memory) + (f" of {chip.memory:g} GiB" if chip else ""))
+    for kind in KINDS:
+        sizes = [c.operand_bytes for c in cost.collectives if c.kind == kind]
+        if sizes:
+            table.add_row(kind, f"{len(sizes)} of together {_si(sum(sizes), 'B')}")
+    if not cost.collectives:
+        table.add_row("collectives", "none")
+    if chip:
+        step = cost.step_seconds(chip)
+        table.add_section()
+        table.add_row("estimate: arithmetic", _ms(cost.flops / chip.flops))
+        table.add_row("estimate: memory traffic", _ms(cost.bytes_accessed / chip.memory_bandwidth))
+        table.add_row("estimate: collectives", _ms(cost.collective_seconds(chip)))
+        table.add_row("estimate: step", _ms(step))
+        table.add_row("estimate: images/s", f"{cost.images / chips / step:,.0f}")
+        table.add_row("estimate: images/s, all chips", f"{cost.images / step:,.0f}")
+    return table
+
+
+def lowered_table(topology: Topology, lowered: jax.stages.Lowered, images: int) -> Table:
+    """Return the table of a step that was only lowered."""
+    table = Table("whole step", topology.name)
+    flops = lowered.cost_analysis()["flops"]
+    leaves = jax.tree.leaves(lowered.args_info)
+    arguments = sum(math.prod(x.shape) * x.dtype.itemsize for x in leaves)
+    table.add_row("images", f"{images:,}")
+    table.add_row("arithmetic", _si(flops, "FLOP"))
+    table.add_row("arithmetic, per chip", _si(flops / topology.chips, "FLOP"))
+    table.add_row("memory: arguments", _mib(arguments))
+    return table
+
+
+def _si(value: float, unit: str) -> str:
+    for factor, prefix in ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k")):
+        if value >= factor:
+            return f"{value / factor:.2f} {prefix}{unit}"
+    return f"{value:.0f} {unit}"
+
+
+def _mib(size: float) -> str:
+    return f"{size / 2**20:,.1f} MiB"
+
+
+def _ms(seconds: float) -> str:
+    return f"{1e3 * seconds:.3f} ms"

@@ -1,0 +1,102 @@
+"""Machines to plan for: the names that --topology takes, and what the vendor says of the chips.
+
+Imports no JAX: the name is checked, and the environment that JAX will need is set, before that.
+
+Figures are those of cloud.google.com/tpu/docs/{v4,v5e,v5p,v6e} (read 2026-11-23). A chip's
+interconnect is given there for both directions together; half of it is what a chip can send, with
+all its links busy. Two differ: v4's page does not give it, but 6 links of 50 GB/s each way are in
+Table 4 of Jouppi et al. 2023 (arXiv:2304.01433); and older pages say 90 GB/s a link of v6e, newer
+ones 100, which is used.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import re
+
+from gan_jax.errors import UserError, did_you_mean
+
+
+@dataclasses.dataclass(frozen=True)
+class Chip:
+    """One accelerator.
+
+    Attributes:
+      memory: capacity [GiB].
+      flops: peak bfloat16 arithmetic [1/s]; float32 matrix products at JAX's default precision
+        run in bfloat16 passes on a TPU, and so at this peak.
+      memory_bandwidth: of the chip's main memory [bytes/s].
+      interconnect: what one chip can send to its neighbours [bytes/s].
+      largest: the most chips of one slice.
+      axes: of the torus, which the name of a slice has.
+    """
+
+    memory: float
+    flops: float
+    memory_bandwidth: float
+    interconnect: float
+    largest: int
+    axes: int
+
+
+CHIPS = {
+    "v4": Chip(32, 275e12, 1200e9, 300e9, 4096, 3),
+    "v5e": Chip(16, 197e12, 819e9, 200e9, 256, 2),
+    "v5p": Chip(95, 459e12, 2765e9, 600e9, 6144, 3),
+    "v6e": Chip(32, 918e12, 1640e9, 400e9, 256, 2),
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class Topology:
+    """A machine by name.
+
+    Attributes:
+      name: as the user wrote it, such as "v5e:2x4".
+      platform: "tpu", "cuda" or "cpu".
+      shape: chips along each axis.
+      chip: its figures; None where there are none, for "cuda" and "cpu".
+    """
+
+    name: str
+    platform: str
+    shape: tuple[int, ...]
+    chip: Chip | None = None
+
+    @property
+    def chips(self) -> int:
+        """Number of chips, each of which is one device of JAX."""
+        return math.prod(self.shape)
+
+
+def parse_topology(name: str) -> Topology:
+    """Return the machine that `name` means: "v5e:2x4", "cpu:8", "cuda:4" or "cuda".
+
+    Raises:
+      UserError: no such machine; the message lists the known ones.
+    """
+    kind, _, size = name.partition(":")
+    if kind in ("cpu", "cuda"):
+        if not re.fullmatch(r"[1-9]\d{0,3}", size or "1"):
+            raise UserError(f"--topology={name}: {kind}:N with N from 1 to 9999, such as {kind}:8")
+        return Topology(name, kind, (int(size or 1),))
+    if kind not in CHIPS:
+        known = ["cpu:N", "cuda:N", *(f"{k}:{_example(c)}" for k, c in CHIPS.items())]
+        hint = did_you_mean(kind, ["cpu", "cuda", *CHIPS])
+        raise UserError(f"--topology={name!r} is not known{hint}: one of {', '.join(known)}")
+    chip = CHIPS[kind]
+    if not re.fullmatch("x".join([r"[1-9]\d{0,3}"] * chip.axes), size):
+        axes = f"{chip.axes} axes of chips, such as {kind}:{_example(chip)}"
+        raise UserError(f"--topology={name}: a slice of {kind} has {axes}")
+    topology = Topology(name, "tpu", tuple(map(int, size.split("x"))), chip)
+    if topology.chips > chip.largest:
+        raise UserError(
+            f"--topology={name}: {topology.chips} chips; a slice of {kind} has {chip.largest} at"
+            " most"
+        )
+    return topology
+
+
+def _example(chip: Chip) -> str:
+    return "2x4" if chip.axes == 2 else "2x2x1"

@@ -1,0 +1,265 @@
+"""--mode=plan: what is compiled is the step that trains, its counts are right, nothing is written.
+
+What compiles for TPUs runs where libtpu is installed.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import importlib.util
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import pytest
+from commands import SMOKE, check_error, refuse, snapshot, succeed
+from conftest import FAMILIES, ROOT, smoke_config
+from flax import linen as nn
+from jax.sharding import NamedSharding
+
+from gan_jax import plan
+from gan_jax.data import open_data
+from gan_jax.data.pipeline import batches
+from gan_jax.hlo import Collective
+from gan_jax.host import compile_only
+from gan_jax.models.layers import Conv
+from gan_jax.parallel import Parallel
+from gan_jax.task import make_task
+from gan_jax.topology import CHIPS, Chip, Topology, parse_topology
+from gan_jax.workdir import write_record
+
+
+@pytest.fixture(autouse=True)
+def _environment() -> Iterator[None]:
+    """Undo after each test what the mode does to this process's environment and JAX."""
+    assert len(jax.devices()) == 8, "JAX started before the mode could give it another number"
+    before, cached = dict(os.environ), jax.config.jax_enable_compilation_cache
+    yield
+    jax.config.update("jax_enable_compilation_cache", cached)
+    os.environ.clear()
+    os.environ.update(before)
+
+
+needs_libtpu = pytest.mark.skipif(
+    importlib.util.find_spec("libtpu") is None, reason="pip install -e '.[tpu]'"
+)
+
+
+def main_py(*arguments: str) -> subprocess.CompletedProcess[str]:
+    """Run the command as its user does: the environment is set by main.py alone."""
+    hidden = ("JAX_PLATFORMS", "XLA_FLAGS", "NPROC")
+    environment = {k: v for k, v in os.environ.items() if k not in hidden}
+    return subprocess.run(
+        [sys.executable, "main.py", "--mode=plan", *arguments],
+        cwd=ROOT,
+        env=environment | {"COLUMNS": "120"},
+        capture_output=True,
+        text=True,
+    )
+
+
+def cells(out: str) -> dict[str, str]:
+    """Return the rows of a printed table."""
+    rows = [line.strip("│\n").split("│") for line in out.splitlines() if line.startswith("│")]
+    return {name.strip(): value.strip() for name, value in rows}
+
+
+def test_simulated_devices(tmp_path: Path) -> None:
+    done = main_py(SMOKE, "--topology=cpu:8")
+    assert (done.returncode, done.stderr) == (0, "")
+    table = cells(done.stdout)
+    assert table["batch"] == "1 of 8" and "all-reduce" in table
+    assert not any(name.startswith("estimate") for name in table)
+    assert "no figures of this machine" in done.stdout
+    assert not (ROOT / "runs" / "dcgan_smoke").exists()
+
+
+def test_cuda_is_lowered_for_a_run_without_its_data(
+    workdir: Path, capsys: pytest.CaptureFixture
+) -> None:
+    """The spec that a run keeps is enough, wherever its data are."""
+    config = smoke_config("dcgan")
+    spec = open_data(config.data).spec
+    config.data.update(dict(source="npz", path="/gone.npz"))
+    workdir.mkdir()
+    write_record(workdir, config, spec, [])
+    before = snapshot(workdir)
+    out = succeed(capsys, "--mode=plan", f"--workdir={workdir}", "--topology=cuda:4")
+    assert "Lowered for CUDA, not compiled" in out
+    table = cells(out)
+    assert table["images"] == "8" and "FLOP" in table["arithmetic, per chip"]
+    assert snapshot(workdir) == before
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        ([], ["--topology=''", "v4:2x2x1, v5e:2x4, v5p:2x2x1, v6e:2x4"]),
+        (["--topology=v7:2x2"], ["'v7:2x2' is not known", "cpu:N, cuda:N, v4:2x2x1"]),
+        (["--topology=v5e"], ["2 axes", "v5e:2x4"]),
+        (["--topology=v5e:2x2x2"], ["2 axes"]),
+        (["--topology=v5p:0x2x1"], ["3 axes"]),
+        (["--topology=v6e:16x32"], ["512 chips", "256 at most"]),
+        (["--topology=cpu:0"], ["N from 1"]),
+        (["--topology=cpu:3"], ["batch_size=8 does not divide over the 3 chips", "6 or 9"]),
+        (["--topology=cpu:16", "--config.train.batch_size=16"], ["JAX shows 8 CPU devices"]),
+        (["--topology=cpu:2", "--config.train.parallel=pmap"], ["train.parallel=pmap", "=jit"]),
+    ],
+)
+def test_bad_input(
+    arguments: list[str], says: list[str], capsys: pytest.CaptureFixture, workdir: Path
+) -> None:
+    refuse(
+        capsys, "--mode=plan", SMOKE, f"--workdir={workdir}", *arguments, says=says, keeps=workdir
+    )
+
+
+def test_without_libtpu(
+    capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch, workdir: Path
+) -> None:
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    arguments = ("--mode=plan", SMOKE, f"--workdir={workdir}", "--topology=v5e:2x2")
+    refuse(capsys, *arguments, says=["not installed", "pip install -e '.[tpu]'"], keeps=workdir)
+
+
+def test_topologies() -> None:
+    assert parse_topology("v5e:2x4") == Topology("v5e:2x4", "tpu", (2, 4), CHIPS["v5e"])
+    assert parse_topology("v5p:2x2x2").chips == 8
+    assert parse_topology("cuda").chips == 1 and parse_topology("cpu:12").chips == 12
+
+
+@pytest.mark.parametrize("name", FAMILIES)
+def test_abstract_batch_is_that_of_training(name: str) -> None:
+    config = smoke_config(name)
+    dataset = open_data(config.data)
+    phase = make_task(config, dataset.spec).phase(0)
+    parallel = plan.make_parallel_on(parse_topology("cpu:8"))
+    source = batches(dataset.splits["train"], seed=0, position=0, batch_size=8, draws=[phase.draws])
+    real = parallel.place(next(iter(source)), axis=1)
+    expected = jax.tree.map(lambda x: (x.shape, x.dtype, x.sharding), real)
+    abstract = plan.abstract_batch(dataset.spec, phase, parallel, 8)
+    assert jax.tree.map(lambda x: (x.shape, x.dtype, x.sharding), abstract) == expected
+
+
+def gradient_of_a_network(parallel: Parallel, batch: int) -> tuple[Callable, tuple, float]:
+    """Return a function, its abstract arguments and the FLOPs of its products, over all chips."""
+    conv = Conv(16, (5, 5), padding="VALID", use_bias=False)
+
+    def loss(params: tuple, x: jax.Array) -> jax.Array:
+        kernel, dense = params
+        hidden = nn.relu(conv.apply({"params": {"kernel": kernel}}, x))
+        return ((hidden.reshape(x.shape[0], -1) @ dense) ** 2).sum()
+
+    def array(sharding: NamedSharding, *shape: int) -> jax.ShapeDtypeStruct:
+        return jax.ShapeDtypeStruct(shape, jnp.float32, sharding=sharding)
+
+    whole = parallel.replicated
+    params = (array(whole, 5, 5, 8, 16), array(whole, 12 * 12 * 16, 100))
+    x = array(parallel.batched, batch, 16, 16, 8)
+    product, matrix = 12 * 12 * 25 * 8 * 16, 12 * 12 * 16 * 100
+    # Of the convolution: output and weight gradient; of the matrix also the input gradient.
+    flops = 2 * batch * (2 * product + 3 * matrix)
+    return jax.jit(jax.grad(loss), out_shardings=whole), (params, x), flops
+
+
+@pytest.mark.parametrize("name", ["cpu:8", pytest.param("v5e:2x4", marks=needs_libtpu)])
+def test_flops_in_closed_form(name: str) -> None:
+    """XLA's count is of one chip, a multiply-add is two; ReLU and loss are the rest."""
+    compile_only(simulated=8)
+    topology = parse_topology(name)
+    parallel = plan.make_parallel_on(topology)
+    function, arguments, flops = gradient_of_a_network(parallel, 64)
+    lowered = function.trace(*arguments).lower(lowering_platforms=(topology.platform,))
+    cost = plan.read_cost(lowered.compile(), 64, 8)
+    assert cost.flops == pytest.approx(flops / 8, rel=0.03)
+    size = 4 * (5 * 5 * 8 * 16 + 12 * 12 * 16 * 100)
+    assert sum(c.operand_bytes for c in cost.collectives) == size
+    assert {(c.kind, c.group) for c in cost.collectives} == {("all-reduce", 8)}
+
+
+def test_roofline() -> None:
+    """By hand: 2 ms of arithmetic, 1 ms of memory, 2(n-1)/n of 2 GB at 1 TB/s."""
+    chip = Chip(1, 1e12, 1e12, 1e12, 8, 2)
+    reduced = Collective("all-reduce", 2e9, 4)
+    cost = plan.Cost(64, 2e9, 1e9, 5, 3, 2, 1, (reduced,))
+    assert cost.memory == 11
+    assert cost.compute_seconds(chip) == pytest.approx(2e-3)
+    assert cost.collective_seconds(chip) == pytest.approx(3e-3)
+    assert cost.step_seconds(chip) == pytest.approx(5e-3)
+    slow = dataclasses.replace(chip, memory_bandwidth=1e11)
+    assert cost.compute_seconds(slow) == pytest.approx(10e-3)
+
+
+@pytest.mark.parametrize("an_image", [2**30 // 100, 2**30 // 777, 2**30])
+@pytest.mark.parametrize("fixed", [0, 2**29])
+def test_largest_batch(an_image: int, fixed: int) -> None:
+    topology = Topology("toy:8", "tpu", (8,), Chip(4, 1e12, 1e12, 1e12, 8, 1))
+    tried = []
+
+    def at(batch: int) -> plan.Cost | None:
+        assert batch % 8 == 0
+        tried.append(batch)
+        # Not quite a line, as with compilers.
+        size = int(fixed + batch / 8 * an_image * (1.1 if batch % 16 else 1.0))
+        cost = plan.Cost(batch, 1.0, 1.0, fixed, 0, size - fixed, 0, ())
+        return cost if size <= 4 * 2**30 else None
+
+    said = plan.largest_batch(at, topology, 8, at(8))
+    numbers = re.findall(r"([\d,]+)(?: \(| does)", said)
+    fits, too_large = (int(number.replace(",", "")) for number in numbers)
+    compilations = len(tried) - 1
+    assert at(fits) and not at(too_large)
+    assert 0 < too_large - fits <= max(8, fits // 20)
+    assert compilations <= 8
+
+
+def test_largest_batch_is_capped() -> None:
+    topology = Topology("toy:1", "tpu", (1,), Chip(4, 1e12, 1e12, 1e12, 8, 1))
+    said = plan.largest_batch(
+        lambda batch: plan.Cost(batch, 1, 1, 0, 0, batch, 0, ()),
+        topology,
+        4,
+        plan.Cost(4, 1, 1, 0, 0, 4, 0, ()),
+    )
+    assert "larger ones were not tried" in said
+
+
+@needs_libtpu
+def test_tpu_command() -> None:
+    done = main_py(SMOKE, "--topology=v5e:2x2")
+    assert (done.returncode, done.stderr) == (0, "")
+    table = cells(done.stdout)
+    assert table["memory: total"].endswith("of 16 GiB")
+    assert float(table["estimate: step"].split()[0]) > 0
+    assert "largest batch: 65,536 (16,384 a chip)" in done.stdout
+
+
+@needs_libtpu
+def test_tpu_gets_plain_convolutions() -> None:
+    """What replaces slow convolutions on CPU is not in a TPU's program; theirs are, dilated."""
+    compile_only(simulated=8)
+    config = smoke_config("dcgan")
+    spec = open_data(config.data).spec
+    task = make_task(config, spec)
+    dilated = {}
+    for name in ("cpu:4", "v5e:2x2"):
+        topology = parse_topology(name)
+        lowered = plan.lower(task, spec, plan.make_parallel_on(topology), 8, topology.platform)
+        dilated[name] = lowered.as_text().count("lhs_dilate = [2, 2]")
+    text = lowered.compile({"exec_time_optimization_effort": -1.0}).as_text()
+    assert dilated["cpu:4"] == 0 < dilated["v5e:2x2"]
+    assert " convolution(" in text and "lhs_dilate=2x2" in text
+
+
+@needs_libtpu
+@pytest.mark.parametrize(
+    ("name", "says"), [("v5e:3x4", "libtpu refuses it"), ("v6e:1x3", "libtpu refuses it")]
+)
+def test_libtpu_refuses(name: str, says: str) -> None:
+    done = main_py(SMOKE, f"--topology={name}", "--config.train.batch_size=12")
+    check_error(done.returncode, done.stderr, [name, says])
