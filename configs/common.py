@@ -1,4 +1,4 @@
-"""What every config starts from: base(), optimizer(), the data presets, and parse_arg.
+"""What every config starts from: base(), optimizer(), gan(), the data presets, and parse_arg.
 
 A config argument is "PRESET[,key=value...]": a data preset (`digits`, `mnist`, `noto`, ...), or
 one of the general ones: `tfds,name=NAME`, `folder,path=DIR`, `npz,path=FILE`, `smoke` (two steps,
@@ -76,6 +76,33 @@ def optimizer(lr: float, **changes: Any) -> ConfigDict:
         warmup_steps=0,
     )
     return ConfigDict({**section, **changes})
+
+
+def gan(net: str, width: int, **changes: Any) -> ConfigDict:
+    """Return base("gan") with the fields of every GAN; `changes` are of its task and its model.
+
+    Args:
+      net: dcgan | tutorial | resnet.
+      width: channels of both networks next to the image.
+    """
+    task = dict(
+        loss="non_saturating",  # minimax | non_saturating | least_squares | wasserstein | hinge
+        gradient_penalty=0.0,  # its weight, for a discriminator without BatchNorm; 0: none
+        disc_updates=1,  # discriminator updates a generator update
+    )
+    model = dict(
+        net=net,
+        width=width,  # channels of the generator next to the image
+        disc_width=width,  # channels of the discriminator next to the image
+        disc_norm="batch",  # batch | layer | spectral | none: of the discriminator
+        pool="sum",  # sum | mean over the pixels before the last layer; resnet only
+        latent=100,  # dimensions
+        conditional="none",  # none | projection: given the class or not
+    )
+    config = base("gan")
+    config.task.update({k: changes.pop(k, value) for k, value in task.items()})
+    config.model.update({**model, **changes})
+    return config
 
 
 # Where the real images of each preset come from. `size` is (height, width); a config may change it.

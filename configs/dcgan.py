@@ -16,28 +16,21 @@ from __future__ import annotations
 
 from ml_collections import ConfigDict
 
-from configs.common import base, make_smoke, optimizer, parse_arg, set_data
+from configs.common import gan, make_smoke, optimizer, parse_arg, set_data
 
 
 def get_config(arg: str = "mnist") -> ConfigDict:
     """Return the config; `arg` is "PRESET[,width=64,conditional=projection,...]"."""
     preset, values = parse_arg(arg, width=64, latent=100, conditional="none", steps=10_000)
-    config = base("gan")
-    set_data(config, preset, values)
-    config.task.disc_updates = 1  # discriminator updates a generator update
-    config.model = ConfigDict(
-        dict(
-            net="dcgan",  # dcgan | tutorial
-            width=values["width"],  # channels of the layers next to the image
-            latent=values["latent"],  # dimensions
-            conditional=values["conditional"],  # none | projection: given the class or not
-        )
+    config = gan(
+        "dcgan", values["width"], latent=values["latent"], conditional=values["conditional"]
     )
+    set_data(config, preset, values)
     config.optim.gen = optimizer(2e-4, b1=0.5)
     config.optim.disc = optimizer(2e-4, b1=0.5)
     config.train.update(dict(steps=values["steps"], batch_size=64, ema_decay=0.999))
     if preset == "smoke":
         make_smoke(config)
-        config.model.update(dict(width=4, latent=8))
+        config.model.update(dict(width=4, disc_width=4, latent=8))
     config.lock()
     return config

@@ -15,24 +15,20 @@ from __future__ import annotations
 
 from ml_collections import ConfigDict
 
-from configs.common import base, make_smoke, optimizer, parse_arg, set_data
+from configs.common import gan, make_smoke, optimizer, parse_arg, set_data
 
 
 def get_config(arg: str = "digits") -> ConfigDict:
     """Return the config; `arg` is "PRESET[,width=32,...]"."""
     preset, values = parse_arg(arg, width=32, latent=32, steps=4000)
-    config = base("gan")
+    config = gan("dcgan", values["width"], latent=values["latent"], conditional="projection")
     set_data(config, preset, values)
-    config.task.disc_updates = 1  # discriminator updates a generator update
-    config.model = ConfigDict(
-        dict(net="dcgan", width=values["width"], latent=values["latent"], conditional="projection")
-    )
     config.optim.gen = optimizer(5e-4, b1=0.5)
     config.optim.disc = optimizer(5e-4, b1=0.5)
     config.train.update(dict(steps=values["steps"], batch_size=64, ema_decay=0.998))
     config.eval.grid = 10
     if preset == "smoke":
         make_smoke(config)
-        config.model.update(dict(width=4, latent=8))
+        config.model.update(dict(width=4, disc_width=4, latent=8))
     config.lock()
     return config

@@ -28,23 +28,19 @@ from __future__ import annotations
 
 from ml_collections import ConfigDict
 
-from configs.common import base, make_smoke, optimizer, parse_arg, set_data
+from configs.common import gan, make_smoke, optimizer, parse_arg, set_data
 
 
 def get_config(arg: str = "mnist") -> ConfigDict:
     """Return the config; `arg` is "PRESET[,width=64,...]"."""
     preset, values = parse_arg(arg, width=64, steps=10_000)
-    config = base("gan")
+    config = gan("tutorial", values["width"])
     set_data(config, preset, values)
-    config.task.disc_updates = 1  # discriminator updates a generator update
-    config.model = ConfigDict(
-        dict(net="tutorial", width=values["width"], latent=100, conditional="none")
-    )
     config.optim.gen = optimizer(1e-4, b1=0.5)
     config.optim.disc = optimizer(1e-4, b1=0.5)
     config.train.update(dict(steps=values["steps"], batch_size=64))
     if preset == "smoke":
         make_smoke(config)
-        config.model.update(dict(width=4, latent=8))
+        config.model.update(dict(width=4, disc_width=4, latent=8))
     config.lock()
     return config

@@ -18,6 +18,8 @@ from flax import struct
 from gan_jax.parallel import axis_mean
 
 AVERAGED = ("params", "batch_stats")
+# Collections that a pass in training moves, for `module.apply(..., mutable=MUTABLE)`.
+MUTABLE = ("batch_stats", "spectral")
 
 
 class NetState(struct.PyTreeNode):

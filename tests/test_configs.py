@@ -42,10 +42,26 @@ def test_full_form_is_legal_and_documented(name: str) -> None:
 @pytest.mark.parametrize(
     "argument", ["mnist", "fashion_mnist", "cifar10", "celeb_a", "digits", "folder", "tfds", "npz"]
 )
-def test_presets_build(argument: str) -> None:
-    config = load_config(f"configs/dcgan.py:{argument},width=8")
+@pytest.mark.parametrize("name", ["dcgan", "sngan", "wgan_gp"])
+def test_presets_build(argument: str, name: str) -> None:
+    config = load_config(f"configs/{name}.py:{argument},width=8")
     check_config(config)
     assert config.model.width == 8
+
+
+@pytest.mark.parametrize(
+    ("argument", "widths"),
+    [
+        ("sngan.py:cifar10", (256, 128)),
+        ("sngan.py:cifar10,width=32", (32, 16)),
+        ("sngan.py:celeb_a", (64, 64)),
+        ("wgan_gp.py:cifar10", (128, 128)),
+        ("wgan_gp.py:folder,size=128", (64, 64)),
+    ],
+)
+def test_widths_are_those_of_the_papers(argument: str, widths: tuple[int, int]) -> None:
+    model = load_config(f"configs/{argument}").model
+    assert (model.width, model.disc_width) == widths
 
 
 def test_inspecting_a_config_needs_no_run(capsys: pytest.CaptureFixture[str]) -> None:

@@ -51,14 +51,20 @@ DRAWING = {
     "vae": dict(),
     "classifier": dict(),
     "pix2pix": dict(),
+    "sngan": dict(model__conditional="projection", train__ema_decay=0.9),
+    "wgan_gp": dict(),
 }
 
 
-@pytest.mark.parametrize("name", FAMILIES)
+SLOW = [pytest.param(name, marks=pytest.mark.slow) for name in ("sngan", "wgan_gp")]
+
+
+@pytest.mark.parametrize("name", [*FAMILIES, *SLOW])
 def test_devices_agree(name: str) -> None:
     config = sgd(smoke_config(name, train__batch_size=16, **DRAWING[name]))
     expected = three_steps(config, "jit", 1)
-    assert expected.step == 3 and expected.position == 3 * 16 * (2 if name == "dcgan" else 1)
+    draws = config.task.get("disc_updates", 1)
+    assert expected.step == 3 and expected.position == 3 * 16 * draws
     moved = jax.tree.leaves(
         jax.tree.map(lambda a: float(np.abs(a).max()), [n.extra for n in expected.nets.values()])
     )

@@ -71,7 +71,7 @@ def logged(workdir: Path) -> list[dict]:
     ]
 
 
-@pytest.mark.parametrize("name", FAMILIES)
+@pytest.mark.parametrize("name", [*FAMILIES, pytest.param("sngan", marks=pytest.mark.slow)])
 def test_killed_and_resumed_equals_unbroken(name: str, tmp_path: Path) -> None:
     broken, unbroken = tmp_path / "broken", tmp_path / "unbroken"
     kill_after_step(name, broken, SAVE_EVERY)

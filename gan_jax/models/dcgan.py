@@ -8,7 +8,8 @@ Deviations: kernels are 4x4 as in the authors' PyTorch successor (the paper's fi
 covers every output pixel equally often at stride 2; the number of stages follows the image size, so
 that 16, 28, 32, 64 px and non-square sizes work; class conditions are not in the paper: the
 generator sees the one-hot class beside the latents (arXiv:1411.1784), the discriminator is a
-projection discriminator (arXiv:1802.05637, equation 3).
+projection discriminator (arXiv:1802.05637, equation 3); the discriminator may have another
+normalisation than BatchNorm, and then a bias in every layer.
 """
 
 from __future__ import annotations
@@ -18,8 +19,9 @@ import jax
 import jax.numpy as jnp
 
 from gan_jax.errors import UserError
+from gan_jax.models.disc_norm import disc_layers
 from gan_jax.models.inits import KERNEL_INIT, scale_init
-from gan_jax.models.layers import Conv, ConvTranspose
+from gan_jax.models.layers import ConvTranspose
 from gan_jax.models.norm import BatchNorm
 
 
@@ -102,10 +104,12 @@ class Discriminator(nn.Module):
     Attributes:
       width: channels of the first layer; doubles with every stage.
       num_classes: 0 for an unconditional discriminator.
+      norm: one of disc_norm.DISC_NORMS; the paper's is "batch".
     """
 
     width: int = 64
     num_classes: int = 0
+    norm: str = "batch"
 
     @nn.compact
     def __call__(
@@ -116,27 +120,28 @@ class Discriminator(nn.Module):
         Args:
           images: [B, H, W, C] in [-1, 1], all real or all generated: BatchNorm mixes a batch.
           labels: int [B]; only with num_classes.
-          train: use and move the batch statistics.
+          train: use and move the batch statistics, or take a power iteration.
         """
+        layers = disc_layers(self.norm, train=train, scale_init=scale_init)
         x = images
         for i in range(stages(*images.shape[1:3])):
-            x = Conv(
+            x = layers.conv(
                 self.width << i,
                 (4, 4),
                 (2, 2),
                 padding=1,
-                use_bias=i == 0,
+                use_bias=i == 0 or self.norm != "batch",
                 kernel_init=KERNEL_INIT,
                 name=f"down{i}",
             )(x)
             if i:
-                x = BatchNorm(scale_init=scale_init, name=f"norm{i}")(x, train=train)
+                x = layers.norm(f"norm{i}")(x)
             x = nn.leaky_relu(x, 0.2)
         flat = x.reshape(x.shape[0], -1)
-        logits = nn.Dense(1, kernel_init=KERNEL_INIT, name="logits")(flat)[:, 0]
+        logits = layers.dense(1, kernel_init=KERNEL_INIT, name="logits")(flat)[:, 0]
         if self.num_classes:
             pooled = x.sum((1, 2))
-            embed = nn.Embed(
+            embed = layers.embed(
                 self.num_classes, x.shape[-1], embedding_init=KERNEL_INIT, name="class"
             )
             logits = logits + (embed(labels) * pooled).sum(-1)

@@ -1,6 +1,8 @@
-"""Normalisation by batch statistics, the same however the batch is spread, and by instance."""
+"""Normalisation by batch statistics, the same however the batch is spread, and by image."""
 
 from __future__ import annotations
+
+from typing import ClassVar
 
 import flax.linen as nn
 import jax
@@ -22,18 +24,22 @@ class BatchNorm(nn.Module):
       momentum: share of the old running statistics that is kept; 0.9 is PyTorch's 0.1.
       epsilon: added to the variance.
       scale_init: of the scale; the bias starts at 0.
+      num_classes: 0, or a scale and a bias for each class over common statistics: conditional
+        BatchNorm (arXiv:1610.07629, equation 5, per batch rather than per image).
     """
 
     momentum: float = 0.9
     epsilon: float = 1e-5
     scale_init: Initializer = nn.initializers.ones
+    num_classes: int = 0
 
     @nn.compact
-    def __call__(self, x: jax.Array, *, train: bool) -> jax.Array:
+    def __call__(self, x: jax.Array, labels: jax.Array | None = None, *, train: bool) -> jax.Array:
         """Normalise x [..., C].
 
         Args:
-          x: activations.
+          x: activations; [B, H, W, C] with num_classes.
+          labels: int [B]; only with num_classes.
           train: True uses the statistics of this batch and moves the running ones (collection
             "batch_stats"); False uses the running ones.
         """
@@ -53,9 +59,12 @@ class BatchNorm(nn.Module):
                 running_var.value = keep * running_var.value + (1 - keep) * var
         else:
             mean, var = running_mean.value, running_var.value
-        scale = self.param("scale", self.scale_init, shape, jnp.float32)
-        bias = self.param("bias", nn.initializers.zeros, shape, jnp.float32)
-        # One multiplication and one addition a pixel: the rest is per channel.
+        affine = (self.num_classes, *shape) if self.num_classes else shape
+        scale = self.param("scale", self.scale_init, affine, jnp.float32)
+        bias = self.param("bias", nn.initializers.zeros, affine, jnp.float32)
+        if self.num_classes:
+            scale, bias = (p[labels][:, None, None] for p in (scale, bias))
+        # One multiplication and one addition a pixel: the rest is per channel (and image).
         factor = scale * jax.lax.rsqrt(var + self.epsilon)
         return x * factor.astype(x.dtype) + (bias - mean * factor).astype(x.dtype)
 
@@ -69,13 +78,24 @@ class InstanceNorm(nn.Module):
 
     epsilon: float = 1e-5
 
+    axes: ClassVar[tuple[int, ...]] = (1, 2)
+
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
-        """Normalise x [B, H, W, C] over H and W."""
+        """Normalise x [B, H, W, C]."""
         shape = (x.shape[-1],)
         wide = x.astype(jnp.float32)
-        mean = wide.mean((1, 2), keepdims=True)
-        var = jnp.square(wide - mean).mean((1, 2), keepdims=True)
+        mean = wide.mean(self.axes, keepdims=True)
+        var = jnp.square(wide - mean).mean(self.axes, keepdims=True)
         scale = self.param("scale", nn.initializers.ones, shape, jnp.float32)
         bias = self.param("bias", nn.initializers.zeros, shape, jnp.float32)
         return ((wide - mean) * jax.lax.rsqrt(var + self.epsilon) * scale + bias).astype(x.dtype)
+
+
+class LayerNorm(InstanceNorm):
+    """Normalise each image over H, W and C (arXiv:1607.06450), then scale and shift each channel.
+
+    It mixes no two images, so that a gradient penalty allows it (arXiv:1704.00028, section 4).
+    """
+
+    axes: ClassVar[tuple[int, ...]] = (1, 2, 3)

@@ -1,7 +1,8 @@
 """GANs: a generator against a discriminator, optionally given the class.
 
-Real and generated images pass the discriminator apart (BatchNorm would tell them by their batch),
-each update draws its own latents, and sampling uses the moving average of the generator.
+A GAN is composed: the networks and their normalisation (`gan_networks`), the game that they play
+(`losses.adversarial.GAMES`), and a gradient penalty on the discriminator. Each update draws its own
+latents, and sampling uses the moving average of the generator.
 """
 
 from __future__ import annotations
@@ -10,19 +11,19 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-from flax import linen as nn
 from ml_collections import ConfigDict
 
 from gan_jax.errors import UserError, check_choice
 from gan_jax.keys import fold_in_each
-from gan_jax.losses.adversarial import discriminator_cross_entropy, non_saturating
+from gan_jax.losses.adversarial import GAMES
 from gan_jax.metrics.totals import masked_sums, means
-from gan_jax.models import dcgan, tutorial
 from gan_jax.optim import make_optimizer
 from gan_jax.parallel import example_keys
 from gan_jax.spec import DataSpec
-from gan_jax.state import TrainState, apply_gradients, ema_decay_at, init_net, new_state
+from gan_jax.state import MUTABLE, TrainState, apply_gradients, ema_decay_at, init_net, new_state
 from gan_jax.task import WEIGHTS, Batch, Key, Metrics, Option, Phase, Task
+from gan_jax.tasks.discriminator import check_penalty, update_discriminator
+from gan_jax.tasks.gan_networks import make_networks
 
 OPTIONS = {
     "weights": WEIGHTS,
@@ -34,36 +35,11 @@ GRID_ROWS = 8  # of the unconditional sample grid; a conditional one has a row a
 MOST_CLASSES = 16  # that a sample grid shows
 
 
-def make_networks(config: ConfigDict, spec: DataSpec) -> tuple[nn.Module, nn.Module, int]:
-    """Return (generator, discriminator, number of classes that they are given)."""
-    model = config.model
-    check_choice("model.net", model.net, ("dcgan", "tutorial"))
-    check_choice("model.conditional", model.conditional, ("none", "projection"))
-    classes = 0
-    if model.conditional != "none":
-        if model.net == "tutorial":
-            raise UserError("model.net=tutorial is unconditional: set model.conditional=none")
-        if not spec.num_classes:
-            raise UserError(
-                f"model.conditional={model.conditional} needs labels, and {spec.name} has none: use"
-                " a folder with one sub-folder a class, or --config.model.conditional=none"
-            )
-        classes = spec.num_classes
-    shape = spec.image_shape
-    if model.net == "tutorial":
-        tutorial.doublings(*shape[:2])
-        return tutorial.Generator(shape, model.width), tutorial.Discriminator(model.width), 0
-    dcgan.stages(*shape[:2])
-    return (
-        dcgan.Generator(shape, model.width, classes),
-        dcgan.Discriminator(model.width, classes),
-        classes,
-    )
-
-
 def make_task(config: ConfigDict, spec: DataSpec) -> Task:
     """Build a GAN; see `configs/dcgan.py` for its fields."""
-    generator, discriminator, classes = make_networks(config, spec)
+    generator, discriminator, classes = make_networks(config.model, spec)
+    check_choice("task.loss", config.task.loss, GAMES)
+    game, penalty = GAMES[config.task.loss], config.task.gradient_penalty
     latent, updates = config.model.latent, config.task.disc_updates
     if updates < 1:
         raise UserError(f"task.disc_updates={updates}: at least 1 a generator update")
@@ -76,6 +52,7 @@ def make_task(config: ConfigDict, spec: DataSpec) -> Task:
         "gen": (jax.ShapeDtypeStruct((1, latent), jnp.float32), *labels),
         "disc": (images, *labels),
     }
+    check_penalty(penalty, discriminator, inputs["disc"])
 
     def init(key: Key) -> TrainState:
         gen_key, disc_key = jax.random.split(key)
@@ -100,39 +77,29 @@ def make_task(config: ConfigDict, spec: DataSpec) -> Task:
             labels = jax.vmap(lambda key: jax.random.randint(key, (), 0, classes))(label_keys)
         return (z, labels)
 
-    def judge(variables: Any, images: jax.Array, given: tuple, train: bool) -> Any:
-        """Return (logits, new batch statistics)."""
-        if train:
-            return discriminator.apply(
-                variables, images, *given, train=True, mutable=["batch_stats"]
-            )
-        return discriminator.apply(variables, images, *given, train=False), {}
+    def judge(variables: Any, images: jax.Array, given: tuple) -> Any:
+        """Return (logits, what the pass moves)."""
+        return discriminator.apply(variables, images, *given, train=True, mutable=MUTABLE)
 
     def update_disc(
         state: TrainState, real: jax.Array, given: tuple, key: Key
     ) -> tuple[TrainState, Metrics]:
-        gen, disc = state.nets["gen"], state.nets["disc"]
+        gen = state.nets["gen"]
+        key, penalty_key = jax.random.split(key) if penalty else (key, None)
         arguments = draw(example_keys(key, len(real)), *(given or (None,)))
-        # The generator's statistics move once a step, in its own update.
-        fake, _ = generator.apply(gen.variables(), *arguments, train=True, mutable=["batch_stats"])
-
-        def loss_of(params: Any) -> Any:
-            variables = {**disc.variables(), "params": params}
-            real_logits, extra = judge(variables, real, given, True)
-            fake_logits, extra = judge({**variables, **extra}, fake, given, True)
-            loss = discriminator_cross_entropy(real_logits=real_logits, fake_logits=fake_logits)
-            return loss.mean(), (extra, real_logits, fake_logits)
-
-        (loss, aux), gradients = jax.value_and_grad(loss_of, has_aux=True)(disc.params)
-        extra, real_logits, fake_logits = aux
-        disc = apply_gradients(disc, gradients, disc_optimizer, extra=extra)
-        metrics = {
-            "disc": loss,
-            "logits/real": real_logits.mean(),
-            "logits/fake": fake_logits.mean(),
-            "accuracy/real": (real_logits > 0).mean(),
-            "accuracy/fake": (fake_logits < 0).mean(),
-        }
+        # What the generator's pass moves is kept once a step, in its own update.
+        fake, _ = generator.apply(gen.variables(), *arguments, train=True, mutable=MUTABLE)
+        disc, metrics, (real_logits, fake_logits) = update_discriminator(
+            state.nets["disc"],
+            lambda variables, images: judge(variables, images, given),
+            real=real,
+            fake=fake,
+            game=game,
+            optimizer=disc_optimizer,
+            penalty_weight=penalty,
+            penalty_key=penalty_key,
+        )
+        metrics |= {"logits/real": real_logits.mean(), "logits/fake": fake_logits.mean()}
         return state.replace(nets={**state.nets, "disc": disc}), metrics
 
     def update_gen(
@@ -143,11 +110,9 @@ def make_task(config: ConfigDict, spec: DataSpec) -> Task:
 
         def loss_of(params: Any) -> Any:
             variables = {**gen.variables(), "params": params}
-            fake, extra = generator.apply(
-                variables, *arguments, train=True, mutable=["batch_stats"]
-            )
-            logits, _ = judge(disc.variables(), fake, given, True)
-            return non_saturating(fake_logits=logits).mean(), extra
+            fake, extra = generator.apply(variables, *arguments, train=True, mutable=MUTABLE)
+            logits, _ = judge(disc.variables(), fake, given)
+            return game.generator(fake_logits=logits).mean(), extra
 
         (loss, extra), gradients = jax.value_and_grad(loss_of, has_aux=True)(gen.params)
         decay = ema_decay_at(state.step, config.train.ema_decay)
@@ -171,14 +136,14 @@ def make_task(config: ConfigDict, spec: DataSpec) -> Task:
         given = (batch["label"],) if classes else ()
         fake = generate(state, draw(keys, *(given or (None,))), weights="ema")
         variables = state.nets["disc"].variables()
-        real_logits, _ = judge(variables, batch["image"], given, False)
-        fake_logits, _ = judge(variables, fake, given, False)
-        values = {
-            "disc_accuracy_real": real_logits > 0,
-            "disc_accuracy_fake": fake_logits < 0,
-            "disc_logits_real": real_logits,
-            "disc_logits_fake": fake_logits,
-        }
+        real_logits, fake_logits = (
+            discriminator.apply(variables, images, *given, train=False)
+            for images in (batch["image"], fake)
+        )
+        values = {"disc_logits_real": real_logits, "disc_logits_fake": fake_logits}
+        if game.boundary is not None:
+            values["disc_accuracy_real"] = real_logits > game.boundary
+            values["disc_accuracy_fake"] = fake_logits < game.boundary
         return masked_sums(values, batch["mask"])
 
     def latents(keys: jax.Array, labels: jax.Array | None, **options: Any) -> Any:

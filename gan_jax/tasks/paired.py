@@ -17,7 +17,7 @@ from ml_collections import ConfigDict
 from gan_jax.augment.geometric import random_flip, random_jitter
 from gan_jax.errors import UserError
 from gan_jax.keys import fold_in_each
-from gan_jax.losses.adversarial import discriminator_cross_entropy, non_saturating
+from gan_jax.losses.adversarial import GAMES
 from gan_jax.losses.image import l1
 from gan_jax.metrics.image_quality import psnr, ssim
 from gan_jax.metrics.totals import masked_sums, means
@@ -26,8 +26,9 @@ from gan_jax.models.unet import UNet, unet_depth
 from gan_jax.optim import make_optimizer
 from gan_jax.parallel import example_keys
 from gan_jax.spec import DataSpec
-from gan_jax.state import TrainState, apply_gradients, ema_decay_at, init_net, new_state
+from gan_jax.state import MUTABLE, TrainState, apply_gradients, ema_decay_at, init_net, new_state
 from gan_jax.task import WEIGHTS, Batch, Key, Metrics, Option, Phase, Task
+from gan_jax.tasks.discriminator import update_discriminator
 
 
 def check_spec(config: ConfigDict, spec: DataSpec) -> None:
@@ -51,7 +52,7 @@ def make_task(config: ConfigDict, spec: DataSpec) -> Task:
     """Build a translator; see `configs/unet.py` and `configs/pix2pix.py` for its fields."""
     check_spec(config, spec)
     model, task, decay = config.model, config.task, config.train.ema_decay
-    adversarial = task.adversarial_weight > 0
+    adversarial, game = task.adversarial_weight > 0, GAMES["non_saturating"]
     shape = spec.image_shape
     outputs = spec.streams["target"].shape[-1]
     generator = UNet(features=model.width, outputs=outputs, dropout_rate=model.dropout)
@@ -95,29 +96,7 @@ def make_task(config: ConfigDict, spec: DataSpec) -> Task:
         return images
 
     def judge(variables: Any, source: jax.Array, image: jax.Array) -> tuple[jax.Array, Any]:
-        return discriminator.apply(variables, source, image, train=True, mutable=["batch_stats"])
-
-    def update_disc(
-        state: TrainState, source: jax.Array, real: jax.Array, fake: jax.Array
-    ) -> tuple[TrainState, Metrics]:
-        disc = state.nets["disc"]
-
-        def loss_of(params: Any) -> Any:
-            variables = {**disc.variables(), "params": params}
-            real_logits, extra = judge(variables, source, real)
-            fake_logits, extra = judge({**variables, **extra}, source, fake)
-            loss = discriminator_cross_entropy(real_logits=real_logits, fake_logits=fake_logits)
-            return loss.mean() / 2, (extra, real_logits, fake_logits)
-
-        (loss, aux), gradients = jax.value_and_grad(loss_of, has_aux=True)(disc.params)
-        extra, real_logits, fake_logits = aux
-        disc = apply_gradients(disc, gradients, disc_optimizer, extra=extra)
-        metrics = {
-            "disc": loss,
-            "accuracy/real": (real_logits > 0).mean(),
-            "accuracy/fake": (fake_logits < 0).mean(),
-        }
-        return state.replace(nets={**state.nets, "disc": disc}), metrics
+        return discriminator.apply(variables, source, image, train=True, mutable=MUTABLE)
 
     def train_step(
         phase: Phase, state: TrainState, batch: Batch, key: Key
@@ -130,7 +109,7 @@ def make_task(config: ConfigDict, spec: DataSpec) -> Task:
         def translate(params: Any) -> tuple[jax.Array, Any]:
             variables = {**gen.variables(), "params": params}
             return generator.apply(
-                variables, source, train=True, keys=keys, dropout=True, mutable=["batch_stats"]
+                variables, source, train=True, keys=keys, dropout=True, mutable=MUTABLE
             )
 
         # One pass of the generator a step: the discriminator learns on the images that the
@@ -138,16 +117,25 @@ def make_task(config: ConfigDict, spec: DataSpec) -> Task:
         fake, pull_back, extra = jax.vjp(translate, gen.params, has_aux=True)
         metrics: Metrics = {}
         if adversarial:
-            state, metrics = update_disc(state, source, real, fake)
+            disc, metrics, _ = update_discriminator(
+                state.nets["disc"],
+                lambda variables, image: judge(variables, source, image),
+                real=real,
+                fake=fake,
+                game=game,
+                optimizer=disc_optimizer,
+                weight=0.5,
+            )
+            state = state.replace(nets={**state.nets, "disc": disc})
 
         def loss_of(fake: jax.Array) -> Any:
             distance = l1(prediction=fake, target=real).mean()
             if not adversarial:
                 return distance, {"l1": distance}
             logits, _ = judge(state.nets["disc"].variables(), source, fake)
-            game = non_saturating(fake_logits=logits).mean()
-            loss = task.l1_weight * distance + task.adversarial_weight * game
-            return loss, {"gen": game, "l1": distance}
+            fooling = game.generator(fake_logits=logits).mean()
+            loss = task.l1_weight * distance + task.adversarial_weight * fooling
+            return loss, {"gen": fooling, "l1": distance}
 
         grad, gen_metrics = jax.grad(loss_of, has_aux=True)(fake)
         (gradients,) = pull_back(grad)

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from gan_jax.models.norm import BatchNorm, InstanceNorm
+from gan_jax.models.norm import BatchNorm, InstanceNorm, LayerNorm
 
 DRAW = np.random.default_rng(0)
 X = jnp.asarray(DRAW.normal(2.0, 3.0, (4, 3, 5, 6)), jnp.float32)
@@ -102,3 +102,36 @@ def test_instance_norm_by_hand() -> None:
     # Each image by itself: whatever else is in the batch.
     np.testing.assert_allclose(module.apply(params, X[2:3]), expected[2:3], atol=1e-4)
     assert module.apply(params, X.astype(jnp.bfloat16)).dtype == jnp.bfloat16
+
+
+def test_layer_norm_by_hand() -> None:
+    module = LayerNorm(epsilon=1e-3)
+    params = {"params": {"scale": jnp.arange(6.0), "bias": jnp.arange(6.0) - 3}}
+    made = module.init(jax.random.key(0), X)
+    chex.assert_trees_all_equal_shapes(made, params)
+    wide = np.asarray(X, np.float64)
+    mean, var = wide.mean((1, 2, 3), keepdims=True), wide.var((1, 2, 3), keepdims=True)
+    expected = (wide - mean) / np.sqrt(var + 1e-3)
+    np.testing.assert_allclose(module.apply(made, X), expected, atol=1e-5)
+    expected = expected * np.arange(6) + np.arange(6) - 3
+    np.testing.assert_allclose(module.apply(params, X[1:2]), expected[1:2], atol=1e-4)
+
+
+def test_conditional_batch_norm_by_hand() -> None:
+    """The statistics are those of the whole batch, scale and bias those of the class."""
+    module = BatchNorm(num_classes=3)
+    labels = jnp.array([2, 0, 2, 1])
+    made = module.init(jax.random.key(0), X, labels, train=True)
+    chex.assert_trees_all_equal(
+        made["params"], {"scale": jnp.ones((3, 6)), "bias": jnp.zeros((3, 6))}
+    )
+    params = {"scale": jnp.arange(18.0).reshape(3, 6), "bias": -jnp.arange(18.0).reshape(3, 6)}
+    got, moved = module.apply(
+        {**made, "params": params}, X, labels, train=True, mutable="batch_stats"
+    )
+    plain, expected = OURS.apply(
+        OURS.init(jax.random.key(0), X, train=True), X, train=True, mutable="batch_stats"
+    )
+    chex.assert_trees_all_equal(moved, expected)
+    scale = params["scale"][labels][:, None, None]
+    np.testing.assert_allclose(got, plain * scale - scale, atol=1e-4)

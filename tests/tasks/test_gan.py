@@ -14,6 +14,7 @@ from conftest import smoke_config
 from gan_jax.data import open_data
 from gan_jax.errors import UserError
 from gan_jax.losses.adversarial import discriminator_cross_entropy
+from gan_jax.models.spectral import spectral_norm
 from gan_jax.task import Phase, Task, make_task
 from gan_jax.train import make_step
 
@@ -171,3 +172,75 @@ def test_labels_and_networks_that_do_not_fit_are_refused() -> None:
         build(model__net="dcgann")
     with pytest.raises(UserError, match="disc_updates"):
         build(task__disc_updates=0)
+    with pytest.raises(UserError, match=r"task\.loss='hinges'.*did you mean 'hinge'"):
+        build(task__loss="hinges")
+    with pytest.raises(UserError, match=r"model\.disc_norm"):
+        build(model__disc_norm="spectrall")
+    with pytest.raises(UserError, match=r"disc_norm=batch.*spectral, layer, none"):
+        build(model__net="resnet")
+    with pytest.raises(UserError, match=r"disc_norm=layer.*BatchNorm"):
+        build(model__net="tutorial", model__disc_norm="layer")
+
+
+def test_a_gradient_penalty_refuses_batch_norm() -> None:
+    for net in ("dcgan", "tutorial"):
+        with pytest.raises(UserError, match=r"gradient_penalty=10\.0 with BatchNorm.*disc_norm"):
+            build(model__net=net, task__gradient_penalty=10.0)
+    with pytest.raises(UserError, match="at least 0"):
+        build(task__gradient_penalty=-1.0)
+    build(model__disc_norm="layer", task__gradient_penalty=10.0)
+
+
+def test_the_penalty_is_that_of_the_images_at_hand() -> None:
+    """Recompute it from its definition, and see its weight in the step of plain SGD."""
+    found = {}
+    for weight in (0.0, 1.0, 3.0):
+        task, state, batch = build(
+            model__disc_norm="none", task__loss="wasserstein", task__gradient_penalty=weight
+        )
+        step = jax.jit(make_step(task, 16), static_argnums=0)
+        new, metrics = step(Phase(), state, batch, jax.random.key(5))
+        assert "accuracy/real" not in metrics, "a critic's logits have no boundary"
+        found[weight] = (new.nets["disc"].params, metrics)
+    assert "gradient_penalty" not in found[0.0][1]
+    np.testing.assert_allclose(
+        found[1.0][1]["gradient_penalty"], found[3.0][1]["gradient_penalty"], rtol=1e-5
+    )
+    np.testing.assert_allclose(found[1.0][1]["disc"], found[3.0][1]["disc"], rtol=1e-4, atol=1e-6)
+    key = jax.random.split(jax.random.fold_in(jax.random.key(5), 0), 2)[0]
+    key, penalty_key = jax.random.split(key)
+    each = lambda key: jax.vmap(lambda i: jax.random.fold_in(key, i))(jnp.arange(16))  # noqa: E731
+    (z,) = task.latents(each(key), None, truncation=0.0, weights="raw")
+    gen, disc = state.nets["gen"], task.modules["disc"]
+    fake, _ = task.modules["gen"].apply(gen.variables(), z, train=True, mutable=["batch_stats"])
+    share = jax.vmap(jax.random.uniform)(each(penalty_key))[:, None, None, None]
+    points = share * batch["image"][0] + (1 - share) * fake
+
+    def penalty(params: Any) -> jax.Array:
+        logit = lambda x: disc.apply({"params": params}, x[None], train=True)[0]  # noqa: E731
+        gradient = jax.vmap(jax.grad(logit))(points).reshape(16, -1)
+        return jnp.square(jnp.linalg.norm(gradient, axis=-1) - 1).mean()
+
+    value, gradient = jax.jit(jax.value_and_grad(penalty))(state.nets["disc"].params)
+    np.testing.assert_allclose(value, found[1.0][1]["gradient_penalty"], rtol=1e-4)
+    moved = jax.tree.map(lambda a, b: a - b, found[3.0][0], found[1.0][0])
+    expected = jax.tree.map(lambda g: -0.05 * 2 * g, gradient)  # the learning rate is 0.05
+    chex.assert_trees_all_close(moved, expected, rtol=1e-2, atol=1e-5)
+
+
+def test_spectral_vectors_move_with_the_discriminator_only() -> None:
+    task, state, batch = build(model__disc_norm="spectral", task__loss="hinge")
+    assert set(state.nets["disc"].extra) == {"spectral"}
+    step = jax.jit(make_step(task, 16), static_argnums=0)
+    new, _ = step(Phase(), state, batch, jax.random.key(5))
+    old, u = state.nets["disc"].extra["spectral"], new.nets["disc"].extra["spectral"]
+
+    # Two passes, real and fake, are two power iterations of the weights before the step.
+    def twice(kernel: jax.Array, u: jax.Array) -> jax.Array:
+        for _ in range(2):
+            _, u = spectral_norm(kernel, u, iterate=True)
+        return u
+
+    kernels = {name: layer["kernel"] for name, layer in state.nets["disc"].params.items()}
+    expected = {name: {"u": twice(kernels[name], old[name]["u"])} for name in kernels}
+    chex.assert_trees_all_close(u, expected, rtol=1e-4, atol=1e-5)

@@ -1,0 +1,51 @@
+"""SNGAN (Miyato et al. 2018, arXiv:1802.05957): a residual GAN, spectral normalisation, the hinge.
+
+    python main.py --config=configs/sngan.py:cifar10 --config.data.dir=TFDS_DIR
+    python main.py --config=configs/sngan.py:cifar10,conditional=projection
+    python main.py --config=configs/sngan.py:folder,path=DIR,size=64
+
+As in the authors' code for CIFAR-10: Adam 2e-4 with beta1 0 and beta2 0.9, decayed linearly to 0
+over 50,000 generator updates, five discriminator updates each, batches of 64, latent 128, widths
+256 and 128 at 32 px, 64 and 64 from 48 px on; conditional=projection is arXiv:1802.05637.
+
+Deviations: the generator's batch is 64 as well (authors: 128), and samples come from a moving
+average of the generator; `gan_jax/models/resnet_gan.py` says the network's.
+
+Measured: not yet measured.
+"""
+
+from __future__ import annotations
+
+from ml_collections import ConfigDict
+
+from configs.common import gan, make_smoke, optimizer, parse_arg, set_data
+
+
+def get_config(arg: str = "cifar10") -> ConfigDict:
+    """Return the config; `arg` is "PRESET[,width=256,conditional=projection,...]".
+
+    A width scales the discriminator too: half of it below 48 px, the same from there on.
+    """
+    preset, values = parse_arg(arg, width=0, latent=128, conditional="none", steps=50_000)
+    config = gan(
+        "resnet",
+        0,
+        loss="hinge",
+        disc_updates=5,
+        disc_norm="spectral",
+        latent=values["latent"],
+        conditional=values["conditional"],
+    )
+    set_data(config, preset, values)
+    small = min(config.data.size) < 48
+    config.model.width = values["width"] or (256 if small else 64)
+    config.model.disc_width = max(config.model.width // 2, 1) if small else config.model.width
+    for name in ("gen", "disc"):
+        config.optim[name] = optimizer(2e-4, b1=0.0, b2=0.9, schedule="linear")
+    config.train.update(dict(steps=values["steps"], batch_size=64, ema_decay=0.999))
+    if preset == "smoke":
+        make_smoke(config)
+        config.task.disc_updates = 2
+        config.model.update(dict(width=4, disc_width=4, latent=8))
+    config.lock()
+    return config
