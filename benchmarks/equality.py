@@ -1,0 +1,212 @@
+"""Check that a twin does the same work as ours: one step from the same weights, data and draws."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import torch
+
+from benchmarks.problems import Problem
+from benchmarks.twins.convert import to_batch, to_state_dict, to_tensor
+from gan_jax.keys import named_keys
+from gan_jax.parallel import example_keys, make_parallel
+from gan_jax.task import Task, make_task
+from gan_jax.train import make_step
+
+LOSSES = 1e-4  # relative difference of the losses and other metrics
+GRADIENTS = 1e-2  # relative, in the norm of each array; the second network sees the first's update
+UPDATES = 1e-2  # relative, of a parameter's change ...
+EXCEPTIONS = 0.02  # ... in all but this share: Adam's first step is about the sign of the gradient
+IMAGES = 1e-3  # absolute, of sampled images in [-1, 1]
+
+
+class Difference(ArithmeticError):
+    """Ours and the twin do not compute the same."""
+
+
+# --- what a task draws in a step; the paths of the keys are those of gan_jax/tasks/*.py ---
+
+
+def _gan_draws(problem: Problem, task: Task, key: jax.Array) -> dict[str, Any]:
+    draws, size = problem.batch()["image"].shape[:2]
+    keys = jax.random.split(key, draws + 1)
+
+    def latents(key: jax.Array) -> np.ndarray:
+        (z,) = task.latents(example_keys(key, size), None, truncation=0.0)
+        return np.asarray(z)
+
+    return {
+        "disc": to_tensor(np.stack([latents(k) for k in keys[:-1]])),
+        "gen": to_tensor(latents(keys[-1])),
+    }
+
+
+def _vae_draws(problem: Problem, task: Task, key: jax.Array) -> dict[str, Any]:
+    size = problem.batch()["image"].shape[1]
+    return {"noise": to_tensor(task.latents(example_keys(key, size)))}
+
+
+def _masks(keys: jax.Array, problem: Problem) -> list[torch.Tensor]:
+    model, size = problem.config().model, problem.image[:2]
+    depth = 0
+    while all(n % 2 ** (depth + 1) == 0 for n in size):
+        depth += 1
+    masks = []
+    for i in range(min(3, depth - 1)):
+        channels = model.width * min(2 ** (depth - 2 - i), 8)
+        shape = (*(n >> (depth - 1 - i) for n in size), channels)
+        block_keys = jax.vmap(lambda key, i=i: jax.random.fold_in(key, i))(keys)
+        keep = jax.vmap(lambda k, s=shape: jax.random.bernoulli(k, 1 - model.dropout, s))
+        masks.append(to_tensor(keep(block_keys)))
+    return masks
+
+
+def _paired_draws(problem: Problem, task: Task, key: jax.Array) -> dict[str, Any]:
+    size = problem.batch()["image"].shape[1]
+    dropout_key = jax.random.split(key)[1]
+    return {"masks": _masks(example_keys(dropout_key, size), problem)}
+
+
+DRAWS: dict[str, Callable[..., dict[str, Any] | None]] = {
+    "gan": _gan_draws,
+    "vae": _vae_draws,
+    "paired": _paired_draws,
+    "classifier": lambda problem, task, key: None,
+}
+
+
+def load(twin: Any, state: Any) -> None:
+    """Give a twin our weights, statistics and averages, in place."""
+    for name, net in twin.nets.items():
+        ours = state.nets[name]
+        rules = dict(flax_name=twin.flax_name, maps=twin.maps[name])
+        stats = ours.extra.get("batch_stats")
+        _load(net, to_state_dict(net, ours.params, stats, **rules))
+        if name in twin.averages:
+            stats = ours.ema.get("batch_stats")
+            _load(twin.averages[name].net, to_state_dict(net, ours.ema["params"], stats, **rules))
+
+
+def _load(net: torch.nn.Module, found: Mapping[str, torch.Tensor]) -> None:
+    missing, unexpected = net.load_state_dict(dict(found), strict=False)
+    missing = [name for name in missing if not name.endswith("num_batches_tracked")]
+    if missing or unexpected:
+        raise Difference(f"entries {missing} of the twin are not ours, {unexpected} not the twin's")
+
+
+def check(problem: Problem) -> tuple[dict[str, float], dict[str, Any]]:
+    """Compare one step and one sample.
+
+    Args:
+      problem: whose task and twin are compared.
+
+    Returns:
+      The largest differences by kind, each below its bound, and the state dicts that the twin
+      starts from, by network.
+
+    Raises:
+      Difference: naming the first quantity that differs.
+    """
+    task = make_task(problem.config(), problem.spec())
+    parallel, keys, batch = make_parallel("jit", 1), named_keys(0), problem.batch()
+    start = parallel.compile_init(task.init)(keys["init"])
+    before = jax.device_get(start)
+    step = parallel.compile_step(make_step(task, batch["image"].shape[1]))
+    placed = parallel.place(batch, axis=1)
+    after, metrics = jax.device_get(step(task.phase(0), start, placed, keys["train"]))
+
+    twin = problem.make_twin()
+    load(twin, before)
+    weights = {
+        name: {k: v.clone() for k, v in net.state_dict().items()} for name, net in twin.nets.items()
+    }
+    draws = DRAWS[task.name](problem, task, jax.random.fold_in(keys["train"], 0))
+    theirs = twin.step(to_batch(batch), draws)
+
+    found = {"losses": 0.0}
+    for name, value in theirs.items():
+        ours, value = float(metrics[name]), float(value)
+        error = abs(ours - value) / max(abs(ours), 1e-3)
+        if not error < LOSSES:
+            raise Difference(f"{name}: ours {ours:.7g}, PyTorch's {value:.7g}")
+        found["losses"] = max(found["losses"], error)
+    for name in twin.nets:
+        for kind, error in _compare_net(twin, name, before, after).items():
+            found[kind] = max(found.get(kind, 0.0), error)
+    if twin.sample is not None:
+        found["images"] = _compare_samples(problem, task, parallel, twin, after, draws)
+    return found, weights
+
+
+def _compare_net(twin: Any, name: str, before: Any, after: Any) -> dict[str, float]:
+    """Compare gradients (Adam's first moment), updates and averages of one network."""
+    net, optimizer = twin.nets[name], twin.optimizers[name]
+    rules = dict(flax_name=twin.flax_name, maps=twin.maps[name])
+    old, new = before.nets[name], after.nets[name]
+    moment = _first_moment(new.opt_state)
+    ours = {
+        kind: to_state_dict(net, tree, **rules)
+        for kind, tree in (("old", old.params), ("new", new.params), ("moment", moment))
+    }
+    found = {"gradients": 0.0}
+    wrong = total = 0
+    for leaf, value in net.named_parameters():
+        gradient = ours["moment"][leaf]
+        theirs = optimizer.state[value]["exp_avg"]
+        error = float((gradient - theirs).norm() / gradient.norm().clamp(min=1e-12))
+        if not error < GRADIENTS:
+            raise Difference(f"gradient of {name} {leaf}: relative error {error:.1e}")
+        found["gradients"] = max(found["gradients"], error)
+        change = ours["new"][leaf] - ours["old"][leaf]
+        off = (value.detach() - ours["new"][leaf]).abs()
+        # Of a change below float32's spacing at the parameter itself nothing can be said.
+        spacing = 4e-7 * ours["old"][leaf].abs()
+        wrong += int((off > UPDATES * change.abs() + spacing).sum())
+        total += off.numel()
+    found["updates"] = wrong / total
+    if not found["updates"] < EXCEPTIONS:
+        raise Difference(f"{name}: {wrong} of {total} parameters differ after one step")
+    if name in twin.averages:
+        averages = dict(twin.averages[name].net.named_parameters())
+        expected = to_state_dict(net, new.ema["params"], **rules)
+        moved = torch.cat([(ours["new"][k] - ours["old"][k]).ravel() for k in averages]).norm()
+        off = torch.cat([(averages[k] - expected[k]).ravel() for k in averages]).norm()
+        found["averages"] = float(off / moved)
+        if not found["averages"] < 0.3:  # some updates differ in sign, see EXCEPTIONS
+            raise Difference(f"{name}: averages differ by {found['averages']:.1e} of an update")
+    return found
+
+
+def _first_moment(opt_state: Any) -> Any:
+    def is_adam(node: Any) -> bool:
+        return isinstance(node, optax.ScaleByAdamState)
+
+    (found,) = (x for x in jax.tree.leaves(opt_state, is_leaf=is_adam) if is_adam(x))
+    return found.mu
+
+
+def _compare_samples(
+    problem: Problem, task: Task, parallel: Any, twin: Any, state: Any, draws: Any
+) -> float:
+    """Compare images in eval mode, of our weights and statistics after the step."""
+    load(twin, state)
+    batch = problem.batch()
+    if task.name == "paired":
+        keys = example_keys(jax.random.key(7), batch["image"].shape[1])
+        draws = {"masks": _masks(keys, problem)}
+        images = jax.jit(lambda s, x, k: task.transform(s, x, k, weights="ema", dropout=True))(
+            state, batch["image"][0], keys
+        )
+    else:
+        latents = draws["noise" if task.name == "vae" else "gen"].numpy()
+        given = jnp.asarray(latents) if task.name == "vae" else (jnp.asarray(latents),)
+        images = jax.jit(lambda s, z: task.generate(s, z, weights="ema"))(state, given)
+    error = float((to_tensor(images) - twin.sample(to_batch(batch), draws)).abs().max())
+    if not error < IMAGES:
+        raise Difference(f"sampled images differ by {error:.1e}")
+    return error

@@ -1,0 +1,56 @@
+"""Floating-point operations of DCGAN's training step, by closed form from the shapes of its layers.
+
+A layer with weights is one trilinear form, and each of its three products (output, gradient of the
+input, gradient of the weights) has the same multiplications, counted as two operations with their
+additions: 2 B Ci Co taps, where `taps` is the number of pairs of an input and an output pixel that
+a kernel connects. What falls on padding is not counted. A step with d discriminator updates does
+
+    d times   generator: output
+              discriminator, for real and for generated images: output, gradient of the weights,
+              and of the input but of its first layer
+    once      generator: output, gradient of the weights, and of the input but of its first layer
+              discriminator: output, gradient of the input
+
+Activations, BatchNorm, losses and Adam are left out: `tests/test_benchmarks.py` compares with
+XLA's count of the whole program.
+"""
+
+from __future__ import annotations
+
+from benchmarks.problems import Problem
+from gan_jax.models.dcgan import stages
+
+
+def taps(size: int, *, kernel: int = 4, stride: int = 2, pad: int = 1) -> int:
+    """Return how many pixels, of `size` and not padding, the windows of a convolution see."""
+    out = (size + 2 * pad - kernel) // stride + 1
+    starts = (i * stride - pad for i in range(out))
+    return sum(min(start + kernel, size) - max(start, 0) for start in starts)
+
+
+def dcgan_layers(problem: Problem) -> tuple[list[float], list[float]]:
+    """Return operations of one product of each layer for one image, (generator, discriminator)."""
+    height, width, channels = problem.image
+    model = problem.config().model
+    count = stages(height, width)
+    connected = [taps(height >> i) * taps(width >> i) for i in range(count)]
+    pixels = (height >> count) * (width >> count)
+
+    def chain(base: int) -> list[float]:
+        ends = [channels, *(base << i for i in range(count))]
+        return [2.0 * connected[i] * ends[i] * ends[i + 1] for i in range(count)]
+
+    last = model.width << (count - 1)
+    generator = [2.0 * model.latent * pixels * last, *reversed(chain(model.width))]
+    last = model.disc_width << (count - 1)
+    return generator, [*chain(model.disc_width), 2.0 * pixels * last]
+
+
+def dcgan_step(problem: Problem) -> float:
+    """Return operations of a whole step."""
+    config = problem.config()
+    generator, discriminator = dcgan_layers(problem)
+    gen, disc = sum(generator), sum(discriminator)
+    disc_update = gen + 2 * (3 * disc - discriminator[0])
+    gen_update = 3 * gen - generator[0] + 2 * disc
+    return config.train.batch_size * (config.task.disc_updates * disc_update + gen_update)

@@ -1,0 +1,106 @@
+"""What train_speed.py measures: one problem a row, each a config of this project on random images.
+
+Imports no JAX: the process that measures PyTorch holds PyTorch only.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import importlib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from ml_collections import ConfigDict
+
+from gan_jax.config import apply_overrides, load_config
+from gan_jax.spec import DataSpec, Stream
+
+_CONFIGS = Path(__file__).resolve().parents[1] / "configs"
+
+
+@dataclasses.dataclass(frozen=True)
+class Problem:
+    """One row.
+
+    Attributes:
+      location: file and argument of the config; its data are replaced by random ones.
+      twin: module of benchmarks.twins.
+      image: (height, width, channels).
+      fields: of the config, changed.
+      target: channels of the stream "target"; 0 for none.
+      classes: of the stream "label"; 0 for none.
+    """
+
+    location: str
+    twin: str
+    image: tuple[int, int, int]
+    fields: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    target: int = 0
+    classes: int = 0
+
+    def changed(self, image: tuple[int, int, int], **fields: Any) -> Problem:
+        """Return the problem at another size, with fields such as `model__width=4`."""
+        named = {name.replace("__", "."): value for name, value in fields.items()}
+        return dataclasses.replace(self, image=image, fields={**self.fields, **named})
+
+    def config(self) -> ConfigDict:
+        """Return the config that both sides are built from."""
+        config = load_config(str(_CONFIGS / self.location))
+        apply_overrides(config, {name: str(value) for name, value in self.fields.items()})
+        return config
+
+    def spec(self) -> DataSpec:
+        """Describe the random data."""
+        streams = {"image": Stream(self.image, "float32", "image")}
+        if self.target:
+            streams["target"] = Stream((*self.image[:2], self.target), "float32", "image")
+        if self.classes:
+            streams["label"] = Stream((), "int32", "label")
+        names = tuple(map(str, range(self.classes)))
+        return DataSpec("random", streams, self.classes, names)
+
+    def batch(self) -> dict[str, np.ndarray]:
+        """Return a batch [draws, B, ...], the same at every call."""
+        config = self.config()
+        draws = config.task.get("disc_updates", 1)
+        random = np.random.Generator(np.random.Philox(0))
+        batch = {}
+        for name, stream in self.spec().streams.items():
+            shape = (draws, config.train.batch_size, *stream.shape)
+            if stream.kind == "label":
+                batch[name] = random.integers(0, self.classes, shape).astype(np.int32)
+            else:
+                batch[name] = random.uniform(-1, 1, shape).astype(np.float32)
+        return batch
+
+    def make_twin(self) -> Any:
+        """Build the PyTorch side, with weights of its own."""
+        module = importlib.import_module(f"benchmarks.twins.{self.twin}")
+        return module.Twin(self.config(), self.spec())
+
+
+# Augmentation is off: in PyTorch it is work of the data loader. The classifier's learning rate is
+# constant, because the first of its warm-up is 0 and would hide a wrong optimizer.
+PROBLEMS = {
+    "DCGAN-64": Problem("dcgan.py:celeb_a", "dcgan", (64, 64, 3)),
+    "conv VAE-64": Problem("vae.py:celeb_a", "vae", (64, 64, 3)),
+    "MLP VAE-28": Problem("vae.py:mnist,net=mlp", "vae", (28, 28, 1)),
+    "pix2pix-64": Problem(
+        "pix2pix.py:pairs", "pix2pix", (64, 64, 3), {"task.flip": False, "task.jitter": 0}, target=3
+    ),
+    "ResNet-18-32": Problem(
+        "classifier.py:cifar10,net=resnet18",
+        "resnet",
+        (32, 32, 3),
+        {
+            "task.max_rotation": 0.0,
+            "task.max_scale": 0.0,
+            "task.max_shift": 0.0,
+            "optim.net.schedule": "constant",
+            "optim.net.warmup_steps": 0,
+        },
+        classes=10,
+    ),
+}

@@ -1,0 +1,275 @@
+"""Speed and memory of a training step: ours against a PyTorch twin that does the same work.
+
+    python benchmarks/train_speed.py [--only=SUBSTRING] [--rounds=5] [--markdown]
+
+Needs the extra `bench`; runs on CPU. For each row of `problems.py`:
+
+1. The twin is compared with ours (`equality.py`): losses, gradients, updates, samples. Where they
+   differ the benchmark stops.
+2. PyTorch chooses its form: contiguous or channels_last, memory as usual or with the settings of
+   glibc's allocator that main.py makes for us. The fastest of the four is "eager", and "compile" is
+   the same through torch.compile. Adam is the fused one.
+3. The forms are timed in turns: a block of steps of ours, of eager, of compile, and again, each
+   `rounds` times. A block has at least three steps and lasts at least a second; its first step,
+   which brings the caches back, is not counted. The median of all steps that are counted is shown.
+4. A fresh process each gives start and peak memory.
+
+Each form has a process of its own. In one process the two would share an allocator whose settings
+are ours, one's threads would wait spinning (OpenMP's for some milliseconds after each loop) while
+the other's start, and neither's memory could be told. Between blocks a process waits in a read;
+what processor time it takes all the same is measured, and reported if it is above 2 %.
+
+Images a second are those of the training log: a step draws disc_updates batches. "start" is from
+the process's start to the end of its first step, with imports and compilation; ours without and
+with a filled jax_compilation_cache_dir. Batches are the same random images at every step, on the
+device already; draws of latents, noise and dropout are part of the step.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import json
+import os
+import platform
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from benchmarks.flops import dcgan_step
+from benchmarks.problems import PROBLEMS, Problem
+from benchmarks.worker import GEMM, serve
+
+EAGER = [f"eager {m} {a}" for m in ("contiguous", "channels_last") for a in ("default", "reused")]
+COLUMNS = {
+    "images": "images/s: ours | eager | compile",
+    "ratio": "ours/eager | ours/compile",
+    "start": "start [s]: ours cold | ours warm | eager | compile",
+    "peak": "peak [MiB]: ours | eager",
+    "samples": "samples/s: ours | eager",
+    "form": "eager is",
+}
+BUSY = 0.02  # share of a block that an idle process may compute
+
+
+class Failure(RuntimeError):
+    """A process of the benchmark ended; the text is for the person at the keyboard."""
+
+
+class Process:
+    """A process that holds one form of one problem; see worker.py."""
+
+    def __init__(self, name: str, form: str, folder: Path) -> None:
+        self.form, self.log = form, folder / f"{form.replace(' ', '_')}.log"
+        environment = {
+            **os.environ,
+            "JAX_PLATFORMS": "cpu",
+            "JAX_COMPILATION_CACHE_DIR": str(folder / "jax"),
+            "TORCHINDUCTOR_CACHE_DIR": str(folder / "inductor"),
+        }
+        command = [sys.executable, __file__, f"--form={form}", f"--only={name}"]
+        began = time.perf_counter()
+        with self.log.open("w") as log:
+            self.process = subprocess.Popen(
+                [*command, f"--folder={folder}"],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=log,
+                text=True,
+                env=environment,
+            )
+        self.first = self._read()
+        self.start = time.perf_counter() - began
+
+    def ask(self, what: str, **request: Any) -> dict[str, Any]:
+        """Send a request and return the answer."""
+        self.process.stdin.write(json.dumps({"do": what, **request}) + "\n")
+        self.process.stdin.flush()
+        return self._read()
+
+    def _read(self) -> dict[str, Any]:
+        line = self.process.stdout.readline()
+        if not line:
+            self.process.wait()
+            lines = [x for x in self.log.read_text().splitlines() if x.strip()]
+            raise Failure(lines[-1] if lines else f"exit code {self.process.returncode}")
+        return json.loads(line)
+
+    def close(self) -> None:
+        """Let the process end."""
+        self.process.stdin.close()
+        self.process.wait()
+        self.process.stdout.close()
+
+
+def in_turns(processes: list[Process], what: str, rounds: int, least: int = 3) -> list[float]:
+    """Return the median seconds of each process, timed in blocks by turns."""
+    times: list[list[float]] = [[] for _ in processes]
+    idle, passed = [0.0] * len(processes), 0.0
+    for turn in range(rounds):
+        for i, process in enumerate(processes):
+            answer = process.ask(what, least=least, seconds=1.0)
+            times[i] += answer["times"][1:]
+            passed += sum(answer["times"])
+            if turn:
+                idle[i] += answer["idle"]
+    for process, used in zip(processes, idle, strict=True):
+        if used > BUSY * passed:
+            print(f"note: {process.form} took {used:.2f} s of processor time while it waited")
+    return [statistics.median(column) for column in times]
+
+
+def choose_eager(name: str, folder: Path) -> Process:
+    """Return the fastest eager form of the twin, by its fastest of a few steps."""
+    processes = [Process(name, form, folder) for form in EAGER]
+    fastest = [min(p.ask("steps", least=2, seconds=0.5)["times"]) for p in processes]
+    best = processes[fastest.index(min(fastest))]
+    for process in processes:
+        if process is not best:
+            process.close()
+    return best
+
+
+def start_compiled(name: str, form: str, folder: Path) -> tuple[Process | None, str]:
+    """Return the process of torch.compile, or None and why there is none."""
+    if not (os.environ.get("CXX") or shutil.which("g++") or shutil.which("clang++")):
+        return None, "no C++ compiler"
+    try:
+        return Process(name, form.replace("eager", "compile"), folder), ""
+    except Failure as failure:
+        return None, f"fails: {failure}"
+
+
+def fresh(name: str, form: str, folder: Path) -> tuple[float, float]:
+    """Return (start [s], peak [MiB]) of a process that takes four steps."""
+    process = Process(name, form, folder)
+    process.ask("steps", least=3, seconds=0.0)
+    peak = process.ask("peak")["mib"]
+    process.close()
+    return process.start, peak
+
+
+def measure(name: str, problem: Problem, rounds: int, folder: Path) -> dict[str, str]:
+    """Return the cells of one row."""
+    check = Process(name, "check", folder)
+    check.close()
+    found = ", ".join(f"{kind} {error:.0e}" for kind, error in check.first.items())
+    print(f"{name}: twin equals ours ({found})", flush=True)
+
+    eager = choose_eager(name, folder)
+    ours = Process(name, "ours", folder)
+    compiled, why = start_compiled(name, eager.form, folder)
+    processes = [p for p in (ours, eager, compiled) if p is not None]
+    seconds = in_turns(processes, "steps", rounds)
+    config = problem.config()
+    size = config.train.batch_size
+    images = [size * config.task.get("disc_updates", 1) / s for s in seconds]
+    row = {
+        "images": " | ".join([f"{x:.1f}" for x in images] + [why] * (compiled is None)),
+        "ratio": " | ".join([f"{images[0] / x:.2f}" for x in images[1:]]),
+        "form": ", ".join(eager.form.split()[1:]),
+        "samples": "",
+    }
+    if config.task.name != "classifier":
+        sampled = in_turns([ours, eager], "samples", rounds)
+        row["samples"] = " | ".join(f"{size / s:.0f}" for s in sampled)
+    if config.task.name == "gan" and config.model.net == "dcgan":
+        print_share(problem, processes, seconds)
+    for process in processes:
+        process.close()
+
+    warm, ours_peak = fresh(name, "ours", folder)
+    start, eager_peak = fresh(name, eager.form, folder)
+    starts = [ours.start, warm, start, *([compiled.start] if compiled else [])]
+    row["start"] = " | ".join(f"{s:.1f}" for s in starts)
+    row["peak"] = f"{ours_peak:.0f} | {eager_peak:.0f}"
+    return row
+
+
+def print_share(problem: Problem, processes: list[Process], seconds: list[float]) -> None:
+    """Print arithmetic speed beside that of one large product of matrices, of both frameworks."""
+    gflop = dcgan_step(problem) / 1e9
+    gemms = {}
+    for process in processes[:2]:
+        times = process.ask("gemm", least=4, seconds=1.0)["times"]
+        gemms[process.form.split()[0]] = 2e-9 * GEMM**3 / min(times)
+    best = max(gemms.values())
+    print(f"{gflop:.0f} GFLOP a step; {GEMM} x {GEMM} matrices: ", end="")
+    print(", ".join(f"{side} {speed:.0f} GFLOP/s" for side, speed in gemms.items()))
+    for process, each in zip(processes, seconds, strict=True):
+        share = gflop / each / best
+        print(f"{process.form.split()[0]}: {gflop / each:.0f} GFLOP/s, {share:.0%} of the machine")
+
+
+@dataclasses.dataclass
+class Table:
+    """The rows so far, printed for a terminal or as Markdown."""
+
+    markdown: bool
+    rows: dict[str, dict[str, str]] = dataclasses.field(default_factory=dict)
+
+    def print(self) -> None:
+        """Print all rows."""
+        titles, lines = [""], [[name] for name in self.rows]
+        for column, title in COLUMNS.items():
+            kind, _, sides = title.rpartition(": ")
+            parts = sides.split(" | ")
+            titles += [f"{kind} {part}".strip() for part in parts]
+            for line, row in zip(lines, self.rows.values(), strict=True):
+                cells = row[column].split(" | ")
+                line += cells + [""] * (len(parts) - len(cells))
+        if self.markdown:
+            for line in (titles, ["---"] * len(titles), *lines):
+                print("| " + " | ".join(line) + " |")
+            return
+        for line in lines:
+            print(f"\n{line[0]}")
+            for title, cell in zip(titles[1:], line[1:], strict=True):
+                if cell:
+                    print(f"  {title:28} {cell}")
+
+
+def main() -> None:
+    """Print the table; with --form be one of its processes."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--only", default="", help="rows whose name contains this")
+    parser.add_argument("--rounds", type=int, default=5, help="blocks of steps of each form")
+    parser.add_argument("--markdown", action="store_true", help="print the table as Markdown")
+    parser.add_argument("--form", help=argparse.SUPPRESS)
+    parser.add_argument("--folder", type=Path, help=argparse.SUPPRESS)
+    flags = parser.parse_args()
+    if flags.form:
+        serve(PROBLEMS[flags.only], flags.form, flags.folder)
+        return
+    chosen = {name: p for name, p in PROBLEMS.items() if flags.only in name}
+    if not chosen or flags.rounds < 1:
+        parser.error(f"--only is part of one of {', '.join(PROBLEMS)}, --rounds at least 1")
+    try:
+        import jax
+        import torch
+    except ImportError as error:
+        parser.error(f"{error}: pip install -e '.[bench]'")
+    print(
+        f"{platform.processor() or platform.machine()}, {os.cpu_count()} cores,"
+        f" load {os.getloadavg()[0]:.1f}; jax {jax.__version__}, torch {torch.__version__}"
+    )
+    table = Table(flags.markdown)
+    try:
+        for name, problem in chosen.items():
+            with tempfile.TemporaryDirectory() as folder:
+                table.rows[name] = measure(name, problem, flags.rounds, Path(folder))
+    except Failure as failure:
+        sys.exit(f"error: {failure}")
+    finally:
+        table.print()
+
+
+if __name__ == "__main__":
+    main()

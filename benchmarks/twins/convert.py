@@ -1,0 +1,110 @@
+"""Our parameters as a PyTorch state dict.
+
+convolution             kernel [kh, kw, C, O]      -> weight [O, C, kh, kw]
+transposed convolution  kernel [kh, kw, C, O]      -> weight [C, O, kh, kw]: neither mirrors it
+linear                  kernel [I, O]              -> weight [O, I]
+  after a flattening    rows in order (H, W, C)    -> columns in order (C, H, W)
+  before an unflattening, the same of its outputs
+BatchNorm               scale, bias, mean, var     -> weight, bias, running_mean, running_var
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+Maps = Mapping[str, tuple[int, int, int]]
+
+
+def to_tensor(array: Any, memory: torch.memory_format = torch.contiguous_format) -> Tensor:
+    """Return an array as a tensor: images [B, H, W, C] as [B, C, H, W], labels as int64."""
+    array = np.array(array)
+    if array.ndim == 4:
+        return torch.from_numpy(array).permute(0, 3, 1, 2).contiguous(memory_format=memory)
+    return torch.from_numpy(array.astype(np.int64) if array.dtype == np.int32 else array)
+
+
+def to_batch(
+    batch: Mapping[str, np.ndarray], memory: torch.memory_format = torch.contiguous_format
+) -> dict[str, list[Tensor]]:
+    """Return our batch [draws, B, ...] as a list of tensors, one a draw."""
+    return {name: [to_tensor(draw, memory) for draw in x] for name, x in batch.items()}
+
+
+def to_state_dict(
+    net: nn.Module,
+    params: Mapping[str, Any],
+    stats: Mapping[str, Any] | None = None,
+    *,
+    flax_name: Callable[[str], str] = str,
+    maps: Maps | None = None,
+) -> dict[str, Tensor]:
+    """Return the entries of `net.state_dict()`.
+
+    Args:
+      net: the twin.
+      params: our tree of arrays: parameters, or anything of their structure.
+      stats: our "batch_stats"; None leaves the running statistics out.
+      flax_name: from a module's name to ours.
+      maps: linear layers by name that read or write a flattened [C, H, W].
+
+    Raises:
+      ValueError: a layer that is not known, or parameters of ours that are left over.
+    """
+    found: dict[str, Tensor] = {}
+    used = 0
+    for name, module in net.named_modules():
+        if next(module.parameters(recurse=False), None) is None:
+            continue
+        path = flax_name(name).split(".")
+        tree = _at(params, path)
+        arrays = _arrays(module, tree, (maps or {}).get(name))
+        used += sum(array.size for array in arrays.values())
+        if stats is not None and isinstance(module, nn.BatchNorm2d):
+            moments = _at(stats, path)
+            arrays.update(running_mean=moments["mean"], running_var=moments["var"])
+        for leaf, array in arrays.items():
+            found[f"{name}.{leaf}"] = torch.from_numpy(np.array(array))
+    if used != (ours := _count(params)):
+        raise ValueError(f"the twin has {used} parameters, ours {ours}")
+    return found
+
+
+def _arrays(
+    module: nn.Module, tree: Mapping[str, Any], flat: tuple[int, int, int] | None
+) -> dict[str, np.ndarray]:
+    if isinstance(module, nn.BatchNorm2d):
+        return {"weight": np.asarray(tree["scale"]), "bias": np.asarray(tree["bias"])}
+    kernel = np.asarray(tree["kernel"])
+    bias = {} if module.bias is None else {"bias": np.asarray(tree["bias"])}
+    if isinstance(module, nn.ConvTranspose2d):
+        return {"weight": kernel.transpose(2, 3, 0, 1), **bias}
+    if isinstance(module, nn.Conv2d):
+        return {"weight": kernel.transpose(3, 2, 0, 1), **bias}
+    if not isinstance(module, nn.Linear):
+        raise ValueError(f"no rule for the parameters of {type(module).__name__}")
+    weight = kernel.T
+    if flat:
+        channels, height, width = flat
+        order = np.arange(channels * height * width).reshape(height, width, channels)
+        order = order.transpose(2, 0, 1).ravel()
+        if len(order) == module.in_features:
+            return {"weight": weight[:, order], **bias}
+        return {"weight": weight[order], **{k: b[order] for k, b in bias.items()}}
+    return {"weight": weight, **bias}
+
+
+def _at(tree: Mapping[str, Any], path: list[str]) -> Any:
+    for name in path:
+        tree = tree[name]
+    return tree
+
+
+def _count(tree: Any) -> int:
+    if isinstance(tree, Mapping):
+        return sum(map(_count, tree.values()))
+    return int(np.size(tree))

@@ -1,0 +1,64 @@
+"""Optimizer and moving average of the twins, in the form that is fastest in PyTorch on CPU."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+Batch = Mapping[str, list[Tensor]]  # by stream, one tensor a draw
+Draws = Mapping[str, Any] | None
+
+
+def make_optimizer(net: nn.Module, section: Mapping[str, Any]) -> torch.optim.Optimizer:
+    """Return the optimizer of a config section: Adam, with decoupled decay where it has one.
+
+    Fused: one pass over the parameters, several times faster than PyTorch's default loop.
+    """
+    plain = dict(name="adam", clip_norm=0.0, schedule="constant", warmup_steps=0)
+    for field, value in plain.items():
+        if section[field] != value:
+            raise ValueError(f"twin: optim {field}={section[field]!r}, only {value!r} is written")
+    settings = dict(lr=section["lr"], betas=(section["b1"], section["b2"]), fused=True)
+    if not section["weight_decay"]:
+        return torch.optim.Adam(net.parameters(), **settings)
+    groups = [
+        dict(params=[p for p in net.parameters() if p.ndim > 1]),
+        dict(params=[p for p in net.parameters() if p.ndim <= 1], weight_decay=0.0),
+    ]
+    return torch.optim.AdamW(groups, weight_decay=section["weight_decay"], **settings)
+
+
+class Average:
+    """Moving average of a network's parameters and statistics, with the ramp of `ema_decay_at`."""
+
+    def __init__(self, net: nn.Module, decay: float) -> None:
+        self.decay, self.step = decay, 0
+        self.net = copy.deepcopy(net).requires_grad_(False).eval()
+        self.pairs = [
+            (mine, theirs)
+            for mine, theirs in zip(_tensors(self.net), _tensors(net), strict=True)
+            if mine.is_floating_point()
+        ]
+
+    @torch.no_grad()
+    def update(self) -> None:
+        """Move towards the network."""
+        decay = min(self.decay, (1 + self.step) / (10 + self.step))
+        mine, theirs = map(list, zip(*self.pairs, strict=True))
+        torch._foreach_lerp_(mine, theirs, 1 - decay)
+        self.step += 1
+
+
+def _tensors(net: nn.Module) -> list[Tensor]:
+    return [*net.parameters(), *net.buffers()]
+
+
+def take_step(optimizer: torch.optim.Optimizer, loss: Tensor) -> None:
+    """Move down the gradient of `loss`."""
+    optimizer.zero_grad()
+    loss.backward()
+    optimizer.step()
