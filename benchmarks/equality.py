@@ -13,8 +13,9 @@ import torch
 
 from benchmarks.problems import Problem
 from benchmarks.twins.convert import to_batch, to_state_dict, to_tensor
+from gan_jax.axes import example_keys
 from gan_jax.keys import named_keys
-from gan_jax.parallel import example_keys, make_parallel
+from gan_jax.parallel import make_parallel
 from gan_jax.task import Task, make_task
 from gan_jax.train import make_step
 

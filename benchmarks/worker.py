@@ -44,7 +44,7 @@ class Ours:
         self.batch = self.parallel.place(batch, axis=1)
         self.state = self.parallel.compile_init(self.task.init)(self.keys["init"])
         self.compiled = self.parallel.compile_step(make_step(self.task, size))
-        self.image_keys = jax.device_put(image_keys(0, range(size)), self.parallel.batched)
+        self.image_keys = jax.device_put(image_keys(0, range(size)), self.parallel.split())
         self.sampler = self._make_sampler()
 
     def _make_sampler(self) -> Callable[..., Any] | None:

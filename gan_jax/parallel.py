@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
@@ -63,10 +63,9 @@ class Parallel:
         """Sharding of what every device has whole."""
         return NamedSharding(self.mesh, PartitionSpec())
 
-    @property
-    def batched(self) -> NamedSharding:
-        """Sharding of `[B, ...]`: split over the devices along its first axis."""
-        return NamedSharding(self.mesh, PartitionSpec(AXES))
+    def split(self, axis: int = 0) -> NamedSharding:
+        """Return the sharding of a batch: `axis` is split over all devices."""
+        return NamedSharding(self.mesh, PartitionSpec(*([None] * axis), AXES))
 
     def shardings(self, state: Any) -> Any:
         """Return the sharding of every array of a TrainState, concrete or abstract."""
@@ -99,7 +98,7 @@ class Parallel:
           batch: pytree of arrays that hold this process's examples, batch axis at `axis`.
           axis: 0 for `[B, ...]`, 1 for `[draws, B, ...]`.
         """
-        sharding = NamedSharding(self.mesh, PartitionSpec(*([None] * axis), AXES))
+        sharding = self.split(axis)
         return jax.tree.map(
             lambda x: jax.make_array_from_process_local_data(sharding, np.asarray(x)), batch
         )
@@ -205,14 +204,17 @@ def make_parallel(mode: str = "jit", devices: int = 0, shards: int = 1) -> Paral
     if devices and jax.process_count() > 1:
         raise UserError(f"train.devices={devices}: several processes use all devices, leave it 0")
     chosen = there[: devices or len(there)]
-    if len(chosen) % shards:
-        fit = ", ".join(str(n) for n in range(1, len(chosen) + 1) if len(chosen) % n == 0)
-        raise UserError(
-            f"train.fsdp={shards} does not divide the {len(chosen)} devices: one of {fit}"
-        )
     if mode == "pmap" and (shards > 1 or jax.process_count() > 1):
         what = f"train.fsdp={shards}" if shards > 1 else f"{jax.process_count()} processes"
         raise UserError(f"train.parallel=pmap does not do {what}: use train.parallel=jit")
-    shape = (len(chosen) // shards, shards)
-    mesh = jax.make_mesh(shape, AXES, devices=chosen, axis_types=(AxisType.Auto,) * 2)
-    return Parallel(mode, mesh)
+    return Parallel(mode, make_mesh(chosen, shards))
+
+
+def make_mesh(devices: Sequence[Any], shards: int = 1) -> Mesh:
+    """Return the mesh over devices, here or only named; raise UserError if `shards` do not fit."""
+    count = len(devices)
+    if count % shards:
+        fit = ", ".join(str(n) for n in range(1, count + 1) if count % n == 0)
+        raise UserError(f"train.fsdp={shards} does not divide the {count} devices: one of {fit}")
+    shape = (count // shards, shards)
+    return jax.make_mesh(shape, AXES, devices=devices, axis_types=(AxisType.Auto,) * 2)

@@ -22,7 +22,6 @@ from typing import Any
 
 import jax
 from jax.experimental import topologies
-from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 from ml_collections import ConfigDict
 from rich.console import Console
 from rich.table import Table
@@ -30,7 +29,7 @@ from rich.table import Table
 from gan_jax.errors import UserError
 from gan_jax.hlo import KINDS, Collective, collectives
 from gan_jax.keys import named_keys
-from gan_jax.parallel import AXIS, Parallel
+from gan_jax.parallel import Parallel, make_mesh
 from gan_jax.run import abstract_state
 from gan_jax.spec import DataSpec
 from gan_jax.task import Phase, Task, make_task
@@ -111,7 +110,7 @@ def plan(
     """
     console = console or Console()
     check_plannable(config, topology)
-    parallel = make_parallel_on(topology)
+    parallel = make_parallel_on(topology, config.train.fsdp)
     task = make_task(config, spec)
     size = config.train.batch_size
     if topology.platform == "cuda":
@@ -133,6 +132,7 @@ def plan(
             topology,
             size,
             cost,
+            unit=topology.chips * config.train.microbatches,
         )
         console.print(f"largest batch: {found}")
 
@@ -145,17 +145,18 @@ def check_plannable(config: ConfigDict, topology: Topology) -> None:
             f"train.parallel={config.train.parallel}: --mode=plan compiles the form of"
             " --config.train.parallel=jit"
         )
-    if size % chips:
-        below = size - size % chips
-        near = f"{below} or {below + chips}" if below else f"{chips}"
+    parts = chips * config.train.microbatches
+    if size % parts:
+        below = size - size % parts
+        near = f"{below} or {below + parts}" if below else f"{parts}"
         raise UserError(
-            f"train.batch_size={size} does not divide over the {chips} chips of {topology.name}:"
-            f" use {near}"
+            f"train.batch_size={size} does not divide over the {chips} chips of {topology.name}"
+            f" x {config.train.microbatches} microbatches: use {near}"
         )
 
 
-def make_parallel_on(topology: Topology) -> Parallel:
-    """Return the mesh over a machine's devices, which need not be here.
+def make_parallel_on(topology: Topology, shards: int = 1) -> Parallel:
+    """Return the mesh over a machine's devices, which need not be here; `shards` as of fsdp.
 
     Raises:
       UserError: libtpu is not installed or refuses the shape; or JAX shows too few CPU devices.
@@ -166,11 +167,7 @@ def make_parallel_on(topology: Topology) -> Parallel:
             f"--topology={topology.name}: JAX shows {len(devices)} CPU devices in this process; set"
             f" XLA_FLAGS=--xla_force_host_platform_device_count={topology.chips} before it starts"
         )
-    return Parallel("jit", _mesh(devices[: topology.chips]))
-
-
-def _mesh(devices: list[Any]) -> Mesh:
-    return jax.make_mesh((len(devices),), (AXIS,), devices=devices, axis_types=(AxisType.Auto,))
+    return Parallel("jit", make_mesh(devices[: topology.chips], shards))
 
 
 def _tpu_devices(topology: Topology) -> list[Any]:
@@ -211,7 +208,7 @@ def abstract_batch(
     spec: DataSpec, phase: Phase, parallel: Parallel, batch_size: int
 ) -> dict[str, jax.ShapeDtypeStruct]:
     """Return the shapes and shardings of a training batch, as `Parallel.place` makes it."""
-    sharding = NamedSharding(parallel.mesh, PartitionSpec(None, AXIS))
+    sharding = parallel.split(axis=1)
     return {
         name: jax.ShapeDtypeStruct(
             (phase.draws, batch_size, *stream.shape), stream.dtype, sharding=sharding
@@ -251,7 +248,12 @@ def read_cost(compiled: jax.stages.Compiled, images: int, devices: int) -> Cost:
 
 
 def largest_batch(
-    compile_at: Callable[[int], Cost | None], topology: Topology, size: int, cost: Cost
+    compile_at: Callable[[int], Cost | None],
+    topology: Topology,
+    size: int,
+    cost: Cost,
+    *,
+    unit: int,
 ) -> str:
     """Search the largest batch that fits, by compiling; memory is nearly linear in the batch.
 
@@ -259,23 +261,24 @@ def largest_batch(
       compile_at: batch size -> its cost, None where it does not fit.
       topology: with a chip.
       size: a batch that fits, with its `cost`.
+      unit: batches are multiples of it.
 
     Returns:
       A sentence with the bounds that were found.
     """
     chips, memory = topology.chips, topology.chip.memory * GIB
-    cap = _LARGEST_A_CHIP * chips
-    fits, too_large, first = size, cap + chips, cost
+    cap = _LARGEST_A_CHIP * unit
+    fits, too_large, first = size, cap + unit, cost
     per_image = (cost.memory - cost.arguments) / size  # too high: the first guess is careful
     for _ in range(_COMPILATIONS):
-        if too_large - fits <= max(chips, fits // 20) or fits >= cap:
+        if too_large - fits <= max(unit, fits // 20) or fits >= cap:
             break
         limit = fits + (memory - cost.memory) / per_image
         if too_large <= cap:
             guess = (fits + too_large) / 2
         else:  # below the expected limit, and once that is reached, above
             guess = limit * (0.98 if fits < 0.96 * limit else 1.02)
-        batch = min(max(int(guess) // chips * chips, fits + chips), too_large - chips)
+        batch = min(max(int(guess) // unit * unit, fits + unit), too_large - unit)
         if (tried := compile_at(batch)) is None:
             too_large = batch
             continue

@@ -142,7 +142,7 @@ class Run:
         return self._compiled_functions[key]
 
     def _keys(self, seed: int, index: np.ndarray) -> jax.Array:
-        return jax.device_put(image_keys(seed, index), self.parallel.batched)
+        return jax.device_put(image_keys(seed, index), self.parallel.split())
 
     def _check_labels(self, labels: int | Sequence[int]) -> np.ndarray:
         array = np.atleast_1d(np.asarray(labels))

@@ -106,7 +106,7 @@ def test_place() -> None:
     parallel = make_parallel("jit", 4)
     batch = {"image": np.zeros((8, 2, 2, 1), np.float32), "label": np.arange(8, dtype=np.int32)}
     placed = parallel.place(batch)
-    assert placed["image"].sharding == parallel.batched
+    assert placed["image"].sharding == parallel.split()
     assert [s.data.tolist() for s in placed["label"].addressable_shards] == [
         [0, 1],
         [2, 3],

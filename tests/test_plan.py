@@ -160,7 +160,7 @@ def gradient_of_a_network(parallel: Parallel, batch: int) -> tuple[Callable, tup
 
     whole = parallel.replicated
     params = (array(whole, 5, 5, 8, 16), array(whole, 12 * 12 * 16, 100))
-    x = array(parallel.batched, batch, 16, 16, 8)
+    x = array(parallel.split(), batch, 16, 16, 8)
     product, matrix = 12 * 12 * 25 * 8 * 16, 12 * 12 * 16 * 100
     # Of the convolution: output and weight gradient; of the matrix also the input gradient.
     flops = 2 * batch * (2 * product + 3 * matrix)
@@ -209,7 +209,7 @@ def test_largest_batch(an_image: int, fixed: int) -> None:
         cost = plan.Cost(batch, 1.0, 1.0, fixed, 0, size - fixed, 0, ())
         return cost if size <= 4 * 2**30 else None
 
-    said = plan.largest_batch(at, topology, 8, at(8))
+    said = plan.largest_batch(at, topology, 8, at(8), unit=8)
     numbers = re.findall(r"([\d,]+)(?: \(| does)", said)
     fits, too_large = (int(number.replace(",", "")) for number in numbers)
     compilations = len(tried) - 1
@@ -225,6 +225,7 @@ def test_largest_batch_is_capped() -> None:
         topology,
         4,
         plan.Cost(4, 1, 1, 0, 0, 4, 0, ()),
+        unit=4,
     )
     assert "larger ones were not tried" in said
 

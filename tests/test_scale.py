@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import math
 
 import chex
 import jax
@@ -16,12 +17,13 @@ from ml_collections import ConfigDict
 from gan_jax import fsdp
 from gan_jax.data import open_data
 from gan_jax.errors import UserError
+from gan_jax.hlo import Collective, collectives
 from gan_jax.keys import named_keys
 from gan_jax.parallel import make_parallel
+from gan_jax.plan import lower
 from gan_jax.run import abstract_state
 from gan_jax.state import TrainState
 from gan_jax.task import make_task
-from gan_jax.train import make_step
 
 pytestmark = pytest.mark.filterwarnings("ignore:Some donated buffers")
 
@@ -113,17 +115,65 @@ def test_shards_that_do_not_fit() -> None:
         parallel.check_batch("train.batch_size", 24, microbatches=4)
 
 
-def compiled_text(name: str, **changes: object) -> tuple[str, TrainState]:
-    """Return the optimised program of a train step on eight devices, and its abstract state."""
+def communicated(name: str, **changes: object) -> tuple[list[Collective], TrainState]:
+    """Return the collectives of a train step on eight devices, and its abstract state."""
     config = config_of(name, **changes)
     parallel = make_parallel("jit", 8, config.train.fsdp)
-    dataset = open_data(config.data)
-    task = make_task(config, dataset.spec)
-    state, phase = abstract_state(task, parallel), task.phase(0)
-    batch = {
-        key: np.zeros((phase.draws, 16, *stream.shape), stream.dtype)
-        for key, stream in dataset.spec.streams.items()
+    spec = open_data(config.data).spec
+    task = make_task(config, spec)
+    lowered = lower(task, spec, parallel, config.train.batch_size, "cpu")
+    return collectives(lowered.compile().as_text(), 8), abstract_state(task, parallel)
+
+
+def sizes(state: TrainState, name: str) -> list[tuple[int, ...]]:
+    return [x.shape for x in jax.tree.leaves(state.nets[name].params)]
+
+
+def bytes_of(found: list[Collective], kind: str) -> int:
+    return sum(c.operand_bytes for c in found if c.kind == kind)
+
+
+@pytest.mark.parametrize("microbatches", [1, 2])
+def test_gradients_cross_the_devices_once(microbatches: int) -> None:
+    """A VAE has no batch statistics: all that crosses is its gradient and four metrics."""
+    found, state = communicated("vae", train__microbatches=microbatches)
+    weights = sum(math.prod(shape) for shape in sizes(state, "vae"))
+    assert {c.kind for c in found} == {"all-reduce"}
+    assert bytes_of(found, "all-reduce") == 4 * (weights + 4)
+
+
+@pytest.mark.parametrize("microbatches", [1, 2])
+def test_shards_are_reduced_by_scattering_and_gathered_once(microbatches: int) -> None:
+    found, state = communicated("vae", train__microbatches=microbatches, train__fsdp=4)
+    split = [s for s in sizes(state, "vae") if fsdp.shard_axis(s, 4) is not None]
+    whole = [s for s in sizes(state, "vae") if fsdp.shard_axis(s, 4) is None]
+    assert split and whole
+    weights = sum(map(math.prod, split))
+    assert bytes_of(found, "reduce-scatter") == 4 * weights
+    # Gathered from the shards at the start; what the update made stays in shards.
+    assert bytes_of(found, "all-gather") == 4 * weights / 4
+    # The scattered sums cross the other axis of the mesh, two wide, in shards.
+    assert bytes_of(found, "all-reduce") == 4 * (weights / 4 + sum(map(math.prod, whole)) + 4)
+
+
+def test_batch_statistics_are_few_and_apart() -> None:
+    """A GAN with two discriminator updates: gradients once each, statistics once a layer and pass.
+
+    Every pass of BatchNorm sends [2, C] forward and, where gradients flow, [2, C] back.
+    """
+    updates = DRAWING["dcgan"]["task__disc_updates"]
+    found, state = communicated("dcgan")
+    assert {c.kind for c in found} == {"all-reduce"}
+    gen, disc = (sum(map(math.prod, sizes(state, name))) for name in ("gen", "disc"))
+    channels = {
+        name: sum(x.size for x in jax.tree.leaves(state.nets[name].extra)) // 2
+        for name in ("gen", "disc")
     }
-    step = parallel.compile_step(make_step(task, 16))
-    lowered = step.lower(phase, state, parallel.place(batch, axis=1), named_keys(0)["train"])
-    return lowered.compile().as_text(), state
+    # An update of the discriminator: the generator forward; real and fake forward and back. That
+    # of the generator: it and the discriminator, forward and back.
+    passes = updates * (channels["gen"] + 4 * channels["disc"])
+    passes += 2 * channels["gen"] + 2 * channels["disc"]
+    metrics = 6
+    most = 4 * (updates * disc + gen + 2 * passes + metrics)
+    got = bytes_of(found, "all-reduce")
+    assert 4 * (updates * disc + gen) < got <= most
