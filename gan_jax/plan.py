@@ -285,12 +285,10 @@ def largest_batch(
             continue
         per_image = max((tried.memory - first.memory) / (batch - size), 1.0)
         fits, cost = batch, tried
-    share = f"{fits:,} ({fits // chips:,} a chip) takes {cost.memory / GIB:.2f} GiB"
-    if fits >= cap:
-        return f"{share} and fits; larger ones were not tried"
+    share = f"{fits:,} ({fits // chips:,} a chip) takes {cost.memory / GIB:.2f} GiB and fits"
     if too_large > cap:
-        return f"{share} and fits; {_COMPILATIONS} compilations found no limit"
-    return f"{share} and fits, {too_large:,} does not"
+        return f"{share}; larger ones were not tried"
+    return f"{share}, {too_large:,} does not"
 
 
 def cost_table(topology: Topology, cost: Cost, phase: Phase, batch_size: int) -> Table:
