@@ -237,7 +237,16 @@ def test_tpu_command() -> None:
     table = cells(done.stdout)
     assert table["memory: total"].endswith("of 16 GiB")
     assert float(table["estimate: step"].split()[0]) > 0
-    assert "largest batch: 65,536 (16,384 a chip)" in done.stdout
+    assert "largest batch: 16,384 (4,096 a chip)" in done.stdout
+
+
+@needs_libtpu
+def test_too_large_for_a_tpu() -> None:
+    """60,000 images a chip of the smoke GAN at 256 px: libtpu itself refuses."""
+    arguments = ("--config.data.size=256,256", "--config.train.batch_size=60000")
+    done = main_py(SMOKE, "--topology=v5e:1x1", *arguments)
+    says = ["batch_size=60000 does not fit into the memory of v5e:1x1 (16 GiB a chip)"]
+    check_error(done.returncode, done.stderr, says)
 
 
 @needs_libtpu
