@@ -81,10 +81,17 @@ class Problem:
         return module.Twin(self.config(), self.spec())
 
 
+_CONSTANT = {"optim.gen.schedule": "constant", "optim.disc.schedule": "constant"}
+
 # Augmentation is off: in PyTorch it is work of the data loader. The classifier's learning rate is
-# constant, because the first of its warm-up is 0 and would hide a wrong optimizer.
+# constant, because the first of its warm-up is 0 and would hide a wrong optimizer; so are those of
+# the residual GANs, whose decay is no work. SNGAN's generator is 128 wide (paper: 256).
 PROBLEMS = {
     "DCGAN-64": Problem("dcgan.py:celeb_a", "dcgan", (64, 64, 3)),
+    "SNGAN-32": Problem(
+        "sngan.py:cifar10", "sngan", (32, 32, 3), {**_CONSTANT, "model.width": 128}
+    ),
+    "WGAN-GP-32": Problem("wgan_gp.py:cifar10", "sngan", (32, 32, 3), _CONSTANT),
     "conv VAE-64": Problem("vae.py:celeb_a", "vae", (64, 64, 3)),
     "MLP VAE-28": Problem("vae.py:mnist,net=mlp", "vae", (28, 28, 1)),
     "pix2pix-64": Problem(

@@ -6,6 +6,7 @@ linear                  kernel [I, O]              -> weight [O, I]
   after a flattening    rows in order (H, W, C)    -> columns in order (C, H, W)
   before an unflattening, the same of its outputs
 BatchNorm               scale, bias, mean, var     -> weight, bias, running_mean, running_var
+spectral normalisation  u                          -> u, of the weight's parametrization
 """
 
 from __future__ import annotations
@@ -16,8 +17,10 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.nn.utils.parametrize import ParametrizationList, is_parametrized
 
 Maps = Mapping[str, tuple[int, int, int]]
+_SPECTRAL = "parametrizations.weight"  # where PyTorch puts a weight that is normalised
 
 
 def to_tensor(array: Any, memory: torch.memory_format = torch.contiguous_format) -> Tensor:
@@ -38,7 +41,7 @@ def to_batch(
 def to_state_dict(
     net: nn.Module,
     params: Mapping[str, Any],
-    stats: Mapping[str, Any] | None = None,
+    extra: Mapping[str, Any] | None = None,
     *,
     flax_name: Callable[[str], str] = str,
     maps: Maps | None = None,
@@ -48,7 +51,7 @@ def to_state_dict(
     Args:
       net: the twin.
       params: our tree of arrays: parameters, or anything of their structure.
-      stats: our "batch_stats"; None leaves the running statistics out.
+      extra: our other collections, "batch_stats" and "spectral"; None leaves them out.
       flax_name: from a module's name to ours.
       maps: linear layers by name that read or write a flattened [C, H, W].
 
@@ -58,14 +61,19 @@ def to_state_dict(
     found: dict[str, Tensor] = {}
     used = 0
     for name, module in net.named_modules():
-        if next(module.parameters(recurse=False), None) is None:
+        parametrized = isinstance(module, ParametrizationList)
+        if parametrized or next(module.parameters(recurse=False), None) is None:
             continue
         path = flax_name(name).split(".")
         tree = _at(params, path)
         arrays = _arrays(module, tree, (maps or {}).get(name))
         used += sum(array.size for array in arrays.values())
-        if stats is not None and isinstance(module, nn.BatchNorm2d):
-            moments = _at(stats, path)
+        if is_parametrized(module):
+            arrays[f"{_SPECTRAL}.original"] = arrays.pop("weight")
+            if extra is not None:
+                arrays[f"{_SPECTRAL}.0.u"] = _at(extra["spectral"], path)["u"]
+        if extra is not None and isinstance(module, nn.BatchNorm2d):
+            moments = _at(extra["batch_stats"], path)
             arrays.update(running_mean=moments["mean"], running_var=moments["var"])
         for leaf, array in arrays.items():
             found[f"{name}.{leaf}"] = torch.from_numpy(np.array(array))

@@ -1,0 +1,182 @@
+"""The twin of configs/sngan.py and configs/wgan_gp.py at 16 and 32 px, unconditional."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import avg_pool2d, interpolate, normalize, relu
+from torch.nn.utils.parametrize import register_parametrization
+
+from benchmarks.twins.training import Average, Batch, Draws, make_optimizer, take_step
+
+
+class SpectralNorm(nn.Module):
+    """Divide a weight by its largest singular value, estimated by one power iteration a pass.
+
+    In the order of arXiv:1802.05957, algorithm 1: v from u, then u from v. PyTorch's own
+    parametrization takes u first and so is half an iteration apart; it costs the same.
+    """
+
+    def __init__(self, outputs: int) -> None:
+        super().__init__()
+        self.register_buffer("u", normalize(torch.randn(outputs), dim=0))
+
+    def forward(self, weight: Tensor) -> Tensor:
+        matrix = weight.flatten(1)
+        with torch.no_grad():
+            v, u = normalize(matrix.T @ self.u, dim=0), self.u
+            if self.training:
+                u = normalize(matrix @ v, dim=0)
+                self.u.copy_(u)
+        return weight / (u @ (matrix @ v))
+
+
+def _double(x: Tensor) -> Tensor:
+    return interpolate(x, scale_factor=2, mode="nearest")
+
+
+class GeneratorBlock(nn.Module):
+    """BatchNorm, ReLU, doubling, convolution; the same without doubling; a 1x1 shortcut."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.norm_a, self.norm_b = nn.BatchNorm2d(channels), nn.BatchNorm2d(channels)
+        self.conv_a = nn.Conv2d(channels, channels, 3, padding=1)
+        self.conv_b = nn.Conv2d(channels, channels, 3, padding=1)
+        self.shortcut = nn.Conv2d(channels, channels, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        h = self.conv_a(_double(relu(self.norm_a(x))))
+        h = self.conv_b(relu(self.norm_b(h)))
+        return h + _double(self.shortcut(x))
+
+
+class Generator(nn.Module):
+    """Latents [B, L] -> images [B, C, H, W]."""
+
+    def __init__(self, shape: tuple[int, int, int], width: int, latent: int) -> None:
+        super().__init__()
+        height, columns, channels = shape
+        count = 3 if min(height, columns) >= 32 else 2
+        self.base = (width, height >> count, columns >> count)
+        self.dense = nn.Linear(latent, self.base[0] * self.base[1] * self.base[2])
+        for i in range(count):
+            self.add_module(f"block{i}", GeneratorBlock(width))
+        self.blocks = [f"block{i}" for i in range(count)]
+        self.norm = nn.BatchNorm2d(width)
+        self.image = nn.Conv2d(width, channels, 3, padding=1)
+
+    def forward(self, z: Tensor) -> Tensor:
+        x = self.dense(z).unflatten(1, self.base)
+        for name in self.blocks:
+            x = getattr(self, name)(x)
+        return self.image(relu(self.norm(x))).tanh()
+
+
+class DiscriminatorBlock(nn.Module):
+    """Two convolutions and a shortcut; the first block has no activation before them."""
+
+    def __init__(self, inputs: int, channels: int, first: bool, halve: bool) -> None:
+        super().__init__()
+        self.first, self.halve = first, halve
+        hidden = channels if first else inputs
+        self.conv_a = nn.Conv2d(inputs, hidden, 3, padding=1)
+        self.conv_b = nn.Conv2d(hidden, channels, 3, padding=1)
+        if halve or inputs != channels:
+            self.shortcut = nn.Conv2d(inputs, channels, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        h = self.conv_b(relu(self.conv_a(x if self.first else relu(x))))
+        if self.halve:
+            x, h = avg_pool2d(x, 2), avg_pool2d(h, 2)
+        return h + (self.shortcut(x) if hasattr(self, "shortcut") else x)
+
+
+class Discriminator(nn.Module):
+    """Images [B, C, H, W] -> logits [B]."""
+
+    def __init__(self, channels: int, width: int, norm: str, pool: str) -> None:
+        super().__init__()
+        self.pool, self.blocks = pool, [f"block{i}" for i in range(4)]
+        for i, name in enumerate(self.blocks):
+            block = DiscriminatorBlock(width if i else channels, width, first=not i, halve=i < 2)
+            self.add_module(name, block)
+        self.logits = nn.Linear(width, 1)
+        if norm == "spectral":
+            for layer in [m for m in self.modules() if isinstance(m, (nn.Conv2d, nn.Linear))]:
+                register_parametrization(layer, "weight", SpectralNorm(len(layer.weight)))
+
+    def forward(self, x: Tensor) -> Tensor:
+        for name in self.blocks:
+            x = getattr(self, name)(x)
+        x = relu(x)
+        x = x.sum((2, 3)) if self.pool == "sum" else x.mean((2, 3))
+        return self.logits(x).flatten()
+
+
+class Twin:
+    """A residual GAN with the hinge or Wasserstein's loss, with a gradient penalty or without."""
+
+    # torch.compile differentiates once only: the pass of the gradient penalty stays eager.
+    compiles = ("gen", "disc")
+
+    def __init__(self, config: Any, spec: Any) -> None:
+        shape, model, self.task = spec.image_shape, config.model, config.task
+        if max(shape[:2]) >= 48 or self.task.loss not in ("hinge", "wasserstein"):
+            raise ValueError(f"twin: {shape[0]}x{shape[1]} px and {self.task.loss} are not written")
+        self.latent = model.latent
+        gen = Generator(shape, model.width, model.latent)
+        disc = Discriminator(shape[-1], model.disc_width, model.disc_norm, model.pool)
+        self.nets = {"gen": gen, "disc": disc}
+        self.optimizers = {k: make_optimizer(net, config.optim[k]) for k, net in self.nets.items()}
+        self.averages = {"gen": Average(gen, config.train.ema_decay)}
+        self.maps: dict[str, dict] = {"gen": {"dense": gen.base}, "disc": {}}
+
+    @staticmethod
+    def flax_name(name: str) -> str:
+        return re.sub(r"(block\d)\.", r"\1_", name)
+
+    def penalty(self, real: Tensor, fake: Tensor, share: Tensor | None) -> Tensor:
+        """Return the mean of (|gradient| - 1)^2 between real and fake images."""
+        share = torch.rand(len(real)) if share is None else share
+        images = torch.lerp(fake, real, share[:, None, None, None]).requires_grad_()
+        logits = self.nets["disc"].forward(images)
+        (gradient,) = torch.autograd.grad(logits.sum(), images, create_graph=True)
+        return (gradient.square().sum((1, 2, 3)).sqrt() - 1).square().mean()
+
+    def step(self, batch: Batch, draws: Draws) -> dict[str, Tensor]:
+        """Update the discriminator on each of the draws, then the generator once."""
+        gen, disc = self.nets["gen"], self.nets["disc"]
+        size = len(batch["image"][0])
+        metrics = {}
+        for i, real in enumerate(batch["image"]):
+            z = draws["disc"][i] if draws else torch.randn(size, self.latent)
+            with torch.no_grad():
+                fake = gen(z)
+            real_logits, fake_logits = disc(real), disc(fake)
+            if self.task.loss == "hinge":
+                loss = (relu(1 - real_logits) + relu(1 + fake_logits)).mean()
+            else:
+                loss = (fake_logits - real_logits).mean()
+            metrics["disc"] = loss.detach()
+            if self.task.gradient_penalty:
+                penalty = self.penalty(real, fake, draws["share"][i] if draws else None)
+                metrics["gradient_penalty"] = penalty.detach()
+                loss = loss + self.task.gradient_penalty * penalty
+            take_step(self.optimizers["disc"], loss)
+        z = draws["gen"] if draws else torch.randn(size, self.latent)
+        disc.requires_grad_(False)  # no weight gradients that nobody reads
+        loss = -disc(gen(z)).mean()
+        take_step(self.optimizers["gen"], loss)
+        disc.requires_grad_(True)
+        self.averages["gen"].update()
+        return {**metrics, "gen": loss.detach()}
+
+    @torch.inference_mode()
+    def sample(self, batch: Batch, draws: Draws) -> Tensor:
+        """Return as many images as the batch has."""
+        z = draws["gen"] if draws else torch.randn(len(batch["image"][0]), self.latent)
+        return self.averages["gen"].net(z)
