@@ -44,7 +44,12 @@ def mean_gradients(
         gradients, (extra, metrics) = differentiate(params, extra, part)
         return (jax.tree.map(jnp.add, total, gradients), extra), metrics
 
-    parts = jax.tree.map(lambda x: x.reshape(microbatches, -1, *x.shape[1:]), inputs)
+    # Every so-many-th example, not the next so many: the same examples meet in a microbatch however
+    # many devices share the batch.
+    def split(x: jax.Array) -> jax.Array:
+        return x.reshape(-1, microbatches, *x.shape[1:]).swapaxes(0, 1)
+
+    parts = jax.tree.map(split, inputs)
     zeros = jax.tree.map(jnp.zeros_like, params)
     (total, extra), metrics = loop(body, (zeros, extra), parts)
     mean = lambda *values: sum(values) / microbatches  # noqa: E731

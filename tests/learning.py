@@ -55,8 +55,8 @@ def sgd(config: ConfigDict) -> ConfigDict:
     return config
 
 
-def three_steps(config: ConfigDict, mode: str, devices: int) -> TrainState:
-    """Return the state after three steps as main.py would take them, on so many devices."""
+def first_steps(config: ConfigDict, mode: str, devices: int, steps: int = 3) -> TrainState:
+    """Return the state after so many steps as main.py would take them, on so many devices."""
     parallel = make_parallel(mode, devices, config.train.fsdp)
     dataset = open_data(config.data)
     task = make_task(config, dataset.spec)
@@ -68,7 +68,7 @@ def three_steps(config: ConfigDict, mode: str, devices: int) -> TrainState:
         seed=0,
         position=0,
         batch_size=config.train.batch_size,
-        draws=(task.phase(i).draws for i in range(3)),
+        draws=(task.phase(i).draws for i in range(steps)),
     )
     for i, batch in enumerate(source):
         state, metrics = step(task.phase(i), state, parallel.place(batch, axis=1), keys["train"])

@@ -7,7 +7,7 @@ import jax
 import numpy as np
 import pytest
 from conftest import FAMILIES, smoke_config
-from learning import DRAWING, sgd, three_steps
+from learning import DRAWING, first_steps, sgd
 
 SLOW = [pytest.param(name, marks=pytest.mark.slow) for name in ("sngan", "wgan_gp")]
 
@@ -15,7 +15,7 @@ SLOW = [pytest.param(name, marks=pytest.mark.slow) for name in ("sngan", "wgan_g
 @pytest.mark.parametrize("name", [*FAMILIES, *SLOW])
 def test_devices_agree(name: str) -> None:
     config = sgd(smoke_config(name, train__batch_size=16, **DRAWING[name]))
-    expected = three_steps(config, "jit", 1)
+    expected = first_steps(config, "jit", 1)
     draws = config.task.get("disc_updates", 1)
     assert expected.step == 3 and expected.position == 3 * 16 * draws
     moved = jax.tree.leaves(
@@ -23,5 +23,5 @@ def test_devices_agree(name: str) -> None:
     )
     assert name == "vae" or max(moved) > 0, "no batch statistics to compare"
     for mode in ("jit", "pmap"):
-        got = three_steps(config, mode, 8)
+        got = first_steps(config, mode, 8)
         chex.assert_trees_all_close(got, expected, atol=1e-5, rtol=1e-5)
