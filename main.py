@@ -43,6 +43,9 @@ def make_parser() -> Parser:
     add("--output", type=Path, help="sample, transform: the folder to write")
     add("--num", type=int, default=64, help="sample: how many images")
     add("--labels", help="sample: classes of the images, such as 0,1,2; repeated to --num")
+    add("--coordinator", default="", help="train: HOST:PORT of process 0 of several")
+    add("--processes", type=int, default=0, help="train: how many processes there are")
+    add("--process", type=int, default=-1, help="train: which of them this one is, from 0")
     add("--seed", type=int, default=0, help="sample, transform: of everything that is drawn")
     return parser
 

@@ -21,8 +21,8 @@ Measured (2026-11-23, two cores of an AMD EPYC beside other jobs, seed 0):
 `:mnist,width=32,steps=1500`, 685 s: about half of the samples are digits that can be read.
 Noto emoji, `:folder,path=NOTO,size=32,width=32,steps=5000`, 3,878 s beside many other jobs:
 yellow faces with eyes, blue squares and figures, no two alike, all grainy. It is slow to begin:
-after 1,000 steps all samples are one coloured pattern, after 1,500 they differ. width=64 and size=64
-are not yet measured.
+after 1,000 steps all samples are one coloured pattern, after 1,500 they differ. width=64 and
+size=64 are not yet measured.
 """
 
 from __future__ import annotations

@@ -22,6 +22,7 @@ import jax
 import orbax.checkpoint as ocp
 from orbax.checkpoint import checkpoint_managers
 
+from gan_jax import hosts
 from gan_jax.errors import UserError
 from gan_jax.state import TrainState
 from gan_jax.workdir import write_text
@@ -104,8 +105,11 @@ class Checkpoints:
             self._manager.save(
                 step, args=ocp.args.StandardSave(state), metrics=dict(metrics) if metrics else None
             )
-        self._sums = threading.Thread(target=self._sum_when_committed, args=(step,), daemon=True)
-        self._sums.start()
+        if hosts.first():
+            self._sums = threading.Thread(
+                target=self._sum_when_committed, args=(step,), daemon=True
+            )
+            self._sums.start()
 
     def steps(self) -> list[int]:
         """Return the committed steps, ascending."""
@@ -140,15 +144,14 @@ class Checkpoints:
         there = self.steps()
         newest = step is None
         if newest:
-            candidates = self._candidates()
-            if there and not candidates:
+            step = hosts.from_first(lambda: next(iter(self._candidates()), -1))
+            if there and step < 0:
                 raise UserError(
                     f"no checkpoint in {self._directory} is whole (steps {there} fail their sums):"
                     " restore a copy, or train in another --workdir"
                 )
-            if not candidates:
+            if step < 0:
                 return None
-            step = candidates[0]
         elif step not in there:
             raise UserError(f"no checkpoint {step} in {self._directory}: those kept are {there}")
         elif self._whole(step) is False:
@@ -161,7 +164,8 @@ class Checkpoints:
             logger.warning("checkpoint %d is damaged or incomplete: using %d", damaged, step)
             if not self._read_only:
                 self._manager.delete(damaged)
-                self._sums_of(damaged).unlink(missing_ok=True)
+                if hosts.first():
+                    self._sums_of(damaged).unlink(missing_ok=True)
         return state, step
 
     def _read(self, abstract: TrainState, step: int) -> TrainState:
@@ -251,17 +255,18 @@ class Checkpoints:
             reason = next((sign for sign in DISK_SIGNS if sign in str(error)), None)
             if reason is None:
                 raise
-            good = self._last_committed()
+            good = last_whole_step(self._directory)
             kept = f"the last good one is step {good}" if good is not None else "there is none yet"
             raise UserError(
                 f"cannot save a checkpoint in {self._directory} ({reason}); {kept}: make room and"
                 " repeat the command to resume"
             ) from None
 
-    def _last_committed(self) -> int | None:
-        """Return the newest step on the disk that has its sums."""
-        found = [int(path.stem) for path in self._directory.glob("*.sha256")]
-        return max((s for s in found if (self._directory / str(s)).is_dir()), default=None)
+
+def last_whole_step(directory: Path) -> int | None:
+    """Return the newest step on the disk that has its sums, without reading any."""
+    found = [int(path.stem) for path in directory.glob("*.sha256")]
+    return max((s for s in found if (directory / str(s)).is_dir()), default=None)
 
 
 def _check_tree(saved: Any, abstract: TrainState, step: int) -> None:

@@ -47,11 +47,17 @@ def resolve(flags: argparse.Namespace, others: list[str]) -> tuple[ConfigDict, P
 def train(flags: argparse.Namespace, others: list[str]) -> None:
     """Train or resume, and say what came of it."""
     config, workdir = resolve(flags, others)
-    for change in check_workdir(workdir, config):
-        print(f"changed for this resume: {change}")
+    changes = check_workdir(workdir, config)
+    from gan_jax import hosts
     from gan_jax.train import train as run_training
 
+    hosts.join(flags.coordinator, flags.processes, flags.process)
+    if hosts.first():
+        for change in changes:
+            print(f"changed for this resume: {change}")
     outcome = run_training(config, workdir)
+    if not hosts.first():
+        return
     run = shlex.quote(str(workdir))
     if outcome.status == "interrupted":
         print(f"interrupted: saved step {outcome.step} of {config.train.steps} in {run}")
@@ -202,7 +208,7 @@ def _integers(what: str, text: str) -> list[int]:
 
 # The flags of each mode, beside those that the config and the task have.
 USES = {
-    "train": ("config", "workdir"),
+    "train": ("config", "workdir", "coordinator", "processes", "process"),
     "inspect": ("config", "workdir"),
     "plan": ("config", "workdir", "topology"),
     "eval": ("workdir", "checkpoint", "split"),

@@ -35,11 +35,12 @@ def make_evaluator(task: Task, parallel: Parallel, batch_size: int, seed: int) -
       seed: of the run; latents and angles drawn here are the same at every pass.
     """
     step = parallel.compile_map(task.eval_step)
-    key = named_keys(seed)["evaluate"]
+    key = parallel.replicate(lambda: named_keys(seed)["evaluate"])
+    shard = (jax.process_index(), jax.process_count())
 
     def run(state: TrainState, split: Split) -> dict[str, float]:
         totals: dict[str, Any] = {}
-        for batch in prefetch(eval_batches(split, batch_size), parallel.place):
+        for batch in prefetch(eval_batches(split, batch_size, shard), parallel.place):
             for name, value in jax.device_get(step(state, batch, key)).items():
                 totals[name] = totals.get(name, 0.0) + np.asarray(value, np.float64)
         return {name: float(value) for name, value in task.eval_metrics(totals).items()}

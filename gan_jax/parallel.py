@@ -103,6 +103,16 @@ class Parallel:
             lambda x: jax.make_array_from_process_local_data(sharding, np.asarray(x)), batch
         )
 
+    def replicate(self, make: Callable[[], Any]) -> Any:
+        """Return what `make` computes, whole on every device of every process."""
+        return jax.jit(make, out_shardings=self.replicated)()
+
+    def place_whole(self, tree: Any) -> Any:
+        """Put host arrays, the same in every process, whole on every device."""
+        return jax.tree.map(
+            lambda x: jax.make_array_from_process_local_data(self.replicated, np.asarray(x)), tree
+        )
+
     def compile_init(self, init: Callable[[jax.Array], Any]) -> Callable[[jax.Array], Any]:
         """Compile `init` so that its arrays are born where they belong."""
 
@@ -113,8 +123,11 @@ class Parallel:
         return call
 
     def compile_map(self, function: Callable[..., Any]) -> Callable[..., Any]:
-        """Compile `function(state, *arrays)` that maps over a placed batch."""
-        return jax.jit(function)
+        """Compile `function(state, *arrays)` that maps over a placed batch.
+
+        What it returns is whole on every device, so that every process can read it.
+        """
+        return jax.jit(function, out_shardings=self.replicated)
 
     def compile_step(self, step: Callable[..., Any]) -> Callable[..., Any]:
         """Compile `step(phase, state, batch, key) -> (state, metrics)`; the state is donated.

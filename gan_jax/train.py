@@ -21,9 +21,10 @@ import jax.numpy as jnp
 import numpy as np
 from ml_collections import ConfigDict
 
+from gan_jax import hosts
 from gan_jax.axes import loop
 from gan_jax.calls import plan_calls
-from gan_jax.checkpoint import Checkpoints
+from gan_jax.checkpoint import Checkpoints, last_whole_step
 from gan_jax.config import best_metric
 from gan_jax.data import Split, open_data
 from gan_jax.data.pipeline import batches, eval_batches, prefetch
@@ -37,7 +38,7 @@ from gan_jax.spec import DataSpec
 from gan_jax.state import TrainState
 from gan_jax.task import Batch, Key, Metrics, Phase, Task, make_task
 from gan_jax.workdir import check_spec, check_workdir, write_record
-from gan_jax.writer import Writer
+from gan_jax.writer import NoWriter, Writer
 
 
 @dataclasses.dataclass(frozen=True)
@@ -98,13 +99,15 @@ def train(config: ConfigDict, workdir: Path) -> Outcome:
     parallel.check_batch("eval.batch_size", config.eval.batch_size)
     dataset = open_data(config.data)
     check_spec(workdir, dataset.spec)
+    hosts.barrier("checked")  # what is written from here on would confuse the checks above
     task = make_task(config, dataset.spec)
     target = abstract_state(task, parallel)
     _check_best(config.eval.best, task, dataset.spec, target)
-    keys = named_keys(config.seed)
+    keys = parallel.replicate(lambda: named_keys(config.seed))
     start = parallel.compile_init(task.init)
     with (
         _disk_errors(workdir),
+        hosts.watching(lambda: f"{_kept(workdir)}: start all processes again to resume"),
         _stop_on_signals() as stop,
         Checkpoints(
             workdir / "checkpoints", keep=config.train.keep, best=config.eval.best
@@ -113,8 +116,9 @@ def train(config: ConfigDict, workdir: Path) -> Outcome:
         restored = checkpoints.restore(target)
         state, step = restored or (start(keys["init"]), 0)
         # Written only now: an error above leaves no trace.
-        write_record(workdir, config, dataset.spec, [str(d) for d in jax.devices()])
-        with Writer(workdir, config.train.steps, resume_step=step) as writer:
+        if hosts.first():
+            write_record(workdir, config, dataset.spec, [str(d) for d in jax.devices()])
+        with _writer(workdir, config.train.steps, step) as writer:
             loop = _Loop(config, workdir, parallel, task, dataset.splits, checkpoints, writer)
             began = time.perf_counter()
             step = loop.run(state, step, keys, stop)
@@ -152,13 +156,20 @@ def _disk_errors(workdir: Path) -> Iterator[None]:
     except OSError as error:
         if error.errno not in DISK:
             raise
-        step = last_step(workdir)
-        kept = f"the last good checkpoint is step {step}" if step else "there is no checkpoint yet"
         raise UserError(
             # The file may be one of Orbax's own, named without its folder: the run is what helps.
-            f"cannot write to {workdir} ({error.strerror}); {kept}: make room and repeat the"
-            " command to resume"
+            f"cannot write to {workdir} ({error.strerror}); {_kept(workdir)}: make room and repeat"
+            " the command to resume"
         ) from None
+
+
+def _kept(workdir: Path) -> str:
+    step = last_whole_step(workdir / "checkpoints")
+    return f"the last good checkpoint is step {step}" if step else "there is no checkpoint yet"
+
+
+def _writer(workdir: Path, total: int, step: int) -> Writer | NoWriter:
+    return Writer(workdir, total, resume_step=step) if hosts.first() else NoWriter()
 
 
 @contextlib.contextmanager
@@ -204,14 +215,14 @@ class _Loop:
         task: Task,
         splits: Mapping[str, Split],
         checkpoints: Checkpoints,
-        writer: Writer,
+        writer: Writer | NoWriter,
     ) -> None:
         self.config, self.workdir, self.parallel = config, workdir, parallel
         self.task, self.splits, self.checkpoints, self.writer = task, splits, checkpoints, writer
         self.evaluator: Evaluator = make_evaluator(
             task, parallel, config.eval.batch_size, config.seed
         )
-        self.compute_finite = jax.jit(_finite)
+        self.compute_finite = parallel.compile_map(_finite)
         self.grids = parallel.compile_map(task.grids) if task.grids else None
         # Fetched when the next ones are due, so that logging never waits for the device.
         self.pending: tuple[int, Metrics, dict[str, float]] | None = None
@@ -239,13 +250,20 @@ class _Loop:
         )
         clock, counted = time.perf_counter(), 0  # restarted after whatever is not training
         feed = prefetch(source, lambda batch: self.parallel.place(batch, axis=1))
+        stopping = False
         with contextlib.closing(feed):
             for call in calls():
                 state, metrics = compiled(call.phase, state, next(feed), keys["train"])
                 step = call.end
                 counted += call.draws * config.batch_size
                 last = step == total
-                stopping = bool(stop)  # asked once a call: what stops here is also saved here
+                # Asked once a call: what stops here is also saved here. Several processes agree
+                # when they log.
+                if not hosts.several():
+                    stopping = bool(stop)
+                elif step % config.log_every == 0:
+                    jax.block_until_ready(metrics)  # collectives of two programs must not mix
+                    stopping = hosts.any_of(bool(stop))
                 if step % config.log_every == 0 or last:
                     speed = counted / (time.perf_counter() - clock)
                     self.log(step, metrics, {"time/images_per_second": speed})
@@ -311,9 +329,12 @@ class _Loop:
         if self.grids is None:
             return
         first = next(iter(eval_batches(self.splits["eval"], self.config.eval.grid)))
-        batch = jax.device_put(first, self.parallel.replicated)
+        batch = self.parallel.place_whole(first)
         metadata = {"run": self.workdir.name, "step": str(step), "seed": str(self.config.seed)}
-        for name, images in jax.device_get(self.grids(state, batch, key)).items():
+        made = jax.device_get(self.grids(state, batch, key))
+        if not hosts.first():
+            return
+        for name, images in made.items():
             picture = grid(images)
             save_png(self.workdir / "samples" / f"{step:07d}_{name}.png", picture, metadata)
             self.writer.image(step, name, picture)

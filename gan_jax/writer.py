@@ -125,6 +125,25 @@ class Writer:
             print(f"step {step}/{self._total}  {speed}  {clock}  {losses}", flush=True)
 
 
+class NoWriter:
+    """Stands for the writer in the processes that write nothing."""
+
+    def __enter__(self) -> NoWriter:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        pass
+
+    def scalars(self, *args: Any, **kwargs: Any) -> None:
+        """Write nothing."""
+
+    def image(self, *args: Any) -> None:
+        """Write nothing."""
+
+    def flush(self) -> None:
+        """Write nothing."""
+
+
 def _progress(total: int, completed: int) -> Progress:
     bar = Progress(
         TextColumn("step"),

@@ -103,14 +103,17 @@ def _stream(
     yield from grain.MapDataset.source(Numbers()).map(read).to_iter_dataset(options)
 
 
-def eval_batches(split: Split, batch_size: int) -> Iterator[Arrays]:
-    """Yield a split in order, leaves [batch_size, ...].
+def eval_batches(
+    split: Split, batch_size: int, shard: tuple[int, int] = (0, 1)
+) -> Iterator[Arrays]:
+    """Yield a split in order, leaves [batch_size / shards, ...]; `shard` as of `batches`.
 
     Two leaves are added: "index" int32, the example's place in the split, and "mask" float32, 0 for
     the repetitions of the last example that fill the last batch.
     """
-    for start in range(0, len(split), batch_size):
-        place = np.arange(start, start + batch_size)
+    local = batch_size // shard[1]
+    for start in range(shard[0] * local, len(split) + shard[0] * local, batch_size):
+        place = np.arange(start, start + local)
         index = np.minimum(place, len(split) - 1)
         batch = split.get(index)
         batch["index"] = index.astype(np.int32)

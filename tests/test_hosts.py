@@ -1,0 +1,145 @@
+"""Two real processes of four simulated devices each: one training, also when one of them dies."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import chex
+import jax
+import pytest
+from conftest import FAMILIES, ROOT, smoke_config
+from learning import DRAWING, sgd
+
+import gan_jax
+from gan_jax.train import train
+from gan_jax.workdir import read_spec
+from gan_jax.writer import read_metrics
+
+FOUR = {
+    **os.environ,
+    "XLA_FLAGS": "--xla_force_host_platform_device_count=4",
+    "NPROC": "8",
+}
+# Dead after eight seconds of silence instead of forty.
+PROGRAM = """
+import sys
+from gan_jax import hosts
+hosts.SILENCE, hosts._PULSE = 8.0, 1.0
+import main
+sys.exit(main.main(sys.argv[1:]))
+"""
+CHANGES = dict(train__batch_size=16, train__log_every=1, eval__batch_size=16)
+
+
+def start(workdir: Path, name: str, changes: dict) -> list[subprocess.Popen]:
+    """Start both processes of a training."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    fields = [f"--config.{k.replace('__', '.')}={v}" for k, v in changes.items()]
+    command = [sys.executable, "-c", PROGRAM, f"--config=configs/{name}.py:smoke"]
+    command += [f"--workdir={workdir}", f"--coordinator=127.0.0.1:{port}", "--processes=2"]
+    return [
+        subprocess.Popen(
+            [*command, f"--process={i}", *fields],
+            cwd=ROOT,
+            env=FOUR,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for i in range(2)
+    ]
+
+
+def finish(processes: list[subprocess.Popen]) -> list[str]:
+    """Wait for both to end well; return what they printed, without what gloo prints."""
+    found = [process.communicate(timeout=300) for process in processes]
+    assert [process.returncode for process in processes] == [0, 0], found
+    return [
+        "".join(line for line in out.splitlines(True) if not line.startswith("[Gloo]"))
+        for out, _ in found
+    ]
+
+
+def plain(config_name: str, **changes: object) -> dict:
+    """Return fields of a config with plain SGD, as flags take them."""
+    config = sgd(smoke_config(config_name))
+    rules = {"name": "sgd", "b1": 0.0, "lr": 0.01}
+    optim = {f"optim__{net}__{k}": v for net in config.optim for k, v in rules.items()}
+    return {**CHANGES, **DRAWING[config_name], **optim, **changes}
+
+
+SLOW = [pytest.param(n, marks=pytest.mark.slow) for n in (*FAMILIES, "wgan_gp") if n != "vae"]
+
+
+@pytest.mark.parametrize("name", ["vae", *SLOW])
+def test_two_processes_learn_what_one_learns(name: str, tmp_path: Path) -> None:
+    changes = plain(name, train__steps=3, train__save_every=3, eval__every=3)
+    printed = finish(start(tmp_path / "two", name, changes))
+    assert "trained to step 3" in printed[0] and printed[1] == "", "one writer"
+    train(smoke_config(name, **changes), tmp_path / "one")
+    two, one = (gan_jax.load(tmp_path / run, checkpoint="latest") for run in ("two", "one"))
+    assert two.step == 3
+    chex.assert_trees_all_close(
+        jax.device_get(two.state), jax.device_get(one.state), atol=1e-5, rtol=1e-5
+    )
+    lines = [read_metrics(tmp_path / run) for run in ("two", "one")]
+    for a, b in zip(*lines, strict=True):
+        assert a.keys() == b.keys()
+        for key in (k for k in a if not k.startswith("time/")):
+            assert a[key] == pytest.approx(b[key], rel=1e-3, abs=1e-4), key
+    assert read_spec(tmp_path / "two") == read_spec(tmp_path / "one")
+    names = [sorted(p.name for p in (tmp_path / r / "samples").iterdir()) for r in ("two", "one")]
+    assert names[0] == names[1]
+
+
+@pytest.mark.parametrize("victim", [pytest.param(0, marks=pytest.mark.slow), 1])
+def test_one_dies(victim: int, tmp_path: Path) -> None:
+    """The other says so within two minutes, and the run resumes in one process or in two."""
+    workdir = tmp_path / "run"
+    endless = {**CHANGES, "train__steps": 100_000, "train__save_every": 5, "train__sample_every": 0}
+    processes = start(workdir, "vae", {**endless, "eval__every": 0})
+    try:
+        deadline = time.monotonic() + 240
+        while not list(workdir.glob("checkpoints/*.sha256")):
+            assert all(p.poll() is None for p in processes), [p.communicate() for p in processes]
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+        processes[victim].kill()
+        died = time.monotonic()
+        out, err = processes[1 - victim].communicate(timeout=120)
+    finally:
+        for process in processes:
+            process.kill()
+    assert time.monotonic() - died < 120
+    assert processes[1 - victim].returncode == 2, (out, err)
+    last = err.splitlines()[-1]
+    assert last.startswith("error: another process of this training was lost")
+    assert "the last good checkpoint is step" in last and last.endswith("to resume")
+    saved = gan_jax.load(workdir).step
+    more = {**endless, "eval__every": 0, "train__steps": saved + 2}
+    finish(start(workdir, "vae", more))
+    assert gan_jax.load(workdir).step == saved + 2
+    outcome = train(smoke_config("vae", **{**more, "train__steps": saved + 4}), workdir)
+    assert (outcome.status, outcome.step) == ("trained", saved + 4)
+
+
+@pytest.mark.slow
+def test_a_signal_to_one_stops_both(tmp_path: Path) -> None:
+    workdir = tmp_path / "run"
+    endless = {**CHANGES, "train__steps": 100_000, "train__save_every": 99_999, "eval__every": 0}
+    processes = start(workdir, "vae", {**endless, "train__sample_every": 0})
+    for line in processes[0].stdout:
+        if line.startswith("step 3"):
+            processes[1].send_signal(signal.SIGTERM)
+            break
+    out, _ = finish(processes)
+    assert "interrupted: saved step" in out
+    assert gan_jax.load(workdir).step >= 3
