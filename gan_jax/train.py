@@ -35,6 +35,7 @@ from gan_jax.keys import named_keys
 from gan_jax.parallel import Parallel, make_parallel
 from gan_jax.run import abstract_state
 from gan_jax.spec import DataSpec
+from gan_jax.speed import Speedometer
 from gan_jax.state import TrainState
 from gan_jax.task import Batch, Key, Metrics, Phase, Task, make_task
 from gan_jax.workdir import check_spec, check_workdir, write_record
@@ -248,14 +249,14 @@ class _Loop:
             draws=(call.draws for call in calls()),
             shard=(jax.process_index(), jax.process_count()),
         )
-        clock, counted = time.perf_counter(), 0  # restarted after whatever is not training
+        speed = Speedometer()
         feed = prefetch(source, lambda batch: self.parallel.place(batch, axis=1))
         stopping = False
         with contextlib.closing(feed):
             for call in calls():
-                state, metrics = compiled(call.phase, state, next(feed), keys["train"])
+                batch = speed.take(feed, call.draws * config.batch_size)
+                state, metrics = compiled(call.phase, state, batch, keys["train"])
                 step = call.end
-                counted += call.draws * config.batch_size
                 last = step == total
                 # Asked once a call: what stops here is also saved here. Several processes agree
                 # when they log.
@@ -265,9 +266,7 @@ class _Loop:
                     jax.block_until_ready(metrics)  # collectives of two programs must not mix
                     stopping = hosts.any_of(bool(stop))
                 if step % config.log_every == 0 or last:
-                    speed = counted / (time.perf_counter() - clock)
-                    self.log(step, metrics, {"time/images_per_second": speed})
-                    clock, counted = time.perf_counter(), 0
+                    self.log(step, metrics, speed.read())
                 evaluated = self.due(step, self.config.eval.every)
                 sampled = self.due(step, config.sample_every) or last
                 if evaluated or sampled or step % config.save_every == 0 or last or stopping:
@@ -278,7 +277,7 @@ class _Loop:
                         self.sample(step, state, keys["grids"])
                     self.checkpoints.save(step, state, found)
                     self.writer.flush()
-                    clock, counted = time.perf_counter(), 0
+                    speed.restart()
                 if stopping:
                     break
         self.checkpoints.wait()

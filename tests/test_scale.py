@@ -38,7 +38,10 @@ def trained(name: str, devices: int, steps: int = 3, **changes: object) -> Train
     return first_steps(config_of(name, **changes), "jit", devices, steps)
 
 
-@pytest.mark.parametrize("name", FAMILIES)
+SLOW = [pytest.param(n, marks=pytest.mark.slow) for n in (*FAMILIES, "sngan") if n != "dcgan"]
+
+
+@pytest.mark.parametrize("name", ["dcgan", *SLOW])
 def test_all_together(name: str) -> None:
     """Shards, microbatches and rematerialisation on eight devices compute what one computes."""
     expected = trained(name, 1, train__microbatches=2)

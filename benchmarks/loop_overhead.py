@@ -1,0 +1,110 @@
+"""What the training loop adds to its steps: time a step in it, over the time of the step alone.
+
+    python benchmarks/loop_overhead.py [--rounds=5]
+
+Each row trains a config by `gan_jax.train.train`, in a temporary run directory, with logging every
+50 steps and nothing else, and times the same compiled step on one batch that is on the device
+already; in turns, in one process, and of all rounds the median counts. "input wait" is the share of
+the loop's time in which it waited for a batch, as every run logs it (`time/input_wait`): an upper
+bound of what input costs. Where the CPU is the device too, preparing batches and computing share
+the cores, and the overhead holds both.
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+import tempfile
+import time
+from pathlib import Path
+
+import jax
+from ml_collections import ConfigDict
+
+from gan_jax.config import load_config
+from gan_jax.data import open_data
+from gan_jax.data.pipeline import batches
+from gan_jax.host import reuse_host_memory
+from gan_jax.keys import named_keys
+from gan_jax.logs import set_up_logging
+from gan_jax.parallel import make_parallel
+from gan_jax.task import make_task
+from gan_jax.train import make_step, train
+from gan_jax.writer import read_metrics
+
+LOG_EVERY = 50
+ROWS = {
+    "VAE, MLP, digits (a step of about 5 ms)": ("vae", dict(net="mlp", width=256), 16, 64, 600),
+    "DCGAN, 64 px, width 8": ("dcgan", dict(width=8), 64, 32, 200),
+}
+
+
+def make_config(family: str, model: dict, size: int, batch: int, steps: int) -> ConfigDict:
+    """Return a config on synthetic images in memory that only trains and logs."""
+    config = load_config(f"configs/{family}.py:digits")
+    config.model.update({k: v for k, v in model.items() if k in config.model})
+    if "disc_width" in config.model:
+        config.model.disc_width = config.model.width
+    config.data.update(dict(source="synthetic", size=(size, size), channels=3, holdout=0.25))
+    config.train.update(dict(steps=steps, batch_size=batch, log_every=LOG_EVERY, keep=1))
+    config.train.update(dict(save_every=10 * steps, sample_every=0))
+    config.eval.update(dict(every=0, best=""))
+    return config
+
+
+def step_alone(config: ConfigDict) -> float:
+    """Return seconds a step on one batch that stays on the device."""
+    parallel, dataset = make_parallel(), open_data(config.data)
+    task, keys = make_task(config, dataset.spec), named_keys(config.seed)
+    size, phase = config.train.batch_size, task.phase(0)
+    state = parallel.compile_init(task.init)(keys["init"])
+    step = parallel.compile_step(make_step(task, size))
+    source = batches(
+        dataset.splits["train"], seed=0, position=0, batch_size=size, draws=[phase.draws]
+    )
+    batch = parallel.place(next(source), axis=1)
+    times = []
+    for i in range(4):
+        start = time.perf_counter()
+        for _ in range(LOG_EVERY):
+            state, metrics = step(phase, state, batch, keys["train"])
+        jax.block_until_ready((state, metrics))
+        if i:  # the first compiles
+            times.append((time.perf_counter() - start) / LOG_EVERY)
+    return statistics.median(times)
+
+
+def step_in_loop(config: ConfigDict) -> tuple[float, float]:
+    """Return seconds a step, and the share of input wait, of a training."""
+    with tempfile.TemporaryDirectory() as folder:
+        train(config, Path(folder) / "run")
+        lines = read_metrics(Path(folder) / "run")[1:-1]  # the first compiles, the last waits
+    speed = statistics.median(line["time/images_per_second"] for line in lines)
+    draws = make_task(config, open_data(config.data).spec).phase(0).draws
+    wait = statistics.mean(line["time/input_wait"] for line in lines)
+    return draws * config.train.batch_size / speed, wait
+
+
+def main() -> None:
+    """Print the table."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--rounds", type=int, default=5)
+    flags = parser.parse_args()
+    set_up_logging()
+    reuse_host_memory()
+    print(f"{jax.devices()[0].platform}, jax {jax.__version__}")
+    print("| training | step alone [ms] | in the loop [ms] | ratio | input wait |")
+    print("|---|---|---|---|---|")
+    for name, row in ROWS.items():
+        config = make_config(*row)
+        pairs = []
+        for _ in range(flags.rounds):
+            alone = step_alone(config)
+            pairs.append((alone, *step_in_loop(config)))
+        alone, looped, wait = (statistics.median(column) for column in zip(*pairs, strict=True))
+        ratio = statistics.median(b / a for a, b, _ in pairs)
+        print(f"| {name} | {1e3 * alone:.2f} | {1e3 * looped:.2f} | {ratio:.3f} | {wait:.1%} |")
+
+
+if __name__ == "__main__":
+    main()
