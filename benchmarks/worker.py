@@ -97,10 +97,16 @@ class Torch:
             if "compile" in form and name in self.twin.compiles:
                 net.compile()
         self.batch = to_batch(problem.batch(), memory)
+        self.compiled = "compile" in form
 
     def step(self) -> None:
         """Train; PyTorch's CPU functions return when they are done."""
         self.twin.step(self.batch, None)
+        if self.compiled:
+            graphs = self.torch._dynamo.utils.counters["stats"]["unique_graphs"]
+            if graphs < len(self.twin.compiles):
+                raise RuntimeError(f"torch.compile made {graphs} graphs: a network stayed eager")
+            self.compiled = False
 
     def sample(self) -> None:
         """Make a batch of images."""

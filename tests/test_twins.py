@@ -43,6 +43,9 @@ def tiny(name: str) -> Any:
 @pytest.mark.parametrize("name", PROBLEMS)
 def test_a_twin_takes_the_same_step(name: str) -> None:
     found, weights = equality.check(tiny(name))
+    # Tighter than the bounds at full size, where more depends on the sign of small gradients.
+    assert found["losses"] < 1e-5
+    assert found["gradients"] < 1e-3
     assert {"losses", "gradients", "updates"} <= set(found)
     assert set(weights) == set(tiny(name).make_twin().nets)
 

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import softplus
 
-from benchmarks.twins.training import Average, Batch, Draws, make_optimizer, take_step
+from benchmarks.twins.training import Average, Batch, Chain, Draws, make_optimizer, take_step
 
 Maps = dict[str, tuple[int, int, int]]
 
@@ -21,7 +21,7 @@ def _stages(height: int, width: int) -> int:
     return count
 
 
-def make_generator(shape: tuple[int, int, int], width: int, latent: int) -> nn.Sequential:
+def make_generator(shape: tuple[int, int, int], width: int, latent: int) -> Chain:
     """Return the generator: latents [B, L] -> images [B, C, H, W]."""
     height, columns, channels = shape
     count = _stages(height, columns)
@@ -39,10 +39,10 @@ def make_generator(shape: tuple[int, int, int], width: int, latent: int) -> nn.S
         layers[f"relu{i}"] = nn.ReLU(inplace=True)
     layers["image"] = nn.ConvTranspose2d(width, channels, 4, 2, 1)
     layers["tanh"] = nn.Tanh()
-    return nn.Sequential(layers)
+    return Chain(layers)
 
 
-def make_discriminator(shape: tuple[int, int, int], width: int) -> nn.Sequential:
+def make_discriminator(shape: tuple[int, int, int], width: int) -> Chain:
     """Return the discriminator: images [B, C, H, W] -> logits [B]."""
     height, columns, channels = shape
     count = _stages(height, columns)
@@ -57,7 +57,7 @@ def make_discriminator(shape: tuple[int, int, int], width: int) -> nn.Sequential
     pixels = (height >> count) * (columns >> count)
     layers["logits"] = nn.Linear((width << (count - 1)) * pixels, 1)
     layers["squeeze"] = nn.Flatten(0)
-    return nn.Sequential(layers)
+    return Chain(layers)
 
 
 class Twin:

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import dropout, leaky_relu, relu, softplus
 
-from benchmarks.twins.training import Batch, Draws, make_optimizer, take_step
+from benchmarks.twins.training import Batch, Chain, Draws, make_optimizer, take_step
 
 _MAX_FACTOR = 8
 _DROPOUT_BLOCKS = 3
@@ -51,7 +51,7 @@ class UNet(nn.Module):
         return self.up[-1](relu(x)).tanh()
 
 
-def make_patchgan(channels: int, width: int, layers: int) -> nn.Sequential:
+def make_patchgan(channels: int, width: int, layers: int) -> Chain:
     """Return the discriminator: source and image, concatenated -> logits [B, 1, h, w]."""
     net: OrderedDict[str, nn.Module] = OrderedDict()
     for i in range(layers + 1):
@@ -62,7 +62,7 @@ def make_patchgan(channels: int, width: int, layers: int) -> nn.Sequential:
         net[f"leaky{i}"] = nn.LeakyReLU(0.2, inplace=True)
         channels = size
     net["logits"] = nn.Conv2d(channels, 1, 4, 1, 1)
-    return nn.Sequential(net)
+    return Chain(net)
 
 
 class Twin:

@@ -9,7 +9,7 @@ from typing import Any
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy, relu
 
-from benchmarks.twins.training import Average, Batch, Draws, make_optimizer, take_step
+from benchmarks.twins.training import Average, Batch, Chain, Draws, make_optimizer, take_step
 
 
 def _conv(inputs: int, outputs: int, size: int, stride: int) -> nn.Conv2d:
@@ -34,7 +34,7 @@ class Block(nn.Module):
         return relu(self.norm_b(self.conv_b(x)) + shortcut, inplace=True)
 
 
-def make_resnet18(channels: int, outputs: int, width: int, stem: str) -> nn.Sequential:
+def make_resnet18(channels: int, outputs: int, width: int, stem: str) -> Chain:
     """Return ResNet-18: images [B, C, H, W] -> logits [B, outputs]."""
     size, stride = (7, 2) if stem == "imagenet" else (3, 1)
     layers: OrderedDict[str, nn.Module] = OrderedDict()
@@ -52,7 +52,7 @@ def make_resnet18(channels: int, outputs: int, width: int, stem: str) -> nn.Sequ
     layers["mean"] = nn.AdaptiveAvgPool2d(1)
     layers["flatten"] = nn.Flatten()
     layers["outputs"] = nn.Linear(inputs, outputs)
-    return nn.Sequential(layers)
+    return Chain(layers)
 
 
 class Twin:

@@ -32,6 +32,13 @@ def make_optimizer(net: nn.Module, section: Mapping[str, Any]) -> torch.optim.Op
     return torch.optim.AdamW(groups, weight_decay=section["weight_decay"], **settings)
 
 
+class Chain(nn.Sequential):
+    """nn.Sequential with a `forward` of its own: torch.compile skips PyTorch's, without a word."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(x)
+
+
 class Average:
     """Moving average of a network's parameters and statistics, with the ramp of `ema_decay_at`."""
 
