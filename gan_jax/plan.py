@@ -14,10 +14,8 @@ estimates: a roofline that no real step reaches.
 
 from __future__ import annotations
 
-import dataclasses
 import importlib.util
 import math
-from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -26,17 +24,18 @@ from ml_collections import ConfigDict
 from rich.console import Console
 from rich.table import Table
 
+from gan_jax.cost import GIB, Cost, read_cost
 from gan_jax.errors import UserError
-from gan_jax.hlo import KINDS, Collective, collectives
+from gan_jax.hlo import KINDS
 from gan_jax.keys import named_keys
+from gan_jax.largest_batch import largest_batch
 from gan_jax.parallel import Parallel, make_mesh
 from gan_jax.run import abstract_state
 from gan_jax.spec import DataSpec
 from gan_jax.task import Phase, Task, make_task
-from gan_jax.topology import Chip, Topology
+from gan_jax.topology import Topology
 from gan_jax.train import make_step
 
-GIB = 2**30
 # libtpu at its default effort took 332 s for the step of DCGAN-64 (v5e:2x4, 64 images a chip, two
 # busy cores), and 19 s so (on v5e:2x2). FLOPs agreed to 0.03 % and both had 22 all-reduces, none of
 # them asynchronous; bytes accessed were 2.90 GB and are 2.10, temporaries 83 MB and are 184.
@@ -46,52 +45,15 @@ _ESTIMATES = (
     " bytes sent by ring algorithms, 2(n-1)/n of an all-reduce, over all links; no overlap and no"
     " latency. Compiled with libtpu's least effort: memory is what it takes then."
 )
+_ONE_OF = (
+    "XLA counts a loop once: arithmetic, bytes accessed and times hold one of the {} microbatches,"
+    " memory and collectives are right."
+)
 _NO_FIGURES = "There are no figures of this machine's chips, so no times and no largest batch."
 _LOWERED = (
     "Lowered for CUDA, not compiled: its compiler needs a GPU. Counted before optimisation, so"
     " there are no temporaries, collectives or times."
 )
-_LARGEST_A_CHIP = 2**12
-_COMPILATIONS = 8
-
-
-@dataclasses.dataclass(frozen=True)
-class Cost:
-    """One chip's share of a train step, as compiled.
-
-    Attributes:
-      images: that one step takes from the data, over all chips.
-      flops, bytes_accessed: XLA's counts.
-      arguments, outputs, temporaries, program: memory [bytes]; outputs without those that take the
-        place of donated arguments.
-      collectives: communications with other chips.
-    """
-
-    images: int
-    flops: float
-    bytes_accessed: float
-    arguments: int
-    outputs: int
-    temporaries: int
-    program: int
-    collectives: tuple[Collective, ...]
-
-    @property
-    def memory(self) -> int:
-        """All of the above memory [bytes]."""
-        return self.arguments + self.outputs + self.temporaries + self.program
-
-    def compute_seconds(self, chip: Chip) -> float:
-        """Return the roofline time: the longer of arithmetic and memory traffic."""
-        return max(self.flops / chip.flops, self.bytes_accessed / chip.memory_bandwidth)
-
-    def collective_seconds(self, chip: Chip) -> float:
-        """Return the time that the ring algorithm sends for, without latency, on all links."""
-        return sum(c.sent_bytes for c in self.collectives) / chip.interconnect
-
-    def step_seconds(self, chip: Chip) -> float:
-        """Return the sum of both: nothing is overlapped."""
-        return self.compute_seconds(chip) + self.collective_seconds(chip)
 
 
 def plan(
@@ -127,6 +89,8 @@ def plan(
         )
     console.print(cost_table(topology, cost, task.phase(0), size))
     console.print(_ESTIMATES if topology.chip else _NO_FIGURES)
+    if topology.platform == "tpu" and config.train.microbatches > 1:
+        console.print(_ONE_OF.format(config.train.microbatches))
     if topology.chip:
         found = largest_batch(
             lambda batch: compile_cost(task, spec, parallel, batch, topology),
@@ -231,67 +195,6 @@ def compile_cost(
         raise
     cost = read_cost(compiled, task.phase(0).draws * batch_size, parallel.devices)
     return cost if topology.chip is None or cost.memory <= topology.chip.memory * GIB else None
-
-
-def read_cost(compiled: jax.stages.Compiled, images: int, devices: int) -> Cost:
-    """Return what XLA says of a compiled step of `images` images on `devices` chips."""
-    counts, memory = compiled.cost_analysis(), compiled.memory_analysis()
-    return Cost(
-        images=images,
-        flops=counts["flops"],
-        bytes_accessed=counts["bytes accessed"],
-        arguments=memory.argument_size_in_bytes,
-        outputs=memory.output_size_in_bytes - memory.alias_size_in_bytes,
-        temporaries=memory.temp_size_in_bytes,
-        program=memory.generated_code_size_in_bytes,
-        collectives=tuple(collectives(compiled.as_text(), devices)),
-    )
-
-
-def largest_batch(
-    compile_at: Callable[[int], Cost | None],
-    topology: Topology,
-    size: int,
-    cost: Cost,
-    *,
-    unit: int,
-) -> str:
-    """Search the largest batch that fits, by compiling: memory is nearly linear in the batch.
-
-    Nearly: where it gets tight the compiler recomputes what it would have kept, so the last that
-    fits may be slow.
-
-    Args:
-      compile_at: batch size -> its cost, None where it does not fit.
-      topology: with a chip.
-      size: a batch that fits, with its `cost`.
-      unit: batches are multiples of it.
-
-    Returns:
-      A sentence with the bounds that were found.
-    """
-    chips, memory = topology.chips, topology.chip.memory * GIB
-    cap = _LARGEST_A_CHIP * unit
-    fits, too_large, first = size, cap + unit, cost
-    per_image = (cost.memory - cost.arguments) / size  # too high: the first guess is careful
-    for _ in range(_COMPILATIONS):
-        if too_large - fits <= max(unit, fits // 20) or fits >= cap:
-            break
-        limit = fits + (memory - cost.memory) / per_image
-        if too_large <= cap:
-            guess = (fits + too_large) / 2
-        else:  # below the expected limit, and once that is reached, above
-            guess = limit * (0.98 if fits < 0.96 * limit else 1.02)
-        batch = min(max(int(guess) // unit * unit, fits + unit), too_large - unit)
-        if (tried := compile_at(batch)) is None:
-            too_large = batch
-            continue
-        per_image = max((tried.memory - first.memory) / (batch - size), 1.0)
-        fits, cost = batch, tried
-    share = f"{fits:,} ({fits // chips:,} a chip) takes {cost.memory / GIB:.2f} GiB and fits"
-    if too_large > cap:
-        return f"{share}; larger ones were not tried"
-    return f"{share}, {too_large:,} does not"
 
 
 def cost_table(topology: Topology, cost: Cost, phase: Phase, batch_size: int) -> Table:

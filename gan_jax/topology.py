@@ -4,9 +4,9 @@ Imports no JAX: the name is checked, and the environment that JAX will need is s
 
 Figures are those of cloud.google.com/tpu/docs/{v4,v5e,v5p,v6e} (read 2026-11-23). A chip's
 interconnect is given there for both directions together; half of it is what a chip can send, with
-all its links busy. Two differ: v4's page does not give it, but 6 links of 50 GB/s each way are in
-Table 4 of Jouppi et al. 2023 (arXiv:2304.01433); and older pages say 90 GB/s a link of v6e, newer
-ones 100, which is used.
+all its links busy. v4's page does not give it: 6 links of 50 GB/s each way, as of Jouppi et al.
+2023 (arXiv:2304.01433). For v6e older pages say 3,200 or 3,584 Gbit/s, the newer one 800 GB/s,
+which is used.
 """
 
 from __future__ import annotations

@@ -167,3 +167,32 @@ def test_workdir_is_no_run(capsys: pytest.CaptureFixture, tmp_path: Path, flat: 
     file.write_text("mine")
     refuse(capsys, SMOKE, f"--workdir={file}", says=[str(file), "a directory"], keeps=tmp_path)
     refuse(capsys, SMOKE, f"--workdir={file}/run", says=[str(file)], keeps=tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["--config.train.fsdp=3"], ["train.fsdp=3", "8 devices", "1, 2, 4, 8"]),
+        (
+            ["--config.train.fsdp=2", "--config.train.parallel=pmap"],
+            ["pmap does not do train.fsdp=2", "train.parallel=jit"],
+        ),
+        (["--config.train.microbatches=3"], ["train.batch_size=8", "3 microbatches", "use 24"]),
+        (["--config.train.precision=float16"], ["train.precision='float16'", "bfloat16"]),
+        (["--config.train.steps_per_call=0"], ["train.steps_per_call=0", "at least 1"]),
+        (["--processes=2"], ["--coordinator=HOST:PORT", "--process=I", "go together"]),
+        (
+            ["--coordinator=here", "--processes=2", "--process=0"],
+            ["--coordinator=here", "HOST:PORT"],
+        ),
+        (
+            ["--coordinator=here:1", "--processes=2", "--process=2"],
+            ["--process=2", "from 0 to 1"],
+        ),
+    ],
+)
+def test_how_a_step_is_spread(
+    capsys: pytest.CaptureFixture, tmp_path: Path, arguments: list[str], says: list[str]
+) -> None:
+    workdir = f"--workdir={tmp_path / 'run'}"
+    refuse(capsys, SMOKE, workdir, *arguments, says=says, keeps=tmp_path)

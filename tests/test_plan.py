@@ -23,10 +23,12 @@ from flax import linen as nn
 from jax.sharding import NamedSharding
 
 from gan_jax import plan
+from gan_jax.cost import Cost, read_cost
 from gan_jax.data import open_data
 from gan_jax.data.pipeline import batches
 from gan_jax.hlo import Collective
 from gan_jax.host import compile_only
+from gan_jax.largest_batch import largest_batch
 from gan_jax.models.layers import Conv
 from gan_jax.parallel import Parallel
 from gan_jax.task import make_task
@@ -175,7 +177,7 @@ def test_flops_in_closed_form(name: str) -> None:
     parallel = plan.make_parallel_on(topology)
     function, arguments, flops = gradient_of_a_network(parallel, 64)
     lowered = function.trace(*arguments).lower(lowering_platforms=(topology.platform,))
-    cost = plan.read_cost(lowered.compile(), 64, 8)
+    cost = read_cost(lowered.compile(), 64, 8)
     assert cost.flops == pytest.approx(flops / 8, rel=0.03)
     size = 4 * (5 * 5 * 8 * 16 + 12 * 12 * 16 * 100)
     assert sum(c.operand_bytes for c in cost.collectives) == size
@@ -186,7 +188,7 @@ def test_roofline() -> None:
     """By hand: 2 ms of arithmetic, 1 ms of memory, 2(n-1)/n of 2 GB at 1 TB/s."""
     chip = Chip(1, 1e12, 1e12, 1e12, 8, 2)
     reduced = Collective("all-reduce", 2e9, 4)
-    cost = plan.Cost(64, 2e9, 1e9, 5, 3, 2, 1, (reduced,))
+    cost = Cost(64, 2e9, 1e9, 5, 3, 2, 1, (reduced,))
     assert cost.memory == 11
     assert cost.compute_seconds(chip) == pytest.approx(2e-3)
     assert cost.collective_seconds(chip) == pytest.approx(3e-3)
@@ -201,15 +203,15 @@ def test_largest_batch(an_image: int, fixed: int) -> None:
     topology = Topology("toy:8", "tpu", (8,), Chip(4, 1e12, 1e12, 1e12, 8, 1))
     tried = []
 
-    def at(batch: int) -> plan.Cost | None:
+    def at(batch: int) -> Cost | None:
         assert batch % 8 == 0
         tried.append(batch)
         # Not quite a line, as with compilers.
         size = int(fixed + batch / 8 * an_image * (1.1 if batch % 16 else 1.0))
-        cost = plan.Cost(batch, 1.0, 1.0, fixed, 0, size - fixed, 0, ())
+        cost = Cost(batch, 1.0, 1.0, fixed, 0, size - fixed, 0, ())
         return cost if size <= 4 * 2**30 else None
 
-    said = plan.largest_batch(at, topology, 8, at(8), unit=8)
+    said = largest_batch(at, topology, 8, at(8), unit=8)
     numbers = re.findall(r"([\d,]+)(?: \(| does)", said)
     fits, too_large = (int(number.replace(",", "")) for number in numbers)
     compilations = len(tried) - 1
@@ -220,11 +222,11 @@ def test_largest_batch(an_image: int, fixed: int) -> None:
 
 def test_largest_batch_is_capped() -> None:
     topology = Topology("toy:1", "tpu", (1,), Chip(4, 1e12, 1e12, 1e12, 8, 1))
-    said = plan.largest_batch(
-        lambda batch: plan.Cost(batch, 1, 1, 0, 0, batch, 0, ()),
+    said = largest_batch(
+        lambda batch: Cost(batch, 1, 1, 0, 0, batch, 0, ()),
         topology,
         4,
-        plan.Cost(4, 1, 1, 0, 0, 4, 0, ()),
+        Cost(4, 1, 1, 0, 0, 4, 0, ()),
         unit=4,
     )
     assert "larger ones were not tried" in said
