@@ -20,9 +20,9 @@ Measured (2026-11-23, two cores of an AMD EPYC beside other jobs, seed 0): `:mni
 `:mnist,net=mlp` with --config.train.steps=2000, 102 s: ELBO -105.6 (KL 23.5). Both of grey levels,
 not binarised: to be compared with such bounds only. `:folder,path=NOTO,width=16`,
 3,000 steps in 1,642 s, 1,292 Noto emoji of 64 px to train on: reconstructions of the 344 held out
-have their colours and outlines, samples are coloured blots. More steps do not help, the images are
-too few: held out, the ELBO (a density on the [-1, 1] scale) is -5,856 nats after 1,000 steps, -5,898
-after 2,000 and -6,168 after 3,000, while it rises to 2,700 on those trained on.
+have their colours and outlines, samples are coloured blots. More steps do not help, the images
+are too few: held out, the ELBO (a density on the [-1, 1] scale) is -5,856 nats after 1,000 steps,
+-5,898 after 2,000 and -6,168 after 3,000, while it rises to 2,700 on those trained on.
 """
 
 from __future__ import annotations
