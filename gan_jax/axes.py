@@ -31,7 +31,8 @@ class Axes:
     """The mapped axes of the step that is being traced.
 
     Attributes:
-      names: those that the batch is split over.
+      names: those that the batch is split over; none on a single device, where XLA would keep the
+        copies that a reduction over one makes.
       platform: of the devices.
       shards: how many devices share one copy of the parameters; above 1 they lie on axis "fsdp".
     """
@@ -64,25 +65,25 @@ def current() -> Axes | None:
 def axis_mean(tree: Any) -> Any:
     """Average a pytree over the devices; the identity outside of a step."""
     axes = current()
-    return jax.lax.pmean(tree, axes.names) if axes else tree
+    return jax.lax.pmean(tree, axes.names) if axes and axes.names else tree
 
 
 def axis_sum(tree: Any) -> Any:
     """Sum a pytree over the devices; the identity outside of a step."""
     axes = current()
-    return jax.lax.psum(tree, axes.names) if axes else tree
+    return jax.lax.psum(tree, axes.names) if axes and axes.names else tree
 
 
 def axis_gather(x: jax.Array) -> jax.Array:
     """Concatenate the slices of a batch, [B/devices, ...] -> [B, ...]; else the identity."""
     axes = current()
-    return jax.lax.all_gather(x, axes.names, tiled=True) if axes else x
+    return jax.lax.all_gather(x, axes.names, tiled=True) if axes and axes.names else x
 
 
 def axis_index() -> jax.Array | int:
     """Return the place of this device's slice in the batch; 0 outside, where the batch is whole."""
     axes = current()
-    return jax.lax.axis_index(axes.names) if axes else 0
+    return jax.lax.axis_index(axes.names) if axes and axes.names else 0
 
 
 def example_keys(key: jax.Array, batch: int) -> jax.Array:

@@ -141,7 +141,7 @@ class Parallel:
         """
         if self.mode == "pmap":
             return self._pmapped(step)
-        axes = Axes(AXES, self.platform, self.shards)
+        axes = Axes(AXES if self.devices > 1 else (), self.platform, self.shards)
 
         def mapped_step(phase: Any, state: Any, batch: Any, key: jax.Array) -> Any:
             specs = fsdp.specs(state, self.shards)
@@ -163,7 +163,7 @@ class Parallel:
         return jax.jit(mapped_step, static_argnums=0, donate_argnums=1)
 
     def _pmapped(self, step: Callable[..., Any]) -> Callable[..., Any]:
-        axes = Axes((DATA,), self.platform)
+        axes = Axes((DATA,) if self.devices > 1 else (), self.platform)
 
         def local(phase: Any, state: Any, batch: Any, key: jax.Array) -> Any:
             with mapped(axes):
