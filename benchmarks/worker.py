@@ -144,8 +144,8 @@ def serve(problem: Problem, form: str, folder: Path) -> None:
 
     Args:
       problem: what is trained.
-      form: "check", "ours", or three words: eager or compile; contiguous or channels_last; default
-        or reused.
+      form: "check", "ours", or four words: eager or compile, and one of each of
+        train_speed.CHOICES.
       folder: of weights.pt, which the check writes.
     """
     # Answers have a channel of their own: libraries print too.
