@@ -58,7 +58,7 @@ def _tutorial(model: ConfigDict, shape: tuple, classes: int) -> tuple[nn.Module,
 def _resnet(model: ConfigDict, shape: tuple, classes: int) -> tuple[nn.Module, nn.Module]:
     if model.disc_norm not in resnet_gan.NORMS:
         raise UserError(
-            f"model.disc_norm={model.disc_norm}: the residual discriminator has none of it: set"
+            f"model.disc_norm={model.disc_norm}: not for model.net=resnet: set"
             f" model.disc_norm to one of {', '.join(resnet_gan.NORMS)}"
         )
     check_choice("model.pool", model.pool, resnet_gan.POOLS)

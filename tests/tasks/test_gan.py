@@ -176,7 +176,7 @@ def test_labels_and_networks_that_do_not_fit_are_refused() -> None:
         build(task__loss="hinges")
     with pytest.raises(UserError, match=r"model\.disc_norm"):
         build(model__disc_norm="spectrall")
-    with pytest.raises(UserError, match=r"disc_norm=batch.*spectral, layer, none"):
+    with pytest.raises(UserError, match=r"disc_norm=batch.*resnet.*spectral, layer, none"):
         build(model__net="resnet")
     with pytest.raises(UserError, match=r"disc_norm=layer.*BatchNorm"):
         build(model__net="tutorial", model__disc_norm="layer")
@@ -194,7 +194,7 @@ def test_a_gradient_penalty_refuses_batch_norm() -> None:
 def test_the_penalty_is_that_of_the_images_at_hand() -> None:
     """Recompute it from its definition, and see its weight in the step of plain SGD."""
     found = {}
-    for weight in (0.0, 1.0, 3.0):
+    for weight in (1.0, 3.0):
         task, state, batch = build(
             model__disc_norm="none", task__loss="wasserstein", task__gradient_penalty=weight
         )
@@ -202,7 +202,6 @@ def test_the_penalty_is_that_of_the_images_at_hand() -> None:
         new, metrics = step(Phase(), state, batch, jax.random.key(5))
         assert "accuracy/real" not in metrics, "a critic's logits have no boundary"
         found[weight] = (new.nets["disc"].params, metrics)
-    assert "gradient_penalty" not in found[0.0][1]
     np.testing.assert_allclose(
         found[1.0][1]["gradient_penalty"], found[3.0][1]["gradient_penalty"], rtol=1e-5
     )
