@@ -98,10 +98,7 @@ class Parallel:
           batch: pytree of arrays that hold this process's examples, batch axis at `axis`.
           axis: 0 for `[B, ...]`, 1 for `[draws, B, ...]`.
         """
-        sharding = self.split(axis)
-        return jax.tree.map(
-            lambda x: jax.make_array_from_process_local_data(sharding, np.asarray(x)), batch
-        )
+        return self._put(batch, self.split(axis))
 
     def replicate(self, make: Callable[[], Any]) -> Any:
         """Return what `make` computes, whole on every device of every process."""
@@ -109,8 +106,13 @@ class Parallel:
 
     def place_whole(self, tree: Any) -> Any:
         """Put host arrays, the same in every process, whole on every device."""
+        return self._put(tree, self.replicated)
+
+    def _put(self, tree: Any, sharding: NamedSharding) -> Any:
+        if jax.process_count() == 1:  # in one call, which takes a third of the time
+            return jax.device_put(tree, sharding)
         return jax.tree.map(
-            lambda x: jax.make_array_from_process_local_data(self.replicated, np.asarray(x)), tree
+            lambda x: jax.make_array_from_process_local_data(sharding, np.asarray(x)), tree
         )
 
     def compile_init(self, init: Callable[[jax.Array], Any]) -> Callable[[jax.Array], Any]:
