@@ -100,7 +100,8 @@ def test_two_processes_learn_what_one_learns(name: str, tmp_path: Path) -> None:
     assert names[0] == names[1]
 
 
-@pytest.mark.parametrize("victim", [pytest.param(0, marks=pytest.mark.slow), 1])
+@pytest.mark.slow
+@pytest.mark.parametrize("victim", [0, 1])
 def test_one_dies(victim: int, tmp_path: Path) -> None:
     """The other says so within two minutes, and the run resumes in one process or in two."""
     workdir = tmp_path / "run"

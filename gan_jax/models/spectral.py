@@ -70,7 +70,8 @@ class _Normalized:
         sigma, new = spectral_norm(value, u.value, iterate=self.train)
         if self.train and self.is_mutable_collection(COLLECTION) and not self.is_initializing():
             u.value = new
-        return value / jnp.where(sigma > _TINY, sigma, _TINY)
+        # In the precision of the weight, or one float32 scalar would make the layer compute in it.
+        return value / jnp.where(sigma > _TINY, sigma, _TINY).astype(value.dtype)
 
 
 class SpectralConv(_Normalized, Conv):

@@ -27,15 +27,6 @@ def test_too_small_says_so():
         CNN(outputs=2).init(jax.random.key(0), jnp.zeros((1, 7, 9, 1)), train=False)
 
 
-def test_bfloat16_returns_float32_and_keeps_float32_parameters():
-    model = CNN(outputs=3, width=4, dtype=jnp.bfloat16)
-    x = jnp.zeros((2, 12, 12, 1))
-    outputs, variables = jax.eval_shape(
-        lambda: model.init_with_output(jax.random.key(0), x, train=True)
-    )
-    assert all(leaf.dtype == jnp.float32 for leaf in jax.tree.leaves((outputs, variables)))
-
-
 def _variables(model, shape):
     x = jnp.zeros((1, *shape))
     abstract = jax.eval_shape(lambda: model.init(jax.random.key(0), x, train=False))

@@ -49,11 +49,6 @@ def test_small_images_run_and_train():
     assert jax.tree.structure(moved["batch_stats"]) == jax.tree.structure(variables["batch_stats"])
 
 
-def test_bfloat16_returns_float32():
-    result = _abstract(ResNet18(outputs=3, width=2, dtype=jnp.bfloat16), (1, 32, 32, 3))
-    assert all(leaf.dtype == jnp.float32 for leaf in jax.tree.leaves(result))
-
-
 def test_unknown_stem():
     with pytest.raises(UserError, match="did you mean 'small'"):
         _abstract(ResNet18(outputs=3, stem="smal"), (1, 32, 32, 3))

@@ -59,11 +59,6 @@ def test_wrong_size_and_depth_say_what_to_do():
     assert _abstract(UNet(features=2, depth=4), (1, 64, 64, 3))[0].shape == (1, 64, 64, 3)
 
 
-def test_bfloat16_returns_float32():
-    result = _abstract(UNet(features=2, dtype=jnp.bfloat16), (1, 16, 16, 3))
-    assert all(leaf.dtype == jnp.float32 for leaf in jax.tree.leaves(result))
-
-
 @pytest.fixture(scope="module")
 def small():
     model = UNet(features=4, outputs=2)
