@@ -76,10 +76,8 @@ def plain(config_name: str, **changes: object) -> dict:
     return {**CHANGES, **DRAWING[config_name], **optim, **changes}
 
 
-SLOW = [pytest.param(n, marks=pytest.mark.slow) for n in (*FAMILIES, "wgan_gp") if n != "vae"]
-
-
-@pytest.mark.parametrize("name", ["vae", *SLOW])
+@pytest.mark.slow
+@pytest.mark.parametrize("name", [*FAMILIES, "wgan_gp"])
 def test_two_processes_learn_what_one_learns(name: str, tmp_path: Path) -> None:
     changes = plain(name, train__steps=3, train__save_every=3, eval__every=3)
     printed = finish(start(tmp_path / "two", name, changes))
