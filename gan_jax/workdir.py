@@ -16,6 +16,7 @@ from typing import Any
 
 from ml_collections import ConfigDict
 
+from gan_jax.added_fields import complete
 from gan_jax.config import differences, from_json, to_json
 from gan_jax.errors import UserError
 from gan_jax.files import written_whole
@@ -42,14 +43,14 @@ def write_text(path: Path, text: str) -> None:
 
 
 def read_config(workdir: Path) -> ConfigDict:
-    """Return the config of a run, or raise UserError where there is no run."""
+    """Return the config of a run, with the fields that came since; UserError where no run is."""
     path = workdir / "config.json"
     if not path.is_file():
         raise UserError(
             f"{workdir} is not a run (it has no config.json): give --workdir=RUN of a training, or"
             " train one first with python main.py --config=... --workdir=RUN"
         )
-    return from_json(path.read_text())
+    return complete(from_json(path.read_text()))
 
 
 def read_spec(workdir: Path) -> DataSpec:
