@@ -1,0 +1,1 @@
+"""Networks that turn images into feature vectors, for metrics and perceptual losses."""
