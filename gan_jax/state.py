@@ -114,7 +114,7 @@ def apply_gradients(
     *,
     extra: Any = None,
     ema_decay: jax.Array | float = 0.0,
-) -> NetState:
+) -> tuple[NetState, jax.Array]:
     """Take one optimizer step and move the average along.
 
     The gradients of a network cross the devices here, once an update.
@@ -126,6 +126,10 @@ def apply_gradients(
       extra: new mutable collections from `module.apply(..., mutable=...)`; those that are not
         given stay.
       ema_decay: share of the old average that is kept, in [0, 1).
+
+    Returns:
+      The network after the step, and the L2 norm of the whole gradient before any clipping, for the
+      metric "grad_norm/NET".
     """
     gradients = fsdp.reduce_gradients(gradients)
     mine = fsdp.own(net.params)
@@ -135,10 +139,11 @@ def apply_gradients(
     params = fsdp.gather(mine, like=net.params)
     net = net.replace(params=params, opt_state=opt_state, extra={**net.extra, **(extra or {})})
     if net.ema is None:
-        return net
+        return net, norm
     mix = lambda old, new: ema_decay * old + (1 - ema_decay) * new  # noqa: E731
     # The average is in shards, as what it follows.
-    return net.replace(ema=jax.tree.map(mix, net.ema, averaged(net.replace(params=mine))))
+    ema = jax.tree.map(mix, net.ema, averaged(net.replace(params=mine)))
+    return net.replace(ema=ema), norm
 
 
 def ema_decay_at(step: jax.Array, decay: float) -> jax.Array:

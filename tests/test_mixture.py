@@ -61,7 +61,8 @@ def test_covers_all_modes(name: str) -> None:
             logits, _ = judge(disc.variables(), generator.apply({"params": params}, z[1]))
             return game.generator(fake_logits=logits).mean()
 
-        return (apply_gradients(gen, jax.grad(loss_of)(gen.params), gen_optimizer), disc), None
+        gen, _ = apply_gradients(gen, jax.grad(loss_of)(gen.params), gen_optimizer)
+        return (gen, disc), None
 
     draw = np.random.default_rng(0)
     real = MODES[draw.integers(0, 8, (STEPS, BATCH))] + SPREAD * draw.normal(size=(STEPS, BATCH, 2))

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import functools
+import math
+
 import chex
 import jax
 import jax.numpy as jnp
@@ -52,12 +55,13 @@ def test_init_net() -> None:
 def test_average_is_a_copy() -> None:
     """A donated state may hold no buffer twice: neither as it is made nor after an update."""
     made = jax.jit(lambda: new_state({"net": init()}))()
-    step = jax.jit(
-        lambda s: s.replace(
-            nets={"net": apply_gradients(s.nets["net"], s.nets["net"].params, SGD, ema_decay=0.0)}
-        ),
-        donate_argnums=0,
-    )
+
+    @functools.partial(jax.jit, donate_argnums=0)
+    def step(state: TrainState) -> TrainState:
+        net = state.nets["net"]
+        net, _ = apply_gradients(net, net.params, SGD, ema_decay=0.0)
+        return state.replace(nets={"net": net})
+
     for make in (lambda: new_state({"net": init()}), lambda: made, lambda: step(made)):
         state = make()
         pointers = [x.unsafe_buffer_pointer() for x in jax.tree.leaves(state)]
@@ -69,7 +73,8 @@ def test_one_update_by_hand() -> None:
     net = init()
     gradients = jax.tree.map(jnp.ones_like, net.params)
     statistics = {"batch_stats": jax.tree.map(lambda x: x + 10.0, net.extra["batch_stats"])}
-    new = apply_gradients(net, gradients, SGD, extra=statistics, ema_decay=0.75)
+    new, norm = apply_gradients(net, gradients, SGD, extra=statistics, ema_decay=0.75)
+    assert norm == pytest.approx(math.sqrt(count_parameters(net.params)))
     chex.assert_trees_all_close(new.params, jax.tree.map(lambda p: p - 0.5, net.params))
     chex.assert_trees_all_equal(new.extra["batch_stats"], statistics["batch_stats"])
     chex.assert_trees_all_equal(new.extra["spectral"], net.extra["spectral"])
@@ -79,7 +84,7 @@ def test_one_update_by_hand() -> None:
     expected = jax.tree.map(lambda x: x + 2.5, net.extra["batch_stats"])
     chex.assert_trees_all_close(new.ema["batch_stats"], expected, atol=1e-6)
     chex.assert_trees_all_equal_structs(new, net)
-    without = apply_gradients(init(ema=False), gradients, SGD, extra=statistics, ema_decay=0.75)
+    without, _ = apply_gradients(init(ema=False), gradients, SGD, extra=statistics, ema_decay=0.75)
     assert without.ema is None
     chex.assert_trees_all_equal(without.params, new.params)
 
@@ -128,14 +133,16 @@ def test_gradients_cross_the_devices() -> None:
 
     def step(phase: None, state: NetState, batch: jax.Array, key: jax.Array) -> tuple:
         loss, gradients = jax.value_and_grad(lambda p: (p["w"] * batch).mean())(state.params)
-        return apply_gradients(state, gradients, SGD), {"loss": loss}
+        state, norm = apply_gradients(state, gradients, SGD)
+        return state, {"loss": loss, "norm": norm}
 
     for mode in ("jit", "pmap"):
         parallel = make_parallel(mode, 8)
         init = parallel.compile_init(
             lambda _: NetState({"w": jnp.float32(2)}, {}, SGD.init({"w": 2.0}), None)
         )
-        batch = parallel.place(np.arange(8, dtype=np.float32)[None], axis=1)
+        batch = parallel.place(np.arange(-3, 5, dtype=np.float32)[None], axis=1)
         key = jax.random.key(0)
         state, metrics = parallel.compile_step(step)(None, init(key), batch, key)
-        assert state.params["w"] == 2 - 0.5 * 3.5 and metrics["loss"] == 7
+        assert state.params["w"] == 2 - 0.5 * 0.5 and metrics["loss"] == 1
+        assert metrics["norm"] == 0.5, "that of the mean gradient, not the mean of the norms"

@@ -137,14 +137,14 @@ def make_task(config: ConfigDict, spec: DataSpec) -> Task:
         gradients, extra, metrics = mean_gradients(
             loss_of, net.params, net.extra, inputs, microbatches=config.train.microbatches
         )
-        net = apply_gradients(
+        net, norm = apply_gradients(
             net,
             gradients,
             optimizer,
             extra=extra,
             ema_decay=ema_decay_at(state.step, decay),
         )
-        return state.replace(nets={"net": net}), metrics
+        return state.replace(nets={"net": net}), {**metrics, "grad_norm/net": norm}
 
     def predict(state: TrainState, images: jax.Array) -> tuple[jax.Array, jax.Array]:
         return network.apply(state.nets["net"].variables("ema"), images, train=False)

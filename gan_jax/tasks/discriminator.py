@@ -77,7 +77,8 @@ def update_discriminator(
     Returns:
       The network after the step; and metrics "disc" (the loss without penalties, weighted),
       "gradient_penalty" (unweighted, with a penalty only), "logits/real" and "logits/fake",
-      "accuracy/real" and "accuracy/fake" (of a game with a boundary only), all before the step.
+      "accuracy/real" and "accuracy/fake" (of a game with a boundary only), all before the step; and
+      "grad_norm/disc".
     """
 
     def loss_of(params: Any, extra: Any, inputs: Any) -> Any:
@@ -109,4 +110,5 @@ def update_discriminator(
     gradients, extra, metrics = mean_gradients(
         loss_of, net.params, net.extra, (inputs, penalty_keys), microbatches=microbatches
     )
-    return apply_gradients(net, gradients, optimizer, extra=extra), metrics
+    net, norm = apply_gradients(net, gradients, optimizer, extra=extra)
+    return net, {**metrics, "grad_norm/disc": norm}

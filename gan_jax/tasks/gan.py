@@ -131,8 +131,8 @@ def make_task(config: ConfigDict, spec: DataSpec) -> Task:
             microbatches=config.train.microbatches,
         )
         decay = ema_decay_at(state.step, config.train.ema_decay)
-        gen = apply_gradients(gen, gradients, gen_optimizer, extra=extra, ema_decay=decay)
-        return state.replace(nets={**state.nets, "gen": gen}), metrics
+        gen, norm = apply_gradients(gen, gradients, gen_optimizer, extra=extra, ema_decay=decay)
+        return state.replace(nets={**state.nets, "gen": gen}), {**metrics, "grad_norm/gen": norm}
 
     def train_step(
         phase: Phase, state: TrainState, batch: Batch, key: Key

@@ -151,14 +151,15 @@ def make_task(config: ConfigDict, spec: DataSpec) -> Task:
         gradients, extra, gen_metrics = mean_gradients(
             loss_of, gen.params, gen.extra, inputs, microbatches=config.train.microbatches
         )
-        gen = apply_gradients(
+        gen, norm = apply_gradients(
             gen,
             gradients,
             gen_optimizer,
             extra=extra,
             ema_decay=ema_decay_at(state.step, decay),
         )
-        return state.replace(nets={**state.nets, "gen": gen}), {**gen_metrics, **metrics}
+        metrics = {**gen_metrics, **metrics, "grad_norm/gen": norm}
+        return state.replace(nets={**state.nets, "gen": gen}), metrics
 
     def transform(
         state: TrainState, images: jax.Array, keys: jax.Array, **options: Any

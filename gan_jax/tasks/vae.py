@@ -114,8 +114,9 @@ def make_task(config: ConfigDict, spec: DataSpec) -> Task:
         gradients, _, metrics = mean_gradients(
             loss, net.params, net.extra, inputs, microbatches=config.train.microbatches
         )
-        net = apply_gradients(net, gradients, optimizer, ema_decay=ema_decay_at(state.step, decay))
-        return state.replace(nets={"vae": net}), metrics
+        decayed = ema_decay_at(state.step, decay)
+        net, norm = apply_gradients(net, gradients, optimizer, ema_decay=decayed)
+        return state.replace(nets={"vae": net}), {**metrics, "grad_norm/vae": norm}
 
     def eval_step(state: TrainState, batch: Batch, key: Key) -> Metrics:
         keys = fold_in_each(key, batch["index"])

@@ -80,7 +80,7 @@ def test_loss_by_hand(likelihood, net):
     fit = density.reshape(5, -1).sum(1).mean()
     kl = 0.5 * (mean**2 + np.exp(log_variance) - 1 - log_variance).sum(1).mean()
     expected = {"loss": 3 * kl - fit, "elbo": fit - kl, "reconstruction": fit, "kl": kl}
-    assert metrics.keys() == expected.keys()
+    assert metrics.keys() == {*expected, "grad_norm/vae"}
     for name, value in expected.items():
         np.testing.assert_allclose(metrics[name], value, rtol=1e-4, err_msg=name)
 
@@ -95,9 +95,10 @@ def test_gradient_by_finite_differences():
         return state.replace(nets={"vae": net})
 
     params = state.nets["vae"].params
-    after, _ = step(task.phase(0), state, batch, KEY)
+    after, metrics = step(task.phase(0), state, batch, KEY)
     gradient = jax.tree.map(jnp.subtract, params, after.nets["vae"].params)
     length = float(jnp.sqrt(sum(jnp.sum(g**2) for g in jax.tree.leaves(gradient))))
+    assert metrics["grad_norm/vae"] == pytest.approx(length, rel=1e-4)
     losses = []
     for sign in (1, -1):
         at = jax.tree.map(lambda p, g, s=sign: p + s * 1e-2 * g / length, params, gradient)
