@@ -22,6 +22,7 @@ from gan_jax.keys import image_keys, named_keys
 from gan_jax.logs import quiet_libraries
 from gan_jax.parallel import Parallel, make_parallel
 from gan_jax.spec import DataSpec
+from gan_jax.standing import with_standing
 from gan_jax.state import TrainState
 from gan_jax.task import Task, make_task
 from gan_jax.workdir import read_config, read_spec
@@ -67,7 +68,7 @@ class Run:
           labels: class of each image: one for all, or a list that is repeated to `num`; None lets
             a conditional model draw them.
           batch_size: images a pass.
-          **options: of the task, such as weights="raw"; see `run.task.options`.
+          **options: of the task, such as weights="raw" or standing=16; see `run.task.options`.
 
         Returns:
           [num, H, W, C] float32 in [-1, 1].
@@ -82,10 +83,19 @@ class Run:
             return generate(state, latents(keys, labels, **options), **options)
 
         compiled = self._compiled("sample", draw, options)
+        state = with_standing(
+            self.task,
+            self.state,
+            parallel=self.parallel,
+            seed=seed,
+            batch_size=self.config.train.batch_size,
+            labels=None if chosen is None else lambda place: chosen[place % num],
+            options=options,
+        )
 
         def call(index: np.ndarray) -> jax.Array:
             placed = None if chosen is None else self.parallel.place(chosen[index])
-            return compiled(self.state, self._keys(seed, index), placed)
+            return compiled(state, self._keys(seed, index), placed)
 
         return self._in_batches(call, num, batch_size)
 

@@ -97,6 +97,8 @@ class Task:
       eval_metrics: those sums over a whole split -> dict of Python floats.
       latents: (keys, labels or None, **options) -> pytree, one entry an image.
       generate: (state, latents, **options) -> images.
+      statistics: (state, latents, **options) -> dict network -> its BatchNorm statistics of that
+        one batch in training mode; what option "standing" averages.
       encode: (state, images, keys) -> latents.
       transform: (state, images, keys, **options) -> images: reconstruct, translate, restore.
       grids: (state, batch, key) -> dict name -> [rows, columns, H, W, C], the pictures that the
@@ -114,6 +116,7 @@ class Task:
     eval_metrics: Callable[[Mapping[str, Any]], dict[str, float]]
     latents: Callable[..., Any] | None = None
     generate: Callable[..., jax.Array] | None = None
+    statistics: Callable[..., Any] | None = None
     encode: Callable[..., Any] | None = None
     transform: Callable[..., jax.Array] | None = None
     grids: Callable[[TrainState, Batch, Key], dict[str, jax.Array]] | None = None

@@ -22,6 +22,7 @@ from gan_jax.losses.adversarial import GAMES
 from gan_jax.metrics.totals import masked_sums, means
 from gan_jax.optim import make_optimizer
 from gan_jax.spec import DataSpec
+from gan_jax.standing import STANDING, batch_statistics, require_statistics
 from gan_jax.state import MUTABLE, TrainState, apply_gradients, ema_decay_at, init_net, new_state
 from gan_jax.task import WEIGHTS, Batch, Key, Metrics, Option, Phase, Task
 from gan_jax.tasks.discriminator import check_penalty, update_discriminator
@@ -32,6 +33,7 @@ OPTIONS = {
     "truncation": Option(
         0.0, "latents beyond this many standard deviations are drawn again; 0: none", low=0.0
     ),
+    "standing": STANDING,
 }
 GRID_ROWS = 8  # of the unconditional sample grid; a conditional one has a row a class
 MOST_CLASSES = 16  # that a sample grid shows
@@ -170,6 +172,11 @@ def make_task(config: ConfigDict, spec: DataSpec) -> Task:
         variables = state.nets["gen"].variables(options["weights"])
         return generator.apply(variables, *latents, train=False)
 
+    def statistics(state: TrainState, latents: Any, **options: Any) -> dict[str, Any]:
+        variables = state.nets["gen"].variables(options["weights"])
+        require_statistics("this generator", variables)
+        return {"gen": batch_statistics(generator, variables, *latents)}
+
     def grids(state: TrainState, batch: Batch, key: Key) -> dict[str, jax.Array]:
         rows, columns = min(classes, MOST_CLASSES) or GRID_ROWS, len(batch["image"])
         keys = jax.random.split(key, rows * columns)
@@ -188,6 +195,7 @@ def make_task(config: ConfigDict, spec: DataSpec) -> Task:
         eval_metrics=means,
         latents=latents,
         generate=generate,
+        statistics=statistics,
         grids=grids,
         options=OPTIONS,
     )
