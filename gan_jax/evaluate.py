@@ -19,17 +19,19 @@ from gan_jax.parallel import Parallel
 from gan_jax.run import load
 from gan_jax.spec import DataSpec
 from gan_jax.state import TrainState
-from gan_jax.task import Task
+from gan_jax.task import Evaluation, Task
 from gan_jax.workdir import check_spec, write_text
 
 Evaluator = Callable[[TrainState, Split], dict[str, float]]
 
 
-def make_evaluator(task: Task, parallel: Parallel, batch_size: int, seed: int) -> Evaluator:
+def make_evaluator(
+    task: Task | Evaluation, parallel: Parallel, batch_size: int, seed: int
+) -> Evaluator:
     """Return a function (state, split) -> metrics, compiled once for every pass.
 
     Args:
-      task: the method.
+      task: the method, or one of its evaluations as `Task.evaluation` returns it.
       parallel: the devices to spread a batch over.
       batch_size: images a batch, over all devices; it does not change the result.
       seed: of the run; latents and angles drawn here are the same at every pass.

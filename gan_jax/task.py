@@ -8,6 +8,7 @@ optimizers and options; all that changes during training is in the TrainState.
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -71,7 +72,44 @@ class Option:
         return value
 
 
+def check_options(
+    owner: str, options: Mapping[str, Option], given: Mapping[str, Any]
+) -> dict[str, Any]:
+    """Return every option of `owner`, defaults filled in; raise on unknown or bad ones."""
+    for name in given:
+        if name not in options:
+            known = ", ".join(sorted(options)) or "it has none"
+            hint = did_you_mean(name, options)
+            raise UserError(f"option {name!r} is not one of {owner}: {known}{hint}")
+    return {
+        name: option.check(name, given.get(name, option.default))
+        for name, option in options.items()
+    }
+
+
 WEIGHTS = Option("ema", "which weights: moving average (ema) or last (raw)", choices=("ema", "raw"))
+
+
+@dataclasses.dataclass(frozen=True)
+class Evaluation:
+    """A pass over a split that costs more than the ordinary one, and so is asked for by name.
+
+    It has the two members of a Task that a pass over a split needs, with the same meaning:
+    `make_evaluator` takes either.
+
+    Attributes:
+      help: one line, with the unit.
+      eval_step: (state, batch, key, **options) -> sums over examples where mask is 1, arrays of any
+        shape, with "count".
+      eval_metrics: (those sums over a whole split in float64, **options) -> dict of Python floats;
+        names carry the protocol, such as "nll/iw200".
+      options: its knobs by name; `Task.evaluation` binds them.
+    """
+
+    help: str
+    eval_step: Callable[..., Metrics]
+    eval_metrics: Callable[..., dict[str, float]]
+    options: Mapping[str, Option] = dataclasses.field(default_factory=dict)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -104,6 +142,8 @@ class Task:
       grids: (state, batch, key) -> dict name -> [rows, columns, H, W, C], the pictures that the
         loop writes; batch is the first images of the evaluation split.
       options: knobs of generate and transform by name.
+      evaluations: what else can be measured in a pass over a split, by the name to ask for it;
+        `evaluation(name, **options)` returns one ready for use.
     """
 
     name: str
@@ -121,6 +161,7 @@ class Task:
     transform: Callable[..., jax.Array] | None = None
     grids: Callable[[TrainState, Batch, Key], dict[str, jax.Array]] | None = None
     options: Mapping[str, Option] = dataclasses.field(default_factory=lambda: {"weights": WEIGHTS})
+    evaluations: Mapping[str, Evaluation] = dataclasses.field(default_factory=dict)
 
     def require(self, member: str) -> Callable[..., Any]:
         """Return a member, or raise UserError naming what this task can do."""
@@ -133,15 +174,27 @@ class Task:
 
     def check_options(self, given: Mapping[str, Any]) -> dict[str, Any]:
         """Return every option of the task, defaults filled in; raise on unknown or bad ones."""
-        for name in given:
-            if name not in self.options:
-                known = ", ".join(sorted(self.options))
-                hint = did_you_mean(name, self.options)
-                raise UserError(f"option {name!r} is not one of task {self.name!r}: {known}{hint}")
-        return {
-            name: option.check(name, given.get(name, option.default))
-            for name, option in self.options.items()
-        }
+        return check_options(f"task {self.name!r}", self.options, given)
+
+    def evaluation(self, name: str, **given: Any) -> Evaluation:
+        """Return an evaluation with its options bound, those not given at their defaults.
+
+        Args:
+          name: a key of `evaluations`.
+          **given: options of that evaluation, typed or as text.
+
+        Raises:
+          UserError: for a name or an option that it has not.
+        """
+        check_choice(f"evaluation of task {self.name!r}", name, self.evaluations)
+        chosen = self.evaluations[name]
+        options = check_options(f"evaluation {name!r}", chosen.options, given)
+        return dataclasses.replace(
+            chosen,
+            eval_step=functools.partial(chosen.eval_step, **options),
+            eval_metrics=functools.partial(chosen.eval_metrics, **options),
+            options={},
+        )
 
 
 def make_task(config: ConfigDict, spec: DataSpec) -> Task:

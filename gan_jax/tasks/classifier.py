@@ -3,14 +3,20 @@
 `task.target` says what is learnt: "label", the class; "vector", the data's float stream "target";
 or "angle", by which each image is turned before the network sees it: a regression task that every
 image set has in it, with an error in degrees.
+
+Of classes, evaluation gives beside the accuracy: "top5" (where there are more than five classes),
+"nll" (nats, without label smoothing) and "ece" (see `metrics.calibration`). Evaluation `by_class`
+gives each class's accuracy, and how often which class is taken for which.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from flax import linen as nn
 from ml_collections import ConfigDict
 
@@ -27,15 +33,23 @@ from gan_jax.losses.classification import (
     squared_error,
     vector_to_angle,
 )
+from gan_jax.metrics.calibration import (
+    calibration_sums,
+    class_accuracies,
+    confusion_sums,
+    expected_calibration_error,
+    top_k_hits,
+)
 from gan_jax.metrics.totals import masked_sums, means
 from gan_jax.models.cnn import CNN
 from gan_jax.models.resnet import ResNet18
 from gan_jax.optim import make_optimizer
 from gan_jax.spec import DataSpec
 from gan_jax.state import TrainState, apply_gradients, ema_decay_at, init_net, new_state
-from gan_jax.task import Batch, Key, Metrics, Phase, Task
+from gan_jax.task import Batch, Evaluation, Key, Metrics, Phase, Task
 
 TARGETS = ("label", "vector", "angle")
+TOP = 5
 
 
 def make_network(config: ConfigDict, spec: DataSpec) -> nn.Module:
@@ -153,13 +167,49 @@ def make_task(config: ConfigDict, spec: DataSpec) -> Task:
         keys = fold_in_each(key, batch["index"])
         images, wanted = turn(batch["image"], stream(batch), keys)
         outputs, _ = predict(state, images)
-        values = {"loss": losses(outputs, wanted), **_named(target, errors(outputs, wanted))}
-        return masked_sums(values, batch["mask"])
+        values = _named(target, errors(outputs, wanted))
+        if target != "label":
+            return masked_sums({"loss": losses(outputs, wanted), **values}, batch["mask"])
+        values["nll"] = losses(outputs, wanted)
+        given = dict(logits=outputs, labels=wanted)
+        if spec.num_classes > TOP:
+            values[f"top{TOP}"] = top_k_hits(**given, k=TOP)
+        sums = calibration_sums(**given, mask=batch["mask"])
+        return {**masked_sums(values, batch["mask"]), **sums}
+
+    def eval_metrics(totals: Mapping[str, Any]) -> dict[str, float]:
+        if target != "label":
+            return means(totals)
+        averaged = {k: v for k, v in totals.items() if not k.startswith("bin_")}
+        return {**means(averaged), "ece": expected_calibration_error(totals)}
+
+    def by_class_step(state: TrainState, batch: Batch, key: Key) -> Metrics:
+        logits, _ = predict(state, batch["image"])
+        given = dict(logits=logits, labels=batch["label"], mask=batch["mask"])
+        return {"count": batch["mask"].sum(), "confusion": confusion_sums(**given)}
+
+    def by_class_metrics(totals: Mapping[str, Any]) -> dict[str, float]:
+        """Return accuracies of the classes that occur, and the counts of each mistake made."""
+        confusion, names = np.asarray(totals["confusion"]), spec.class_names
+        shares = class_accuracies(confusion)
+        found = {
+            f"accuracy/{name}": float(share)
+            for name, share in zip(names, shares, strict=True)
+            if not np.isnan(share)
+        }
+        wrong = confusion * (1 - np.eye(len(names)))
+        mistakes = {
+            f"confusion/{names[true]}/{names[said]}": float(wrong[true, said])
+            for true, said in np.argwhere(wrong)
+        }
+        return {"balanced_accuracy": float(np.nanmean(shares)), **found, **mistakes}
 
     def encode(state: TrainState, images: jax.Array, keys: jax.Array) -> dict[str, jax.Array]:
         outputs, features = predict(state, images)
         return {"outputs": outputs, "features": features}
 
+    about = "accuracy of each class, their mean, and how many of each are taken for which other"
+    evaluations = {"by_class": Evaluation(about, by_class_step, by_class_metrics)}
     return Task(
         name="classifier",
         modules={"net": network},
@@ -168,9 +218,10 @@ def make_task(config: ConfigDict, spec: DataSpec) -> Task:
         init=init,
         train_step=train_step,
         eval_step=eval_step,
-        eval_metrics=means,
+        eval_metrics=eval_metrics,
         encode=encode,
         options={},
+        evaluations=evaluations if target == "label" else {},
     )
 
 

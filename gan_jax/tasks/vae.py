@@ -13,6 +13,8 @@ ICLR 2017, eq. 4). "elbo" is always that of beta = 1.
 Bernoulli likelihood: the targets are the grey levels (x + 1) / 2 in [0, 1]. They are not binarised,
 so that elbo is not comparable with published numbers on binarised MNIST. Gaussian: a density in the
 [-1, 1] scale with a fixed standard deviation `model.scale`; elbo may be positive.
+
+Evaluations by name are in `vae_evaluations`.
 """
 
 from __future__ import annotations
@@ -39,6 +41,7 @@ from gan_jax.optim import make_optimizer
 from gan_jax.spec import DataSpec
 from gan_jax.state import TrainState, apply_gradients, ema_decay_at, init_net, new_state
 from gan_jax.task import WEIGHTS, Batch, Key, Metrics, Option, Phase, Task
+from gan_jax.tasks.vae_evaluations import make_evaluations
 
 NETS = {"conv": (ConvEncoder, ConvDecoder), "mlp": (MLPEncoder, MLPDecoder)}
 LIKELIHOODS = ("bernoulli", "gaussian")
@@ -177,6 +180,14 @@ def make_task(config: ConfigDict, spec: DataSpec) -> Task:
         transform=transform,
         grids=grids,
         options={"weights": WEIGHTS, "temperature": TEMPERATURE},
+        evaluations=make_evaluations(
+            vae,
+            image_shape=tuple(spec.image_shape),
+            latent=model.latent,
+            likelihood=model.likelihood,
+            scale=model.scale,
+            log_likelihood=log_likelihood,
+        ),
     )
 
 

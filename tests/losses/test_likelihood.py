@@ -11,6 +11,7 @@ from scipy import stats
 from gan_jax.losses.likelihood import (
     bernoulli_log_likelihood,
     gaussian_kl,
+    gaussian_level_log_probability,
     gaussian_log_likelihood,
 )
 
@@ -99,3 +100,43 @@ def test_no_silent_broadcasting():
         gaussian_log_likelihood(mean=a, target=b, scale=1.0)
     with pytest.raises(ValueError, match="agree"):
         gaussian_kl(mean=jnp.zeros((2, 3)), log_variance=jnp.zeros((1, 3)))
+
+
+@pytest.mark.parametrize("scale", [0.003, 0.2, 3.0])
+@pytest.mark.parametrize("mean", [-0.7, 0.999, 1.7])
+def test_levels_have_the_mass_of_their_bins(scale, mean):
+    levels = np.arange(256)
+    x = (levels / 127.5 - 1).astype(np.float32).reshape(256, 1)
+    found = np.asarray(
+        gaussian_level_log_probability(mean=np.full_like(x, mean), target=x, scale=scale)
+    )
+    np.testing.assert_allclose(np.exp(found).sum(), 1, rtol=1e-3)
+    edges = np.concatenate([[-np.inf], (levels[1:] - 0.5) / 127.5 - 1, [np.inf]])
+    z = (edges - np.float64(np.float32(mean))) / scale
+    # From the nearer tail, where float64 keeps its digits.
+    mass = np.where(z[1:] > 0, np.diff(-stats.norm.sf(z)), np.diff(stats.norm.cdf(z)))
+    seen = mass > 1e-30
+    np.testing.assert_allclose(found[seen], np.log(mass[seen]), rtol=2e-3, atol=2e-3)
+    assert np.isfinite(found).all() and (found <= 1e-6).all()
+
+
+def test_a_narrow_bin_is_density_times_volume():
+    x = np.array([[[[-0.2], [0.6]]]], np.float32)
+    x = np.rint((x + 1) * 127.5).astype(np.float32) / 127.5 - 1
+    given = dict(mean=x + 0.1, target=x, scale=0.2)
+    density = gaussian_log_likelihood(**given)
+    exact = gaussian_level_log_probability(**given)
+    np.testing.assert_allclose(exact, density + 2 * np.log(2 / 255), atol=1e-3)
+
+
+def test_gradient_of_the_levels():
+    x = np.array([[-1.0, 1.0, 0.0, 5 / 127.5 - 1]], np.float32)
+
+    @jax.jit
+    def value(mean):
+        return gaussian_level_log_probability(mean=mean, target=x, scale=0.5).sum()
+
+    mean = np.array([[0.3, 0.2, -0.8, 0.4]], np.float32)
+    step = 1e-2 * np.eye(4, dtype=np.float32)
+    slopes = [(value(mean + s) - value(mean - s)) / 2e-2 for s in step]
+    np.testing.assert_allclose(jax.jit(jax.grad(value))(mean)[0], slopes, rtol=1e-2)

@@ -10,9 +10,11 @@ import jax
 import numpy as np
 import pytest
 from learning import build, learn
+from sklearn.metrics import balanced_accuracy_score, log_loss, top_k_accuracy_score
 
 from gan_jax.errors import UserError
 from gan_jax.evaluate import make_evaluator
+from gan_jax.metrics.calibration import calibration_sums, expected_calibration_error
 from gan_jax.parallel import make_parallel
 
 PLAIN = dict(
@@ -116,3 +118,53 @@ def test_encodes_to_features_and_outputs() -> None:
 def test_refuses(changes: dict[str, Any], message: str) -> None:
     with pytest.raises(UserError, match=message):
         build("classifier", **changes)
+
+
+def test_scores_of_classes() -> None:
+    """As computed by hand from the outputs; the split is padded to whole batches."""
+    task, state, dataset = build("classifier", **PLAIN)
+    state, _ = learn(task, state, dataset, 8)  # half learnt: it makes mistakes
+    split = dataset.splits["train"]
+    real = split.get(np.arange(len(split)))
+    logits = np.asarray(task.encode(state, real["image"], None)["outputs"], np.float64)
+    labels, said = real["label"], logits.argmax(1)
+    probabilities = np.exp(logits) / np.exp(logits).sum(1, keepdims=True)
+    score = make_evaluator(task, make_parallel("jit", 1), 9, 0)(state, split)
+    assert set(score) == {"accuracy", "nll", "top5", "ece"}
+    assert 0.1 < score["accuracy"] < 0.95 and score["accuracy"] < score["top5"]
+    assert score["nll"] == pytest.approx(log_loss(labels, probabilities), rel=1e-4)
+    top5 = top_k_accuracy_score(labels, logits, k=5, labels=np.arange(10))
+    assert score["top5"] == pytest.approx(top5)
+    assert score["ece"] == pytest.approx(
+        expected_calibration_error(
+            calibration_sums(logits=logits, labels=labels, mask=np.ones(len(labels)))
+        ),
+        rel=1e-4,
+    )
+
+    by_class = task.evaluation("by_class")
+    found = make_evaluator(by_class, make_parallel("jit", 1), 9, 0)(state, split)
+    for k in range(10):
+        assert found[f"accuracy/{k}"] == pytest.approx((said == labels)[labels == k].mean())
+    assert found["balanced_accuracy"] == pytest.approx(balanced_accuracy_score(labels, said))
+    mistakes = {k: v for k, v in found.items() if k.startswith("confusion/")}
+    assert sum(mistakes.values()) == (said != labels).sum() > 0
+    wrong = np.flatnonzero(said != labels)[0]
+    key = f"confusion/{labels[wrong]}/{said[wrong]}"
+    assert mistakes[key] == ((labels == labels[wrong]) & (said == said[wrong])).sum()
+
+
+def test_evaluations_by_name() -> None:
+    task, _, _ = build("classifier", **PLAIN)
+    with pytest.raises(UserError, match=r"evaluation of task 'classifier'='by_clas'.*'by_class'"):
+        task.evaluation("by_clas")
+    with pytest.raises(UserError, match=r"'samples' is not one of evaluation 'by_class'.*none"):
+        task.evaluation("by_class", samples=3)
+    task, _, _ = build("classifier", **PLAIN, task__target="angle")
+    assert not task.evaluations
+    task, _, _ = build("vae")
+    with pytest.raises(UserError, match=r"option samples=0 is outside"):
+        task.evaluation("nll", samples="0")
+    with pytest.raises(UserError, match=r"option binarize='bernouli'.*did you mean 'bernoulli'"):
+        task.evaluation("nll", binarize="bernouli")
+    assert task.evaluation("nll", samples="7").options == {}

@@ -1,0 +1,104 @@
+"""Marginal likelihoods of latent-variable models by importance sampling."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from gan_jax.keys import fold_in_each
+
+
+class Estimate(NamedTuple):
+    """What `importance_weighted` knows of each image.
+
+    Attributes:
+      log_likelihood: [B], nats an image.
+      effective_samples: [B] in [1, samples], (sum w)^2 / sum w^2 (Kong 1992): near 1 a single
+        sample carries the sum, and the bound is loose.
+    """
+
+    log_likelihood: jax.Array
+    effective_samples: jax.Array
+
+
+def importance_weighted(
+    log_weights: Callable[[jax.Array], Mapping[str, jax.Array]],
+    keys: jax.Array,
+    *,
+    samples: int,
+    at_once: int = 1,
+) -> dict[str, Estimate]:
+    """Estimate log p(x) = log E_q[w], w = p(x|z) p(z) / q(z|x), as the log of a mean of K weights.
+
+    That is the bound L_K of Burda et al. 2015 (arXiv:1509.00519, eq. 8): the mean is unbiased for
+    p(x), so its log is below log p(x) in expectation, never falls with K, and tends to log p(x).
+    K = 1 is the evidence lower bound with a drawn KL term.
+
+    Args:
+      log_weights: keys [B, n] -> log w [B, n], nats; sample i of an image from key i alone. Several
+        at once, by name, where they share samples.
+      keys: one typed PRNG key an image, [B], used for nothing else.
+      samples: K. A sample is drawn from fold_in(key, its number), so that K samples are the first
+        K of any larger number.
+      at_once: samples that `log_weights` is asked for in one call. Memory grows with it, and not
+        with K; the result does not depend on it but for rounding.
+
+    Returns:
+      an Estimate for each name.
+    """
+
+    def body(sums: dict[str, Estimate], number: jax.Array) -> tuple[dict[str, Estimate], None]:
+        found = log_weights(jax.vmap(lambda key: fold_in_each(key, number))(keys))
+        drawn = number < samples  # the last call may ask for more than are wanted
+        new = {}
+        for name, logs in found.items():
+            logs = jnp.where(drawn, logs.astype(jnp.float32), -jnp.inf)
+            new[name] = Estimate(
+                *(
+                    jnp.logaddexp(before, jax.nn.logsumexp(power * logs, axis=1))
+                    for power, before in zip((1, 2), sums[name], strict=True)
+                )
+            )
+        return new, None
+
+    calls = -(-samples // at_once)
+    numbers = jnp.arange(calls * at_once).reshape(calls, at_once)
+    names = jax.eval_shape(log_weights, keys[:, None]).keys()
+    nothing = jnp.full(len(keys), -jnp.inf)
+    # A loop on every platform: only forward passes, which XLA:CPU does not slow down inside of one.
+    sums, _ = jax.lax.scan(body, {name: Estimate(nothing, nothing) for name in names}, numbers)
+    return {
+        name: Estimate(first - math.log(samples), jnp.exp(2 * first - second))
+        for name, (first, second) in sums.items()
+    }
+
+
+def log_prior_ratio(*, latents: jax.Array, noise: jax.Array, log_variance: jax.Array) -> jax.Array:
+    """Return log p(z) - log q(z|x) for z = mean + exp(log_variance / 2) noise, p = N(0, I).
+
+    Args:
+      latents: z [..., D].
+      noise: the same shape.
+      log_variance: of q, broadcasts against them.
+
+    Returns:
+      [...], nats; the normalising constants cancel.
+    """
+    terms = jnp.square(noise) - jnp.square(latents) + log_variance
+    return 0.5 * terms.sum(-1)
+
+
+def bits_per_dimension(nats: float, shape: tuple[int, ...]) -> float:
+    """Convert a negative log *probability* of an image to bits a pixel and channel.
+
+    Args:
+      nats: -log P(x) of pixels that take discrete values. A density has no bits: it must first be
+        integrated over the volume that a stored value stands for.
+      shape: (H, W, C).
+    """
+    return float(nats) / (np.prod(shape) * math.log(2))
