@@ -51,6 +51,7 @@ def base(task: str) -> ConfigDict:
                 precision="float32",  # float32 | bfloat16: of activations; parameters are float32
                 remat=False,  # compute activations again in the backward pass, block by block
                 steps_per_call=1,  # steps in one dispatch
+                on_nan="stop",  # stop | rollback: to the last checkpoint, past what was drawn since
                 ema_decay=0.0,  # moving average of the weights; 0 keeps none
                 log_every=100,  # [steps]
                 sample_every=500,  # pictures [steps]; 0 only at the end

@@ -36,6 +36,7 @@ ADDED = (
     Added("train.precision", "float32"),
     Added("train.remat", False),
     Added("train.steps_per_call", 1),
+    Added("train.on_nan", "stop"),
     Added("task.loss", "non_saturating", ("gan",)),
     Added("task.gradient_penalty", 0.0, ("gan",)),
     Added("model.disc_norm", "batch", ("gan",)),

@@ -23,7 +23,7 @@ import orbax.checkpoint as ocp
 from orbax.checkpoint import checkpoint_managers
 
 from gan_jax import hosts
-from gan_jax.errors import UserError
+from gan_jax.errors import DISK, UserError
 from gan_jax.state import TrainState
 from gan_jax.workdir import write_text
 
@@ -267,6 +267,27 @@ def last_whole_step(directory: Path) -> int | None:
     """Return the newest step on the disk that has its sums, without reading any."""
     found = [int(path.stem) for path in directory.glob("*.sha256")]
     return max((s for s in found if (directory / str(s)).is_dir()), default=None)
+
+
+@contextlib.contextmanager
+def disk_errors(workdir: Path) -> Iterator[None]:
+    """Turn a full or read-only disk into one line that names the last good step."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in DISK:
+            raise
+        raise UserError(
+            # The file may be one of Orbax's own, named without its folder: the run is what helps.
+            f"cannot write to {workdir} ({error.strerror}); {kept(workdir)}: make room and repeat"
+            " the command to resume"
+        ) from None
+
+
+def kept(workdir: Path) -> str:
+    """Say which checkpoint of a run is the last good one."""
+    step = last_whole_step(workdir / "checkpoints")
+    return f"the last good checkpoint is step {step}" if step else "there is no checkpoint yet"
 
 
 def _check_tree(saved: Any, abstract: TrainState, step: int) -> None:

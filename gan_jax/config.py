@@ -30,6 +30,7 @@ RESUMABLE = (
     "train.microbatches",
     "train.remat",
     "train.steps_per_call",
+    "train.on_nan",
     "train.log_every",
     "train.sample_every",
     "train.save_every",
@@ -187,6 +188,7 @@ def check_config(config: ConfigDict) -> None:
     check_choice("task.name", config.task.name, TASKS)
     check_choice("train.parallel", config.train.parallel, ("jit", "pmap"))
     check_choice("train.precision", config.train.precision, ("float32", "bfloat16"))
+    check_choice("train.on_nan", config.train.on_nan, ("stop", "rollback"))
     check_choice("data.resize", config.data.resize, RESIZE_FILTERS)
     check_choice("data.on_error", config.data.on_error, ("raise", "skip"))
     check_choice("data.fit", config.data.fit, ("stretch", "crop", "pad"))

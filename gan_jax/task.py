@@ -140,7 +140,8 @@ class Task:
       encode: (state, images, keys) -> latents.
       transform: (state, images, keys, **options) -> images: reconstruct, translate, restore.
       grids: (state, batch, key) -> dict name -> [rows, columns, H, W, C], the pictures that the
-        loop writes; batch is the first images of the evaluation split.
+        loop writes; batch is the first images of the evaluation split. "samples" are draws of
+        `generate`: the loop measures how much they vary.
       options: knobs of generate and transform by name.
       evaluations: what else can be measured in a pass over a split, by the name to ask for it;
         `evaluation(name, **options)` returns one ready for use.

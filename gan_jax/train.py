@@ -9,37 +9,45 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import functools
+import logging
 import math
-import signal
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from ml_collections import ConfigDict
 
-from gan_jax import hosts
+from gan_jax import health, hosts
 from gan_jax.axes import loop
 from gan_jax.calls import plan_calls
-from gan_jax.checkpoint import Checkpoints, last_whole_step
+from gan_jax.checkpoint import Checkpoints, disk_errors, kept
 from gan_jax.config import best_metric
 from gan_jax.data import Split, open_data
 from gan_jax.data.pipeline import batches, eval_batches, prefetch
-from gan_jax.errors import DISK, UserError, did_you_mean
+from gan_jax.errors import UserError, did_you_mean
 from gan_jax.evaluate import Evaluator, make_evaluator, metric_names
 from gan_jax.images import grid, save_png
 from gan_jax.keys import named_keys
 from gan_jax.parallel import Parallel, make_parallel
 from gan_jax.run import abstract_state
+from gan_jax.signals import stop_on_signals
 from gan_jax.spec import DataSpec
 from gan_jax.speed import Speedometer
 from gan_jax.state import TrainState
 from gan_jax.task import Batch, Key, Metrics, Phase, Task, make_task
 from gan_jax.workdir import check_spec, check_workdir, write_record
 from gan_jax.writer import NoWriter, Writer
+
+logger = logging.getLogger(__name__)
+
+ROLLBACKS = 3  # most of them in a row, without a good checkpoint between
+
+
+class NotFinite(Exception):
+    """A number of the training that is none."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -107,20 +115,22 @@ def train(config: ConfigDict, workdir: Path) -> Outcome:
     keys = parallel.replicate(lambda: named_keys(config.seed))
     start = parallel.compile_init(task.init)
     with (
-        _disk_errors(workdir),
-        hosts.watching(lambda: f"{_kept(workdir)}: start all processes again to resume"),
-        _stop_on_signals() as stop,
+        disk_errors(workdir),
+        hosts.watching(lambda: f"{kept(workdir)}: start all processes again to resume"),
+        stop_on_signals() as stop,
         Checkpoints(
             workdir / "checkpoints", keep=config.train.keep, best=config.eval.best
         ) as checkpoints,
     ):
-        restored = checkpoints.restore(target)
-        state, step = restored or (start(keys["init"]), 0)
+        restore = lambda: checkpoints.restore(target) or (start(keys["init"]), 0)  # noqa: E731
+        state, step = restore()
         # Written only now: an error above leaves no trace.
         if hosts.first():
             write_record(workdir, config, dataset.spec, [str(d) for d in jax.devices()])
         with _writer(workdir, config.train.steps, step) as writer:
-            loop = _Loop(config, workdir, parallel, task, dataset.splits, checkpoints, writer)
+            loop = _Loop(
+                config, workdir, parallel, task, dataset.splits, checkpoints, writer, restore
+            )
             began = time.perf_counter()
             step = loop.run(state, step, keys, stop)
     can = {"sample": task.generate, "transform": task.transform}
@@ -149,60 +159,8 @@ def _check_best(best: str, task: Task, spec: DataSpec, state: TrainState) -> Non
             raise UserError(f"eval.best={best}: no such metric{hint}: one of {', '.join(names)}")
 
 
-@contextlib.contextmanager
-def _disk_errors(workdir: Path) -> Iterator[None]:
-    """Turn a full or read-only disk into one line that names the last good step."""
-    try:
-        yield
-    except OSError as error:
-        if error.errno not in DISK:
-            raise
-        raise UserError(
-            # The file may be one of Orbax's own, named without its folder: the run is what helps.
-            f"cannot write to {workdir} ({error.strerror}); {_kept(workdir)}: make room and repeat"
-            " the command to resume"
-        ) from None
-
-
-def _kept(workdir: Path) -> str:
-    step = last_whole_step(workdir / "checkpoints")
-    return f"the last good checkpoint is step {step}" if step else "there is no checkpoint yet"
-
-
 def _writer(workdir: Path, total: int, step: int) -> Writer | NoWriter:
     return Writer(workdir, total, resume_step=step) if hosts.first() else NoWriter()
-
-
-@contextlib.contextmanager
-def _stop_on_signals() -> Iterator[list[int]]:
-    """Collect SIGTERM and Ctrl-C in the yielded list; a second one acts at once, as usual."""
-    received: list[int] = []
-    before: dict[int, Any] = {}
-
-    def note(number: int, frame: Any) -> None:
-        received.append(number)
-        signal.signal(number, before[number])
-
-    try:
-        for number in (signal.SIGTERM, signal.SIGINT):
-            before[number] = signal.signal(number, note)
-    except ValueError:  # not the main thread, as in a notebook: nothing to catch there
-        before = {}
-    try:
-        yield received
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
-
-
-def _finite(state: TrainState) -> Metrics:
-    """Return {"weights/NET": 0, or nan if the network or its optimizer holds nan or infinity}."""
-
-    def check(net: Any) -> jax.Array:
-        floats = [x for x in jax.tree.leaves(net) if jnp.issubdtype(x.dtype, jnp.floating)]
-        return jnp.where(jnp.array([jnp.isfinite(x).all() for x in floats]).all(), 0, jnp.nan)
-
-    return {f"weights/{name}": check(net) for name, net in state.nets.items()}
 
 
 class _Loop:
@@ -217,21 +175,36 @@ class _Loop:
         splits: Mapping[str, Split],
         checkpoints: Checkpoints,
         writer: Writer | NoWriter,
+        restore: Callable[[], tuple[TrainState, int]],
     ) -> None:
         self.config, self.workdir, self.parallel = config, workdir, parallel
         self.task, self.splits, self.checkpoints, self.writer = task, splits, checkpoints, writer
+        self.restore = restore  # the last good state and its step, or the initial one
+        self.compiled = parallel.compile_step(make_step(task, config.train.batch_size))
         self.evaluator: Evaluator = make_evaluator(
             task, parallel, config.eval.batch_size, config.seed
         )
-        self.compute_finite = parallel.compile_map(_finite)
+        self.compute_finite = parallel.compile_map(health.finite)
+        self.signs = health.Signs(parallel, splits["eval"])
         self.grids = parallel.compile_map(task.grids) if task.grids else None
         # Fetched when the next ones are due, so that logging never waits for the device.
         self.pending: tuple[int, Metrics, dict[str, float]] | None = None
+        self.drawn = 0  # examples: the position of the state that was made last
+        self.rollbacks = 0  # since the last good checkpoint
+        self.stopping = False
 
     def run(self, state: TrainState, step: int, keys: dict[str, Key], stop: list[int]) -> int:
         """Train from `step` to the end, or to a signal; return the step that was saved last."""
+        while True:
+            try:
+                return self.go_on(state, step, keys, stop)
+            except NotFinite as error:
+                state, step = self.roll_back(str(error))
+
+    def go_on(self, state: TrainState, step: int, keys: dict[str, Key], stop: list[int]) -> int:
+        """Train as `run` does; raise NotFinite at a number that is none."""
         config, total = self.config.train, self.config.train.steps
-        compiled = self.parallel.compile_step(make_step(self.task, config.batch_size))
+        self.drawn = int(state.position)
         happens = (config.log_every, config.save_every, config.sample_every, self.config.eval.every)
         calls = functools.partial(
             plan_calls,
@@ -244,41 +217,41 @@ class _Loop:
         source = batches(
             self.splits["train"],
             seed=self.config.seed,
-            position=int(state.position),
+            position=self.drawn,
             batch_size=config.batch_size,
             draws=(call.draws for call in calls()),
             shard=(jax.process_index(), jax.process_count()),
         )
         speed = Speedometer()
         feed = prefetch(source, lambda batch: self.parallel.place(batch, axis=1))
-        stopping = False
         with contextlib.closing(feed):
             for call in calls():
                 batch = speed.take(feed, call.draws * config.batch_size)
-                state, metrics = compiled(call.phase, state, batch, keys["train"])
-                step = call.end
-                last = step == total
+                state, metrics = self.compiled(call.phase, state, batch, keys["train"])
+                step, last = call.end, call.end == total
+                self.drawn = (self.drawn + call.draws * config.batch_size) % 2**32
                 # Asked once a call: what stops here is also saved here. Several processes agree
                 # when they log.
                 if not hosts.several():
-                    stopping = bool(stop)
+                    self.stopping = bool(stop)
                 elif step % config.log_every == 0:
                     jax.block_until_ready(metrics)  # collectives of two programs must not mix
-                    stopping = hosts.any_of(bool(stop))
+                    self.stopping = hosts.any_of(bool(stop))
                 if step % config.log_every == 0 or last:
                     self.log(step, metrics, speed.read())
                 evaluated = self.due(step, self.config.eval.every)
                 sampled = self.due(step, config.sample_every) or last
-                if evaluated or sampled or step % config.save_every == 0 or last or stopping:
+                if evaluated or sampled or step % config.save_every == 0 or last or self.stopping:
                     self.flush()
                     self.require_finite(step, {**metrics, **self.compute_finite(state)})
                     found = self.evaluate(step, state) if evaluated else None
                     if sampled:
                         self.sample(step, state, keys["grids"])
                     self.checkpoints.save(step, state, found)
+                    self.rollbacks = 0
                     self.writer.flush()
                     speed.restart()
-                if stopping:
+                if self.stopping:
                     break
         self.checkpoints.wait()
         return step
@@ -306,16 +279,41 @@ class _Loop:
         self.require_finite(step, values)
 
     def require_finite(self, step: int, metrics: Mapping[str, Any]) -> None:
-        """Stop the run at a number that is none, before a checkpoint is made of it."""
+        """Raise NotFinite at a number that is none, before a checkpoint is made of it."""
         for name, value in metrics.items():
             if not math.isfinite(value):
-                self.checkpoints.wait()
-                last = self.checkpoints.latest()
-                kept = "there is no checkpoint" if last is None else f"checkpoint {last} is kept"
-                raise UserError(
-                    f"{name} is {float(value)} at step {step}: training stopped, {kept}; train"
-                    " with a lower learning rate in another --workdir"
-                )
+                raise NotFinite(f"{name} is {float(value)} at step {step}")
+
+    def roll_back(self, reason: str) -> tuple[TrainState, int]:
+        """Return the last good state and its step, past the examples that were drawn since.
+
+        That is how PaLM's training went past its spikes (arXiv:2204.02311, section 5.1). It depends
+        on nothing but steps, so that a run that is killed meanwhile does the same again.
+
+        Raises:
+          UserError: to stop instead: so says `train.on_nan`, or going back did not help.
+        """
+        self.checkpoints.wait()
+        last = self.checkpoints.latest()
+        # A signal looks at numbers where an unbroken run does not: going back is left to a resume.
+        if self.config.train.on_nan == "stop" or self.stopping or self.rollbacks == ROLLBACKS:
+            there = "there is no checkpoint" if last is None else f"checkpoint {last} is kept"
+            often = f" after {ROLLBACKS} rollbacks in a row" if self.rollbacks == ROLLBACKS else ""
+            raise UserError(
+                f"{reason}: training stopped{often}, {there}; train with a lower learning rate in"
+                " another --workdir, or skip the batch with --config.train.on_nan=rollback"
+            )
+        self.rollbacks += 1
+        self.pending = None
+        state, step = self.restore()
+        self.writer.rewind(step)
+        if hosts.first():
+            skipped = (self.drawn - int(state.position)) % 2**32
+            logger.warning(
+                "%s: back to step %d, past the %d examples drawn since (rollback %d of at most %d)",
+                *(reason, step, skipped, self.rollbacks, ROLLBACKS),
+            )
+        return state.replace(position=self.parallel.place_whole(np.uint32(self.drawn))), step
 
     def evaluate(self, step: int, state: TrainState) -> dict[str, float]:
         """Pass over split "eval" and write the result."""
@@ -324,16 +322,19 @@ class _Loop:
         return found
 
     def sample(self, step: int, state: TrainState, key: Key) -> None:
-        """Write the task's pictures of the same latents and images as at every other step."""
-        if self.grids is None:
-            return
-        first = next(iter(eval_batches(self.splits["eval"], self.config.eval.grid)))
-        batch = self.parallel.place_whole(first)
-        metadata = {"run": self.workdir.name, "step": str(step), "seed": str(self.config.seed)}
-        made = jax.device_get(self.grids(state, batch, key))
+        """Write signs of health, and the task's pictures, of the same latents as at other steps."""
+        made = self.pictures(state, key) if self.grids else {}
+        signs = self.signs.read(state, made.get("samples"))
         if not hosts.first():
             return
+        self.writer.scalars(step, signs)
+        metadata = {"run": self.workdir.name, "step": str(step), "seed": str(self.config.seed)}
         for name, images in made.items():
             picture = grid(images)
             save_png(self.workdir / "samples" / f"{step:07d}_{name}.png", picture, metadata)
             self.writer.image(step, name, picture)
+
+    def pictures(self, state: TrainState, key: Key) -> dict[str, np.ndarray]:
+        """Return the task's grids of pictures on the host."""
+        first = next(iter(eval_batches(self.splits["eval"], self.config.eval.grid)))
+        return jax.device_get(self.grids(state, self.parallel.place_whole(first), key))

@@ -39,9 +39,6 @@ class Writer:
     def __init__(self, workdir: Path, total_steps: int, *, resume_step: int) -> None:
         self._path = workdir / "metrics.jsonl"
         self._total, self._first = total_steps, resume_step
-        kept = [m for m in read_metrics(workdir) if m["step"] <= resume_step]
-        write_text(self._path, "".join(json.dumps(m) + "\n" for m in kept))
-        self._file = self._path.open("a", buffering=1)
         # Not tensorboardX.SummaryWriter: a full disk kills its thread, and then its queue fills up
         # and the training waits for ever. Errors of this one are raised here.
         folder = workdir / "tensorboard"
@@ -49,8 +46,7 @@ class Writer:
         # Its names count seconds: a resume within one would overwrite the file of the run before.
         number = sum(1 for _ in folder.iterdir())
         self._board = EventsWriter(str(folder / "events"), f".{number:04d}")
-        # TensorBoard hides what was written before at this step and later.
-        self._event(resume_step + 1, session_log=SessionLog(status=SessionLog.START))
+        self._continue_after(resume_step)
         self._began = time.perf_counter()
         self._bar = _progress(total_steps, resume_step) if sys.stderr.isatty() else None
 
@@ -68,6 +64,18 @@ class Writer:
         else:  # which is the one to report: on a full disk flushing fails again
             with contextlib.suppress(OSError):
                 self.close()
+
+    def rewind(self, step: int) -> None:
+        """Drop what was written after a step, to go on from there."""
+        self._file.close()
+        self._continue_after(step)
+
+    def _continue_after(self, step: int) -> None:
+        kept = [m for m in read_metrics(self._path.parent) if m["step"] <= step]
+        write_text(self._path, "".join(json.dumps(m) + "\n" for m in kept))
+        self._file = self._path.open("a", buffering=1)
+        # TensorBoard hides what was written before at this step and later.
+        self._event(step + 1, session_log=SessionLog(status=SessionLog.START))
 
     def scalars(
         self,
@@ -139,6 +147,9 @@ class NoWriter:
 
     def image(self, *args: Any) -> None:
         """Write nothing."""
+
+    def rewind(self, step: int) -> None:
+        """Drop nothing."""
 
     def flush(self) -> None:
         """Write nothing."""

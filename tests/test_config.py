@@ -186,6 +186,7 @@ def test_length_is_fixed_where_a_schedule_depends_on_it(schedule: str, config: C
         ({"data.channels": "2"}, r"data\.channels=2.*0, 1, 3, 4"),
         ({"train.steps": "0"}, r"train\.steps=0: at least 1"),
         ({"train.keep": "0"}, r"train\.keep=0"),
+        ({"train.on_nan": "skip"}, r"train\.on_nan='skip'.*stop, rollback"),
         ({"eval.grid": "0"}, r"eval\.grid=0"),
         ({"train.sample_every": "-1"}, r"train\.sample_every=-1"),
         ({"train.ema_decay": "1.0"}, r"train\.ema_decay=1\.0"),

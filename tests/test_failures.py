@@ -9,7 +9,9 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
+import chex
 import jax
 import numpy as np
 import pytest
@@ -20,11 +22,14 @@ from commands import (
     refuse,
     succeed,
 )
-from conftest import ROOT
+from conftest import ROOT, smoke_config
 
 import gan_jax
 import main
+from gan_jax.data import Split
+from gan_jax.errors import UserError
 from gan_jax.parallel import Parallel
+from gan_jax.train import train
 from gan_jax.writer import read_metrics
 
 
@@ -62,6 +67,82 @@ def test_nan_between_logs_makes_no_checkpoint(
     err = capsys.readouterr().err
     check_error(code, err, ["weights/gen is nan at step 4", "checkpoint 3 is kept"])
     assert gan_jax.load(copied).step == 3
+
+
+def poison(monkeypatch: pytest.MonkeyPatch, *positions: int, endless: bool = False) -> None:
+    """Make nan of the training examples drawn at these positions, or of all later ones too."""
+    real = gan_jax.train.batches
+
+    def poisoned(split: Split, *, position: int, batch_size: int, **others: Any) -> Iterator:
+        start = position
+        for batch in real(split, position=position, batch_size=batch_size, **others):
+            images = batch["image"].reshape(-1, *batch["image"].shape[2:])  # a view
+            for i in range(len(images)):
+                if start + i in positions or (endless and start + i > max(positions)):
+                    images[i] = np.nan
+            start += len(images)
+            yield batch
+
+    monkeypatch.setattr("gan_jax.train.batches", poisoned)
+
+
+def vae(workdir: Path, **changes: object) -> None:
+    """Train a VAE of 8 examples a step, saved each fourth, that rolls back."""
+    fields = dict(train__steps=10, train__save_every=4, train__log_every=2, train__sample_every=0)
+    fields |= dict(train__on_nan="rollback", eval__every=0, eval__best="", train__devices=1)
+    config = smoke_config("vae", **{**fields, **changes})
+    train(config, workdir)
+
+
+def logged(workdir: Path) -> list[dict[str, float]]:
+    """Return the metrics without those of time."""
+    lines = [{k: v for k, v in m.items() if "time/" not in k} for m in read_metrics(workdir)]
+    return [line for line in lines if "loss" in line]
+
+
+@pytest.mark.parametrize("steps_per_call", [1, 2])
+def test_rollback_skips_what_was_drawn(
+    steps_per_call: int,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    poison(monkeypatch, 5 * 8 + 3)  # in the batch of step 6
+    changes = dict(train__steps_per_call=steps_per_call)
+    vae(tmp_path / "unbroken", **changes)
+    # Step 6 is logged at step 8, which is to be saved. The examples of steps 5 to 8 are skipped.
+    says = "is nan at step 6: back to step 4, past the 32 examples drawn since (rollback 1 of at"
+    assert says in caplog.text
+    state = gan_jax.load(tmp_path / "unbroken", checkpoint="latest").state
+    assert (state.step, state.position) == (10, (10 + 4) * 8)
+    assert all(np.isfinite(x).all() for x in jax.tree.leaves(jax.device_get(state.nets)))
+    lines = logged(tmp_path / "unbroken")
+    assert [line["step"] for line in lines] == [2, 4, 6, 8, 10], "a line twice, or one missing"
+    assert all(np.isfinite(list(line.values())).all() for line in lines)
+
+    # A run that stopped there, as one that was killed, and goes on does the same.
+    broken = tmp_path / "broken"
+    with pytest.raises(UserError, match=r"is nan at step 6: .* checkpoint 4 is kept; .*rollback"):
+        vae(broken, train__on_nan="stop", **changes)
+    assert gan_jax.load(broken, checkpoint="latest").step == 4
+    vae(broken, **changes)
+    again = gan_jax.load(broken, checkpoint="latest").state
+    chex.assert_trees_all_equal(jax.device_get(again), jax.device_get(state))
+    assert logged(broken) == lines
+
+
+def test_rollback_before_any_checkpoint(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    poison(monkeypatch, 0)
+    vae(tmp_path / "run", train__steps=4)
+    state = gan_jax.load(tmp_path / "run", checkpoint="latest").state
+    assert (state.step, state.position) == (4, (4 + 4) * 8), "from the initial weights"
+
+
+def test_rollbacks_in_a_row_end_the_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    poison(monkeypatch, 5 * 8, endless=True)
+    with pytest.raises(UserError, match=r"stopped after 3 rollbacks in a row, checkpoint 4 is"):
+        vae(tmp_path / "run")
+    assert gan_jax.load(tmp_path / "run", checkpoint="latest").step == 4
 
 
 def limited(workdir: Path, *arguments: str) -> subprocess.CompletedProcess:
