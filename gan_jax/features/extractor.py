@@ -17,7 +17,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from gan_jax.errors import UserError
+from gan_jax.errors import UserError, did_you_mean
 from gan_jax.features.resize import preprocess
 from gan_jax.run import load
 from gan_jax.workdir import read_config
@@ -54,23 +54,39 @@ class Extractor:
         return digest.hexdigest()
 
 
-def make_extractor(name: str, *, weights: Path | None = None, resize: str = "clean") -> Extractor:
+def make_extractor(
+    name: str, *, weights: Path | None = None, resize: str = "clean", download: bool = False
+) -> Extractor:
     """Open a feature network.
 
     Args:
-      name: "cnn:RUN", where RUN is the directory of a classifier that this project trained.
-      weights: file of the weights; a classifier has its own.
-      resize: "clean" or "tf_legacy", see `gan_jax.features.resize`; a classifier sees images
-        resized as its training data were.
+      name: "inception_v3_tf", "inception_v3_torchvision", or "cnn:RUN", where RUN is the directory
+        of a classifier that this project trained.
+      weights: file of the weights; None for where the published ones are kept.
+      resize: "clean" or "tf_legacy", see `gan_jax.features.resize`.
+      download: whether published weights that are not there may be downloaded.
 
     Raises:
-      UserError: for an unknown name, or a run that is not a classifier.
+      UserError: for an unknown name, weights that are not there or fit another network, a run that
+        is not a classifier, or a file of weights or a resizing for one: a run has its own.
     """
+    # Imported here: they import Extractor from this file.
+    from gan_jax.features import inception_weights
+
     if name.startswith(CNN):
         if weights is not None or resize != "clean":
             raise UserError(f"features={name}: a run has its own weights and resizing")
         return _of_run(Path(name.removeprefix(CNN)))
-    raise UserError(f"features={name!r} is not known: one of cnn:RUN")
+    makers = {
+        "inception_v3_tf": inception_weights.make_inception,
+        "inception_v3_torchvision": inception_weights.make_inception,
+    }
+    if name not in makers:
+        known = ", ".join([*makers, f"{CNN}RUN"])
+        raise UserError(
+            f"features={name!r} is not known: one of {known}{did_you_mean(name, makers)}"
+        )
+    return makers[name](name, weights and Path(weights), resize, download=download)
 
 
 def checked(apply: Callable[[Any, jax.Array], Features]) -> Callable[[Any, jax.Array], Features]:
