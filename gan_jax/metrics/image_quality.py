@@ -9,7 +9,7 @@ import numpy as np
 from gan_jax.errors import UserError
 
 _RANGE = 2.0  # of images in [-1, 1]
-_TAPS = 11
+WINDOW = 11  # pixels a side
 _SIGMA = 1.5
 
 
@@ -32,9 +32,11 @@ def ssim(*, prediction: jax.Array, target: jax.Array) -> jax.Array:
     """Return the structural similarity of each image (Wang et al. 2004).
 
     doi:10.1109/TIP.2003.819861: an 11x11 Gaussian window of sigma 1.5, K1 = 0.01, K2 = 0.03,
-    where the window fits. Equal to skimage.metrics.structural_similarity(gaussian_weights=True,
-    sigma=1.5, use_sample_covariance=False, data_range=2, channel_axis=-1). Deviation: the authors'
-    program takes grey images and shrinks large ones; this averages over channels and never shrinks.
+    where the window fits. Intensities are those of images in [0, 1], as black must be zero: the
+    luminance term compares ratios. Equal to skimage.metrics.structural_similarity(
+    gaussian_weights=True, sigma=1.5, use_sample_covariance=False, data_range=1, channel_axis=-1)
+    of (x + 1) / 2. Deviation: the authors' program takes grey images and shrinks large ones; this
+    averages over channels and never shrinks.
 
     Args:
       prediction: [B, H, W, C] in [-1, 1], H and W at least 11.
@@ -48,13 +50,28 @@ def ssim(*, prediction: jax.Array, target: jax.Array) -> jax.Array:
     """
     _check(prediction, target)
     height, width = prediction.shape[1:3]
-    if min(height, width) < _TAPS:
+    if min(height, width) < WINDOW:
         raise UserError(
-            f"ssim: images of {height}x{width} px, at least {_TAPS}x{_TAPS} needed for its window:"
-            " use psnr, or larger images"
+            f"ssim: images of {height}x{width} px, at least {WINDOW}x{WINDOW} needed for its"
+            " window: use psnr, or larger images"
         )
-    x, y = prediction.astype(jnp.float32), target.astype(jnp.float32)
-    rows, columns = _window_matrix(height), _window_matrix(width)
+    luminance, contrast = ssim_maps(prediction, target)
+    return (luminance * contrast).mean((1, 2, 3))
+
+
+def ssim_maps(prediction: jax.Array, target: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """Return the two factors of SSIM at each place of its window.
+
+    Args:
+      prediction: [B, H, W, C] in [-1, 1], H and W at least 11.
+      target: the same shape.
+
+    Returns:
+      Luminance, and contrast times structure (Wang et al. 2004, eq. 6 and 13), each
+      [B, H - 10, W - 10, C].
+    """
+    x, y = ((image.astype(jnp.float32) + 1) / 2 for image in (prediction, target))
+    rows, columns = (_window_matrix(size) for size in prediction.shape[1:3])
 
     def window_mean(image: jax.Array) -> jax.Array:
         image = jnp.einsum("ih,bhwc->biwc", rows, image, precision="highest")
@@ -64,18 +81,17 @@ def ssim(*, prediction: jax.Array, target: jax.Array) -> jax.Array:
     var_x = window_mean(x * x) - mean_x * mean_x
     var_y = window_mean(y * y) - mean_y * mean_y
     covariance = window_mean(x * y) - mean_x * mean_y
-    c1, c2 = (0.01 * _RANGE) ** 2, (0.03 * _RANGE) ** 2
+    c1, c2 = 0.01**2, 0.03**2
     luminance = (2 * mean_x * mean_y + c1) / (mean_x * mean_x + mean_y * mean_y + c1)
-    structure = (2 * covariance + c2) / (var_x + var_y + c2)
-    return (luminance * structure).mean((1, 2, 3))
+    return luminance, (2 * covariance + c2) / (var_x + var_y + c2)
 
 
 def _window_matrix(size: int) -> np.ndarray:
     """Return the Gaussian window at all its places as a matrix [size - 10, size]."""
-    taps = np.exp(-0.5 * ((np.arange(_TAPS) - _TAPS // 2) / _SIGMA) ** 2)
-    matrix = np.zeros((size - _TAPS + 1, size), np.float32)
+    taps = np.exp(-0.5 * ((np.arange(WINDOW) - WINDOW // 2) / _SIGMA) ** 2)
+    matrix = np.zeros((size - WINDOW + 1, size), np.float32)
     for row in range(len(matrix)):
-        matrix[row, row : row + _TAPS] = taps / taps.sum()
+        matrix[row, row : row + WINDOW] = taps / taps.sum()
     return matrix
 
 

@@ -1,9 +1,10 @@
-"""PSNR and SSIM against scikit-image."""
+"""PSNR and SSIM against scikit-image and torchmetrics."""
 
 from __future__ import annotations
 
 import numpy as np
 import pytest
+from metrics_golden import golden, images
 from skimage import metrics
 
 from gan_jax.errors import UserError
@@ -28,18 +29,28 @@ def test_psnr_is_skimages(pairs):
 def test_ssim_is_skimages(pairs):
     expected = [
         metrics.structural_similarity(
-            a.astype(np.float64),
-            b.astype(np.float64),
+            (a.astype(np.float64) + 1) / 2,
+            (b.astype(np.float64) + 1) / 2,
             gaussian_weights=True,
             sigma=1.5,
             use_sample_covariance=False,
-            data_range=2,
+            data_range=1,
             channel_axis=-1,
         )
         for a, b in zip(*pairs, strict=True)
     ]
-    assert max(expected) - min(expected) > 0.3
+    assert max(expected) - min(expected) > 0.25
     np.testing.assert_allclose(ssim(prediction=pairs[0], target=pairs[1]), expected, atol=1e-5)
+
+
+@pytest.mark.parametrize("scales", [3, 5])
+def test_both_are_torchmetrics(scales):
+    prediction, target = (x.astype(np.float32) / 127.5 - 1 for x in images(scales))
+    expected = {k: golden()[k]["torchmetrics"][str(scales)] for k in ("psnr", "ssim")}
+    found = psnr(prediction=prediction, target=target)
+    np.testing.assert_allclose(found, expected["psnr"], rtol=1e-5)
+    found = ssim(prediction=prediction, target=target)
+    np.testing.assert_allclose(found, expected["ssim"], atol=1e-5)
 
 
 def test_equal_images(pairs):
