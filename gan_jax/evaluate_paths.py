@@ -12,6 +12,7 @@ from gan_jax.errors import UserError
 from gan_jax.keys import image_keys
 from gan_jax.metrics.path_length import EPSILON, path_lengths, trimmed_mean
 from gan_jax.run import Run
+from gan_jax.standing import with_standing
 from gan_jax.state import TrainState
 
 LEAST = 100  # paths: of fewer, a percent is none
@@ -66,10 +67,19 @@ def perceptual_path_length(
         )
 
     compiled = run.parallel.compile_map(measure)
+    state = with_standing(
+        run.task,
+        run.state,
+        parallel=run.parallel,
+        seed=seed,
+        batch_size=run.config.train.batch_size,
+        labels=None,
+        options=options,
+    )
     size = run.parallel.round_up(min(batch_size, num))
     lengths = []
     for first in range(0, num, size):
         index = np.minimum(np.arange(first, first + size), num - 1)
         keys = jax.device_put(image_keys(seed, index), run.parallel.split())
-        lengths.append(np.asarray(compiled(run.state, keys))[: num - first])
+        lengths.append(np.asarray(compiled(state, keys))[: num - first])
     return {f"ppl/{distance_name}/{num}": trimmed_mean(np.concatenate(lengths))}
