@@ -92,7 +92,10 @@ def gan(net: str, width: int, **changes: Any) -> ConfigDict:
       width: channels of both networks next to the image.
     """
     task = dict(
-        loss="non_saturating",  # minimax | non_saturating | least_squares | wasserstein | hinge
+        # minimax | non_saturating | least_squares | wasserstein | hinge | relativistic |
+        # relativistic_least_squares | relativistic_hinge
+        loss="non_saturating",
+        label_smoothing=0.0,  # the target of real images is 1 minus this; one-sided
         gradient_penalty=0.0,  # its weight, for a discriminator without BatchNorm; 0: none
         disc_updates=1,  # discriminator updates a generator update
     )

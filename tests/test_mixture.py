@@ -59,7 +59,10 @@ def test_covers_all_modes(name: str) -> None:
 
         def loss_of(params: Any) -> jax.Array:
             logits, _ = judge(disc.variables(), generator.apply({"params": params}, z[1]))
-            return game.generator(fake_logits=logits).mean()
+            if not game.relativistic:
+                return game.generator(fake_logits=logits).mean()
+            real_logits, _ = judge(disc.variables(), real)
+            return game.generator(fake_logits=logits, real_logits=real_logits).mean()
 
         gen, _ = apply_gradients(gen, jax.grad(loss_of)(gen.params), gen_optimizer)
         return (gen, disc), None

@@ -15,10 +15,10 @@ from ml_collections import ConfigDict
 
 from gan_jax.axes import example_keys
 from gan_jax.compute import training_apply
-from gan_jax.errors import UserError, check_choice
+from gan_jax.errors import UserError
 from gan_jax.gradients import mean_gradients
 from gan_jax.keys import fold_in_each
-from gan_jax.losses.adversarial import GAMES
+from gan_jax.losses.adversarial import make_game
 from gan_jax.metrics.totals import masked_sums, means
 from gan_jax.optim import make_optimizer
 from gan_jax.spec import DataSpec
@@ -42,8 +42,8 @@ MOST_CLASSES = 16  # that a sample grid shows
 def make_task(config: ConfigDict, spec: DataSpec) -> Task:
     """Build a GAN; see `configs/dcgan.py` for its fields."""
     generator, discriminator, classes = make_networks(config.model, spec)
-    check_choice("task.loss", config.task.loss, GAMES)
-    game, penalty = GAMES[config.task.loss], config.task.gradient_penalty
+    game = make_game(config.task.loss, label_smoothing=config.task.label_smoothing)
+    penalty = config.task.gradient_penalty
     latent, updates = config.model.latent, config.task.disc_updates
     if updates < 1:
         raise UserError(f"task.disc_updates={updates}: at least 1 a generator update")
@@ -113,23 +113,24 @@ def make_task(config: ConfigDict, spec: DataSpec) -> Task:
         return state.replace(nets={**state.nets, "disc": disc}), metrics
 
     def update_gen(
-        state: TrainState, batch_size: int, given: tuple, key: Key
+        state: TrainState, real: jax.Array, given: tuple, key: Key
     ) -> tuple[TrainState, Metrics]:
         gen, disc = state.nets["gen"], state.nets["disc"].variables()
 
         def loss_of(params: Any, extra: Any, inputs: Any) -> Any:
-            z, *given = inputs
+            real, (z, *given) = inputs
             variables = {"params": params, **extra}
             fake, moved = apply_gen(variables, z, *given, train=True, mutable=MUTABLE)
-            logits, _ = apply_disc(disc, fake, *given, train=True, mutable=MUTABLE)
-            loss = game.generator(fake_logits=logits).mean()
+            judge = lambda x: apply_disc(disc, x, *given, train=True, mutable=MUTABLE)[0]  # noqa: E731
+            compared = {"real_logits": judge(real)} if game.relativistic else {}
+            loss = game.generator(fake_logits=judge(fake), **compared).mean()
             return loss, ({**extra, **moved}, {"gen": loss})
 
         gradients, extra, metrics = mean_gradients(
             loss_of,
             gen.params,
             gen.extra,
-            draw(example_keys(key, batch_size), *(given or (None,))),
+            (real, draw(example_keys(key, len(real)), *(given or (None,)))),
             microbatches=config.train.microbatches,
         )
         decay = ema_decay_at(state.step, config.train.ema_decay)
@@ -145,7 +146,7 @@ def make_task(config: ConfigDict, spec: DataSpec) -> Task:
         for i in range(phase.draws):
             given = (batch["label"][i],) if classes else ()
             state, metrics = update_disc(state, batch["image"][i], given, keys[i])
-        state, gen_metrics = update_gen(state, batch["image"].shape[1], given, keys[-1])
+        state, gen_metrics = update_gen(state, batch["image"][-1], given, keys[-1])
         return state, {**gen_metrics, **metrics}
 
     def eval_step(state: TrainState, batch: Batch, key: Key) -> Metrics:

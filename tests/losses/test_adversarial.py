@@ -2,15 +2,31 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import jax
 import numpy as np
 import pytest
 
-from gan_jax.losses.adversarial import GAMES, discriminator_cross_entropy, non_saturating
+from gan_jax.errors import UserError
+from gan_jax.losses.adversarial import (
+    GAMES,
+    Game,
+    discriminator_cross_entropy,
+    make_game,
+    non_saturating,
+)
+from gan_jax.parallel import make_parallel
+from gan_jax.task import Phase
 
 
 def sigmoid(x: np.ndarray) -> np.ndarray:
     return 1 / (1 + np.exp(-x.astype(np.float64)))
+
+
+def generator_loss(game: Game, *, real: Any, fake: Any) -> jax.Array:
+    compared = {"real_logits": real} if game.relativistic else {}
+    return game.generator(fake_logits=fake, **compared)
 
 
 def test_values_are_those_of_the_paper() -> None:
@@ -59,6 +75,10 @@ def test_gradients_stay_finite_and_do_not_saturate() -> None:
         ("least_squares", (0.325, 10.0), (0.18, 4.5)),
         ("wasserstein", (0.1, 1.0), (-0.4, 2.0)),
         ("hinge", (2.1, 4.0), (-0.4, 2.0)),
+        # The means are -1.35 and -0.8, so the differences 1.1 and -2.2, 1.75 and -0.65.
+        ("relativistic", (2.1975595, 2.7251387), (1.5475595, 1.1751387)),
+        ("relativistic_least_squares", (7.5725, 10.3625), (4.9725, 4.1625)),
+        ("relativistic_hinge", (2.75, 3.55), (2.1, 1.65)),
     ],
 )
 def test_games_by_hand(name: str, discriminator: tuple, generator: tuple) -> None:
@@ -66,7 +86,8 @@ def test_games_by_hand(name: str, discriminator: tuple, generator: tuple) -> Non
     real, fake = np.float32([0.3, -3.0]), np.float32([0.4, -2.0])
     got = game.discriminator(real_logits=real, fake_logits=fake)
     np.testing.assert_allclose(got, discriminator, rtol=1e-5)
-    np.testing.assert_allclose(game.generator(fake_logits=fake), generator, rtol=1e-5)
+    got = generator_loss(game, real=real, fake=fake)
+    np.testing.assert_allclose(got, generator, rtol=1e-5)
 
 
 @pytest.mark.parametrize("logit", [-2.5, -0.4, 0.2, 0.9, 3.0])
@@ -76,7 +97,7 @@ def test_gradients_are_finite_differences(name: str, logit: float) -> None:
     sides = {
         "real": lambda x: game.discriminator(real_logits=x, fake_logits=np.float32(0.5)),
         "fake": lambda x: game.discriminator(real_logits=np.float32(0.5), fake_logits=x),
-        "generator": lambda x: game.generator(fake_logits=x),
+        "generator": lambda x: generator_loss(game, real=np.float32(0.5), fake=x),
     }
     for side, function in sides.items():
         gradient = float(jax.grad(function)(np.float32(logit)))
@@ -93,7 +114,7 @@ def test_the_sides_want_opposite_things(name: str) -> None:
     real, fake = both(middle, middle)
     assert real < 0 < fake
     assert float(real) == pytest.approx(-float(fake), rel=1e-6)
-    assert jax.grad(lambda x: game.generator(fake_logits=x))(middle) < 0
+    assert jax.grad(lambda x: generator_loss(game, real=middle, fake=x))(middle) < 0
 
 
 def test_least_squares_generator_at_its_best_discriminator() -> None:
@@ -107,3 +128,82 @@ def test_least_squares_generator_at_its_best_discriminator() -> None:
         )
     )
     np.testing.assert_allclose(gradient((p / (p + q)).astype(np.float32)), 0, atol=1e-6)
+
+
+@pytest.mark.parametrize("name", [name for name, game in GAMES.items() if game.relativistic])
+def test_relativistic_gradients_flow_through_the_averages(name: str) -> None:
+    """Each logit moves its own term and, by the average, those of the other side."""
+    game = GAMES[name]
+    real, fake = np.random.default_rng(0).normal(size=(2, 5)).astype(np.float32)
+    for side in (game.discriminator, game.generator):
+        mean = lambda r, f, side=side: side(real_logits=r, fake_logits=f).mean()  # noqa: E731
+        for argument, got in enumerate(jax.grad(mean, (0, 1))(real, fake)):
+            for i in range(5):
+                step = np.zeros((2, 5), np.float32)
+                step[argument, i] = 1e-2
+                ahead, behind = (mean(real + s * step[0], fake + s * step[1]) for s in (1, -1))
+                assert got[i] == pytest.approx(float(ahead - behind) / 2e-2, abs=2e-3)
+
+
+@pytest.mark.parametrize("name", [name for name, game in GAMES.items() if game.relativistic])
+def test_relativistic_games_do_not_see_a_common_offset(name: str) -> None:
+    game = GAMES[name]
+    real, fake = np.random.default_rng(1).normal(size=(2, 5)).astype(np.float32)
+    for side in (game.discriminator, game.generator):
+        moved = side(real_logits=real + 3, fake_logits=fake + 3)
+        np.testing.assert_allclose(moved, side(real_logits=real, fake_logits=fake), rtol=1e-5)
+
+
+@pytest.mark.parametrize("mode", ["jit", "pmap"])
+def test_relativistic_averages_are_over_all_devices(mode: str) -> None:
+    """The loss and its gradient in a weight, on eight devices and by hand on the whole batch."""
+    game = GAMES["relativistic"]
+    real, fake = np.random.default_rng(2).normal(size=(2, 1, 16)).astype(np.float32)
+
+    def loss(w: jax.Array, real: jax.Array, fake: jax.Array) -> jax.Array:
+        return game.discriminator(real_logits=w * real, fake_logits=w * fake).mean()
+
+    def step(phase: Phase, state: Any, batch: Any, key: jax.Array) -> Any:
+        value, slope = jax.value_and_grad(loss)(state, batch["real"][0], batch["fake"][0])
+        return state, {"value": value, "slope": slope}  # averaged over devices, as gradients are
+
+    parallel = make_parallel(mode, 8)
+    batch = parallel.place({"real": real, "fake": fake}, axis=1)
+    start = parallel.replicate(lambda: jax.numpy.float32(1.5))
+    _, got = parallel.compile_step(step)(Phase(), start, batch, jax.random.key(0))
+    value, slope = jax.value_and_grad(loss)(1.5, real[0], fake[0])
+    assert float(got["value"]) == pytest.approx(float(value), rel=1e-5)
+    assert float(got["slope"]) == pytest.approx(float(slope), rel=1e-4)
+
+
+def test_one_sided_label_smoothing() -> None:
+    real, fake = np.float32([0.3, -3.0]), np.float32([0.4, -2.0])
+    p, q = sigmoid(real), sigmoid(fake)
+    got = make_game("minimax", label_smoothing=0.1).discriminator(
+        real_logits=real, fake_logits=fake
+    )
+    expected = -0.9 * np.log(p) - 0.1 * np.log(1 - p) - np.log(1 - q)
+    np.testing.assert_allclose(got, expected, rtol=1e-5)
+    got = make_game("least_squares", label_smoothing=0.1).discriminator(
+        real_logits=real, fake_logits=fake
+    )
+    np.testing.assert_allclose(got, ((real - 0.9) ** 2 + fake**2) / 2, rtol=1e-5)
+    with pytest.raises(UserError, match=r"hinge has no target.*least_squares"):
+        make_game("hinge", label_smoothing=0.1)
+    with pytest.raises(UserError, match=r"label_smoothing=1\.0: in \[0, 1\)"):
+        make_game("minimax", label_smoothing=1.0)
+
+
+def test_the_best_smoothed_discriminator() -> None:
+    """It says (1 - s) p / (p + q): the generator's density stays whole (arXiv:1606.03498, 3.4)."""
+    p, q = np.array([0.5, 0.3, 0.2]), np.array([0.1, 0.3, 0.6])
+    best = 0.9 * p / (p + q)
+    logits = np.log(best / (1 - best)).astype(np.float32)
+    loss = make_game("non_saturating", label_smoothing=0.1).discriminator
+    gradient = jax.grad(
+        lambda d: (
+            (p * loss(real_logits=d, fake_logits=-1e9)).sum()
+            + (q * loss(real_logits=0.0, fake_logits=d)).sum()
+        )
+    )(logits)
+    np.testing.assert_allclose(gradient, 0, atol=1e-6)
