@@ -47,7 +47,7 @@ def affine(
     cos, sin = jnp.cos(radians) / each(scale), jnp.sin(radians) / each(scale)
     y, x = sin * x + cos * y, cos * x - sin * y
     x = x + jnp.tan(jnp.deg2rad(each(shear_degrees))) * y
-    return _sample(images, y + (height - 1) / 2, x + (width - 1) / 2, fill)
+    return sample(images, y + (height - 1) / 2, x + (width - 1) / 2, fill)
 
 
 def rotate(images: jax.Array, degrees: jax.Array | float, *, fill: float = -1.0) -> jax.Array:
@@ -121,7 +121,7 @@ def random_jitter(images: Images, keys: jax.Array, *, pad: int) -> Images:
     return tuple(jax.vmap(move)(x, offsets) for x in images)
 
 
-def _sample(images: jax.Array, y: jax.Array, x: jax.Array, fill: float) -> jax.Array:
+def sample(images: jax.Array, y: jax.Array, x: jax.Array, fill: float) -> jax.Array:
     """Interpolate images [B, H, W, C] at coordinates y, x [B, H', W'], pixels."""
     batch, height, width, channels = images.shape
     padded = jnp.pad(images, ((0, 0), (1, 1), (1, 1), (0, 0)), constant_values=fill)

@@ -12,12 +12,19 @@ from flax import linen as nn
 
 from gan_jax.models.disc_norm import disc_layers
 from gan_jax.models.layers import avg_pool
+from gan_jax.parallel import make_parallel
 from gan_jax.regularisers.gradient_penalty import (
+    dragan,
     gradient_penalty,
     input_gradient_norm,
     interpolates,
     one_centred,
+    one_sided,
+    perturbed,
+    r1,
+    zero_centred,
 )
+from gan_jax.task import Phase
 
 SHAPE = (4, 3, 5, 2)
 DRAW = np.random.default_rng(0)
@@ -79,8 +86,54 @@ def test_a_gradient_of_zero_gives_no_nan() -> None:
     assert value == 1 and abs(gradient).max() == 0
 
 
-def test_one_centred() -> None:
-    np.testing.assert_array_equal(one_centred(jnp.array([0.0, 1.0, 3.0])), [1, 0, 4])
+def test_what_a_norm_should_be() -> None:
+    norms = jnp.array([0.0, 0.5, 1.0, 3.0])
+    np.testing.assert_array_equal(one_centred(norms), [1, 0.25, 0, 4])
+    np.testing.assert_array_equal(one_sided(norms), [0, 0, 0, 4])
+    np.testing.assert_array_equal(zero_centred(norms), [0, 0.25, 1, 9])
+
+
+def test_r1_by_hand() -> None:
+    """For f(x) = |x|^2 / 2 the gradient is x, so R1 is |x|^2 / 2, with a derivative of 0 at 0."""
+    critic = lambda x: jnp.square(x).sum((1, 2, 3)) / 2  # noqa: E731
+    expected = np.square(REAL.reshape(4, -1)).sum(1) / 2
+    np.testing.assert_allclose(r1(critic=critic, images=REAL), expected, rtol=1e-5)
+    slope = jax.grad(lambda w: r1(critic=lambda x: (x * w).sum((1, 2, 3)), images=REAL).mean())
+    w = jnp.asarray(DRAW.normal(size=SHAPE[1:]), jnp.float32)
+    np.testing.assert_allclose(slope(w), w, rtol=1e-5)
+    np.testing.assert_array_equal(slope(0 * w), 0 * w)
+
+
+def test_dragan_is_taken_near_real_images() -> None:
+    """Between x and x + std / 2 a number; a linear critic's penalty is the same everywhere."""
+    keys = jax.random.split(jax.random.key(1), 500)
+    real = jnp.asarray(DRAW.normal(3, 2, (500, 2, 3, 1)), jnp.float32)
+    step = np.asarray(perturbed(real=real, keys=keys) - real) / real.std()
+    assert step.min() >= -1e-6 and step.max() < 0.5
+    assert step.mean() == pytest.approx(0.5 * 0.5 * 0.5, abs=0.01)
+    shares = step.max((1, 2, 3))  # an image's share bounds all of its numbers
+    assert np.ptp(shares) > 0.3
+    w = jnp.asarray(DRAW.normal(size=SHAPE[1:]), jnp.float32)
+    got = dragan(critic=lambda x: (x * w).sum((1, 2, 3)), real=REAL, keys=KEYS)
+    np.testing.assert_allclose(got, np.full(4, (np.linalg.norm(w) - 1) ** 2), rtol=1e-5)
+
+
+def test_dragan_takes_the_spread_of_all_devices() -> None:
+    real = np.asarray(DRAW.normal(size=(1, 8, 3)) * np.arange(8)[:, None], np.float32)
+    keys = jax.random.split(jax.random.key(2), 8)
+    whole = perturbed(real=jnp.asarray(real[0]), keys=keys)
+
+    def step(phase: Phase, state: Any, batch: Any, key: jax.Array) -> Any:
+        mine = perturbed(real=batch["x"][0], keys=jax.random.wrap_key_data(batch["key"][0]))
+        return state, {"sum": mine.mean(), "square": jnp.square(mine).mean()}
+
+    parallel = make_parallel("jit", 8)
+    data = np.asarray(jax.random.key_data(keys))[None]
+    batch = parallel.place({"x": real, "key": data}, axis=1)
+    start = parallel.replicate(lambda: jnp.zeros(()))
+    _, got = parallel.compile_step(step)(Phase(), start, batch, jax.random.key(0))
+    assert float(got["sum"]) == pytest.approx(float(whole.mean()), rel=1e-5)
+    assert float(got["square"]) == pytest.approx(float(jnp.square(whole).mean()), rel=1e-5)
 
 
 class Smooth(nn.Module):

@@ -1,0 +1,64 @@
+"""Terms and limits on the weights of a network."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+
+def clip_weights(params: Any, limit: float) -> Any:
+    """Clip every parameter to [-limit, limit] (arXiv:1701.07875, algorithm 1, line 7)."""
+    return jax.tree.map(lambda x: jnp.clip(x, -limit, limit), params)
+
+
+def orthogonal(*, params: Any) -> jax.Array:
+    """Return how far the output channels of all weights are from being orthogonal to each other.
+
+    The sum over weights of |W^T W * (1 - I)|_F^2 (Brock et al. 2018, arXiv:1809.11096, equation 3):
+    the lengths of the columns are free, their angles are not. Biases, scales and embeddings (tables
+    with an entry a class) are left out; W is [inputs of a pixel, output channels]. The paper's
+    weight, of the generator, is 1e-4.
+
+    Args:
+      params: of a network.
+
+    Returns:
+      A scalar.
+    """
+
+    def off_diagonal(path: tuple[Any, ...], x: jax.Array) -> jax.Array:
+        if path[-1].key != "kernel":
+            return jnp.zeros(())
+        w = x.reshape(-1, x.shape[-1]).astype(jnp.float32)
+        gram = w.T @ w
+        return jnp.square(gram - jnp.diag(jnp.diag(gram))).sum()
+
+    return sum(jax.tree.leaves(jax.tree_util.tree_map_with_path(off_diagonal, params)))
+
+
+def historical(*, params: Any, average: Any) -> jax.Array:
+    """Return |params - average|^2 (Salimans et al. 2016, arXiv:1606.03498, section 3.3).
+
+    Args:
+      params: of a network.
+      average: the same tree, see `moved_history`.
+
+    Returns:
+      A scalar.
+    """
+    squares = jax.tree.map(lambda x, y: jnp.square(x - y).sum(), params, average)
+    return sum(jax.tree.leaves(squares))
+
+
+def moved_history(average: Any, params: Any, step: jax.Array) -> Any:
+    """Return the mean of the parameters of all steps so far, 1/t sum_i params_i.
+
+    Args:
+      average: of the first `step` steps.
+      params: at this one.
+      step: int scalar, from 0.
+    """
+    share = 1 / (step.astype(jnp.float32) + 1)
+    return jax.tree.map(lambda old, new: old + share * (new - old), average, params)
