@@ -39,7 +39,7 @@ def _gan_draws(problem: Problem, task: Task, key: jax.Array) -> dict[str, Any]:
     draws, size = problem.batch()["image"].shape[:2]
     *disc_keys, gen_key = jax.random.split(key, draws + 1)
     found = {}
-    if problem.config().task.gradient_penalty:
+    if problem.config().terms.disc.gradient_penalty.weight:
         pairs = [jax.random.split(k) for k in disc_keys]
         disc_keys = [pair[0] for pair in pairs]
         shares = [jax.vmap(jax.random.uniform)(example_keys(pair[1], size)) for pair in pairs]

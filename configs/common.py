@@ -84,20 +84,64 @@ def optimizer(lr: float, **changes: Any) -> ConfigDict:
     return ConfigDict({**section, **changes})
 
 
-def gan(net: str, width: int, **changes: Any) -> ConfigDict:
-    """Return base("gan") with the fields of every GAN; `changes` are of its task and its model.
+# Terms of each player's loss beside the game (gan_jax/tasks/terms.py). Each has a weight, 0 for
+# none, and an interval: every=16 takes it at one step of 16, with 16 times the weight.
+DISC_TERMS = (
+    "gradient_penalty",  # one-centred, WGAN-GP; this and the next five refuse BatchNorm
+    "zero_centred_penalty",
+    "one_sided_penalty",
+    "dragan",
+    "r1",  # the weight is the paper's gamma
+    "r2",
+    "consistency",  # of real images under shifts and flips: CR; with the next one bCR
+    "fake_consistency",
+    "latent_consistency",  # under steps in the latents: zCR, with gen.latent_diversity
+    "lecam",
+    "drift",
+    "orthogonal",
+    "historical",
+    "classes",  # with model.conditional=classifier, contrastive or d2d_ce: what its head says
+    "rotation",  # self-supervised: by how much was the image turned?
+    "codes",  # InfoGAN
+    "views",  # unsupervised contrastive, of two views of a real image
+)
+GEN_TERMS = (
+    "latent_diversity",
+    "orthogonal",
+    "historical",
+    "feature_matching",
+    "classes",
+    "rotation",
+    "codes",
+)
+
+
+def gan(
+    net: str,
+    width: int,
+    *,
+    disc_terms: dict[str, float] | None = None,
+    gen_terms: dict[str, float] | None = None,
+    **changes: Any,
+) -> ConfigDict:
+    """Return base("gan") with the fields of every GAN.
 
     Args:
-      net: dcgan | tutorial | resnet.
+      net: dcgan | tutorial | resnet | mlp | conv2014.
       width: channels of both networks next to the image.
+      disc_terms, gen_terms: weights by name.
+      **changes: fields of the sections task and model.
     """
     task = dict(
         # minimax | non_saturating | least_squares | wasserstein | hinge | relativistic |
         # relativistic_least_squares | relativistic_hinge
         loss="non_saturating",
         label_smoothing=0.0,  # the target of real images is 1 minus this; one-sided
-        gradient_penalty=0.0,  # its weight, for a discriminator without BatchNorm; 0: none
+        gen_weight=1.0,  # of the game in the generator's loss; 0 leaves it the terms alone
         disc_updates=1,  # discriminator updates a generator update
+        weight_clipping=0.0,  # limit of every weight of the discriminator; 0: none
+        top_k=1.0,  # share of generated images, the most realistic, that the generator learns from
+        top_k_decay=0.99,  # factor an epoch by which the share falls from 1 to top_k
     )
     model = dict(
         net=net,
@@ -106,11 +150,38 @@ def gan(net: str, width: int, **changes: Any) -> ConfigDict:
         disc_norm="batch",  # batch | layer | spectral | none: of the discriminator
         pool="sum",  # sum | mean over the pixels before the last layer; resnet only
         latent=100,  # dimensions
-        conditional="none",  # none | projection: given the class or not
+        # none | concat | classifier | projection | contrastive | d2d_ce: whether the GAN is given
+        # the class, and what the discriminator does with it
+        conditional="none",
+        # default (the network's own) | concat | batch_norm | self_modulation: of the generator
+        gen_conditional="default",
+        reference_batch=0,  # images of virtual batch normalisation's, in place of BatchNorm; dcgan
+        embedding=512,  # dimensions, of contrastive and d2d_ce
+        minibatch_kernels=0,  # of minibatch discrimination; 0: none
+        categorical_codes=(),  # InfoGAN: number of values of each
+        continuous_codes=0,
     )
+    terms = dict(
+        disc={name: dict(weight=0.0, every=1) for name in DISC_TERMS},
+        gen={name: dict(weight=0.0, every=1) for name in GEN_TERMS},
+        flip=True,  # consistency mirrors images; not where left and right differ, as in digits
+        latent_step=0.05,  # standard deviation, of latent_consistency and latent_diversity
+        temperature=1.0,  # of contrastive, d2d_ce and views
+        positive_margin=0.98,  # cosines, of d2d_ce
+        negative_margin=0.02,
+    )
+    augment = dict(
+        name="none",  # none | diffaugment | ada: of all that the discriminator sees
+        parts="",  # color,translation,cutout of diffaugment; geometry,color of ada; "": all
+        ramp_images=500_000.0,  # real images in which ada's p can rise from 0 to 1
+    )
+    for player, weights in (("disc", disc_terms), ("gen", gen_terms)):
+        for name, weight in (weights or {}).items():
+            terms[player][name]["weight"] = weight
     config = base("gan")
     config.task.update({k: changes.pop(k, value) for k, value in task.items()})
     config.model.update({**model, **changes})
+    config.terms, config.augment = ConfigDict(terms), ConfigDict(augment)
     return config
 
 

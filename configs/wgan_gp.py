@@ -31,7 +31,7 @@ def get_config(arg: str = "cifar10") -> ConfigDict:
         "resnet",
         0,
         loss="wasserstein",
-        gradient_penalty=10.0,
+        disc_terms=dict(gradient_penalty=10.0),
         disc_updates=5,
         disc_norm="none",
         pool="mean",

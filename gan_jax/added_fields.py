@@ -30,6 +30,13 @@ class Added:
     tasks: tuple[str, ...] = ()
 
 
+# Terms of a GAN's losses that came with the section `terms`, by player.
+_TERMS = {
+    "disc": "zero_centred_penalty one_sided_penalty dragan r1 r2 consistency fake_consistency"
+    " latent_consistency lecam drift orthogonal historical classes rotation codes views",
+    "gen": "latent_diversity orthogonal historical feature_matching classes rotation codes",
+}
+
 ADDED = (
     Added("train.fsdp", 1),
     Added("train.microbatches", 1),
@@ -38,11 +45,43 @@ ADDED = (
     Added("train.steps_per_call", 1),
     Added("train.on_nan", "stop"),
     Added("task.loss", "non_saturating", ("gan",)),
-    Added("task.gradient_penalty", 0.0, ("gan",)),
+    Added("task.label_smoothing", 0.0, ("gan",)),
     Added("model.disc_norm", "batch", ("gan",)),
     Added("model.disc_width", lambda config: config.model.width, ("gan",)),
     Added("model.pool", "sum", ("gan",)),
+    Added("task.gen_weight", 1.0, ("gan",)),
+    Added("task.weight_clipping", 0.0, ("gan",)),
+    Added("task.top_k", 1.0, ("gan",)),
+    Added("task.top_k_decay", 0.99, ("gan",)),
+    Added("model.gen_conditional", "default", ("gan",)),
+    Added("model.reference_batch", 0, ("gan",)),
+    Added("model.embedding", 512, ("gan",)),
+    Added("model.minibatch_kernels", 0, ("gan",)),
+    Added("model.categorical_codes", (), ("gan",)),
+    Added("model.continuous_codes", 0, ("gan",)),
+    Added(
+        "terms.disc.gradient_penalty.weight",
+        lambda config: config.task.get("gradient_penalty", 0.0),
+        ("gan",),
+    ),
+    Added("terms.disc.gradient_penalty.every", 1, ("gan",)),
+    *(
+        Added(f"terms.{player}.{name}.{field}", value, ("gan",))
+        for player, names in _TERMS.items()
+        for name in names.split()
+        for field, value in (("weight", 0.0), ("every", 1))
+    ),
+    Added("terms.flip", True, ("gan",)),
+    Added("terms.latent_step", 0.05, ("gan",)),
+    Added("terms.temperature", 1.0, ("gan",)),
+    Added("terms.positive_margin", 0.98, ("gan",)),
+    Added("terms.negative_margin", 0.02, ("gan",)),
+    Added("augment.name", "none", ("gan",)),
+    Added("augment.parts", "", ("gan",)),
+    Added("augment.ramp_images", 500_000.0, ("gan",)),
 )
+# Fields of runs in between, which a row above has read; dropped once it has.
+MOVED = {"gan": ("gradient_penalty",)}  # of the section `task`, by family
 
 
 def complete(config: ConfigDict) -> ConfigDict:
@@ -55,6 +94,9 @@ def complete(config: ConfigDict) -> ConfigDict:
             for holder in _sections(config, section.split(".")):
                 if leaf not in holder:
                     holder[leaf] = row.before(config) if callable(row.before) else row.before
+        for field in MOVED.get(config.task.name, ()):
+            if field in config.task:
+                del config.task[field]
     return config
 
 

@@ -32,10 +32,12 @@ class Phase:
     Attributes:
       name: the stage, for the log.
       draws: how many independent batches one step takes (critic updates a generator update).
+      due: what is not done at every step and is at this one.
     """
 
     name: str = "train"
     draws: int = 1
+    due: tuple[str, ...] = ()
 
 
 @dataclasses.dataclass(frozen=True)

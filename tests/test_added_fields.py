@@ -102,6 +102,17 @@ def test_rows_say_what_was_before() -> None:
     assert len({row.name for row in ADDED}) == len(ADDED)
 
 
+def test_a_gradient_penalty_of_a_run_moves_to_its_terms() -> None:
+    """Before the terms of a loss had a section, `task.gradient_penalty` was its only one."""
+    old = smoke_config("wgan_gp").to_dict()
+    del old["terms"], old["augment"]
+    old["task"]["gradient_penalty"] = 7.0
+    config = complete(from_json(json.dumps(old)))
+    assert config.terms.disc.gradient_penalty.weight == 7
+    assert "gradient_penalty" not in config.task
+    assert flatten(config).keys() == flatten(smoke_config("wgan_gp")).keys()
+
+
 def test_rows_of_every_optimizer_and_of_new_sections(monkeypatch: pytest.MonkeyPatch) -> None:
     rows = (Added("optim.*.eps", 1e-8), Added("augment.policy", "none", ("gan", "paired")))
     monkeypatch.setattr("gan_jax.added_fields.ADDED", rows)

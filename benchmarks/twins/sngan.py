@@ -125,6 +125,7 @@ class Twin:
 
     def __init__(self, config: Any, spec: Any) -> None:
         shape, model, self.task = spec.image_shape, config.model, config.task
+        self.penalty_weight = config.terms.disc.gradient_penalty.weight
         if max(shape[:2]) >= 48 or self.task.loss not in ("hinge", "wasserstein"):
             raise ValueError(f"twin: {shape[0]}x{shape[1]} px and {self.task.loss} are not written")
         self.latent = model.latent
@@ -162,10 +163,10 @@ class Twin:
             else:
                 loss = (fake_logits - real_logits).mean()
             metrics["disc"] = loss.detach()
-            if self.task.gradient_penalty:
+            if self.penalty_weight:
                 penalty = self.penalty(real, fake, draws["share"][i] if draws else None)
-                metrics["gradient_penalty"] = penalty.detach()
-                loss = loss + self.task.gradient_penalty * penalty
+                metrics["disc/gradient_penalty"] = penalty.detach()
+                loss = loss + self.penalty_weight * penalty
             take_step(self.optimizers["disc"], loss)
         z = draws["gen"] if draws else torch.randn(size, self.latent)
         disc.requires_grad_(False)  # no weight gradients that nobody reads

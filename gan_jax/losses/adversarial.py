@@ -13,7 +13,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from gan_jax.axes import axis_mean
+from gan_jax.axes import axis_gather, axis_mean
 from gan_jax.errors import UserError, check_choice
 
 
@@ -181,6 +181,25 @@ def relativistic_generator(
 ) -> jax.Array:
     """Return `relativistic_average` with the sides exchanged."""
     return relativistic_average(real_logits=fake_logits, fake_logits=real_logits, pair=pair)
+
+
+def top_k_weights(*, fake_logits: jax.Array, share: jax.Array | float) -> jax.Array:
+    """Return weights that keep only the most realistic of the generated images.
+
+    Sinha et al. 2020 (arXiv:2002.06224, equation 3): the mean of weight times loss is the mean loss
+    of the k images of the whole batch, on all devices, that have the largest logits.
+
+    Args:
+      fake_logits: [B].
+      share: of the batch that is kept, in (0, 1]; k is rounded down, and at least 1.
+
+    Returns:
+      [B], batch / k of an image that is kept and 0 of the others; no gradient flows through it.
+    """
+    whole = jnp.sort(axis_gather(jax.lax.stop_gradient(fake_logits)), descending=True)
+    count = jnp.maximum(jnp.floor(share * len(whole)), 1)
+    kept = fake_logits >= whole[count.astype(jnp.int32) - 1]
+    return jax.lax.stop_gradient(kept * (len(whole) / count))
 
 
 class Game(NamedTuple):

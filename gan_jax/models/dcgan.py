@@ -6,10 +6,9 @@ the discriminator, weights from N(0, 0.02^2).
 
 Deviations: kernels are 4x4 as in the authors' PyTorch successor (the paper's figure has 5x5), which
 covers every output pixel equally often at stride 2; the number of stages follows the image size, so
-that 16, 28, 32, 64 px and non-square sizes work; class conditions are not in the paper: the
-generator sees the one-hot class beside the latents (arXiv:1411.1784), the discriminator is a
-projection discriminator (arXiv:1802.05637, equation 3); the discriminator may have another
-normalisation than BatchNorm, and then a bias in every layer.
+that 16, 28, 32, 64 px and non-square sizes work; class conditions are not in the paper, see
+`gen_norm` and `heads`; the discriminator may have another normalisation than BatchNorm, and then a
+bias in every layer.
 """
 
 from __future__ import annotations
@@ -21,9 +20,10 @@ import jax.numpy as jnp
 from gan_jax.compute import block_output
 from gan_jax.errors import UserError
 from gan_jax.models.disc_norm import disc_layers
+from gan_jax.models.gen_norm import Reference, gen_norm, with_class
+from gan_jax.models.heads import Head, Outputs, judge, with_planes
 from gan_jax.models.inits import KERNEL_INIT, scale_init
 from gan_jax.models.layers import ConvTranspose
-from gan_jax.models.norm import BatchNorm
 
 
 def stages(height: int, width: int) -> int:
@@ -52,11 +52,15 @@ class Generator(nn.Module):
       image_shape: (height, width, channels).
       width: channels before the last layer; doubles with every stage towards the latents.
       num_classes: 0 for an unconditional generator.
+      conditional: one of gen_norm.GEN_CONDITIONALS.
+      reference: images of the reference batch of virtual batch normalisation; 0 for BatchNorm.
     """
 
     image_shape: tuple[int, int, int]
     width: int = 64
     num_classes: int = 0
+    conditional: str = "concat"
+    reference: int = 0
 
     @nn.compact
     def __call__(
@@ -71,9 +75,20 @@ class Generator(nn.Module):
         """
         height, width, channels = self.image_shape
         count = stages(height, width)
-        x = latents
-        if self.num_classes:
-            x = jnp.concatenate([x, jax.nn.one_hot(labels, self.num_classes, dtype=x.dtype)], -1)
+        if self.reference:
+            latents, labels = Reference(self.reference, self.num_classes, name="reference")(
+                latents, labels
+            )
+        x = with_class(latents, labels, self.num_classes if self.conditional == "concat" else 0)
+        norm = gen_norm(
+            self.conditional,
+            latents,
+            labels,
+            num_classes=self.num_classes,
+            train=train,
+            reference=self.reference,
+            scale_init=scale_init,
+        )
         features = self.width << (count - 1)
         base = (height >> count, width >> count)
         # A transposed convolution of one pixel is this dense layer.
@@ -81,7 +96,7 @@ class Generator(nn.Module):
             base[0] * base[1] * features, use_bias=False, kernel_init=KERNEL_INIT, name="dense"
         )(x)
         x = x.reshape(x.shape[0], *base, features)
-        x = nn.relu(BatchNorm(scale_init=scale_init, name="norm0")(x, train=train))
+        x = nn.relu(norm(x, "norm0"))
         for i in range(1, count):
             x = ConvTranspose(
                 features >> i,
@@ -92,12 +107,11 @@ class Generator(nn.Module):
                 kernel_init=KERNEL_INIT,
                 name=f"up{i}",
             )(x)
-            x = nn.relu(BatchNorm(scale_init=scale_init, name=f"norm{i}")(x, train=train))
-            x = block_output(x)
+            x = block_output(nn.relu(norm(x, f"norm{i}")))
         x = ConvTranspose(
             channels, (4, 4), (2, 2), padding=1, kernel_init=KERNEL_INIT, name="image"
         )(x)
-        return jnp.tanh(x)
+        return jnp.tanh(x[self.reference :])
 
 
 class Discriminator(nn.Module):
@@ -107,17 +121,25 @@ class Discriminator(nn.Module):
       width: channels of the first layer; doubles with every stage.
       num_classes: 0 for an unconditional discriminator.
       norm: one of disc_norm.DISC_NORMS; the paper's is "batch".
+      head: its last layers.
     """
 
     width: int = 64
     num_classes: int = 0
     norm: str = "batch"
+    head: Head = Head()
 
-    @nn.compact
     def __call__(
         self, images: jax.Array, labels: jax.Array | None = None, *, train: bool
     ) -> jax.Array:
-        """Return logits [B], positive for real.
+        """Return logits [B], positive for real; arguments as of `outputs`."""
+        return self.outputs(images, labels, train=train).logits
+
+    @nn.compact
+    def outputs(
+        self, images: jax.Array, labels: jax.Array | None = None, *, train: bool
+    ) -> Outputs:
+        """Return all that the discriminator says.
 
         Args:
           images: [B, H, W, C] in [-1, 1], all real or all generated: BatchNorm mixes a batch.
@@ -126,6 +148,8 @@ class Discriminator(nn.Module):
         """
         layers = disc_layers(self.norm, train=train, scale_init=scale_init)
         x = images
+        if self.num_classes and self.head.conditional == "concat":
+            x = with_planes(images, labels, self.num_classes)
         for i in range(stages(*images.shape[1:3])):
             x = layers.conv(
                 self.width << i,
@@ -139,12 +163,12 @@ class Discriminator(nn.Module):
             if i:
                 x = layers.norm(f"norm{i}")(x)
             x = block_output(nn.leaky_relu(x, 0.2))
-        flat = x.reshape(x.shape[0], -1)
-        logits = layers.dense(1, kernel_init=KERNEL_INIT, name="logits")(flat)[:, 0]
-        if self.num_classes:
-            pooled = x.sum((1, 2))
-            embed = layers.embed(
-                self.num_classes, x.shape[-1], embedding_init=KERNEL_INIT, name="class"
-            )
-            logits = logits + (embed(labels) * pooled).sum(-1)
-        return logits
+        return judge(
+            layers,
+            x.reshape(x.shape[0], -1),
+            x.sum((1, 2)),
+            labels,
+            num_classes=self.num_classes,
+            head=self.head,
+            kernel_init=KERNEL_INIT,
+        )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import ClassVar
 
 import flax.linen as nn
@@ -34,12 +35,20 @@ class BatchNorm(nn.Module):
     num_classes: int = 0
 
     @nn.compact
-    def __call__(self, x: jax.Array, labels: jax.Array | None = None, *, train: bool) -> jax.Array:
+    def __call__(
+        self,
+        x: jax.Array,
+        labels: jax.Array | None = None,
+        *,
+        modulation: tuple[jax.Array, jax.Array] | None = None,
+        train: bool,
+    ) -> jax.Array:
         """Normalise x [..., C].
 
         Args:
-          x: activations; [B, H, W, C] with num_classes.
+          x: activations; [B, H, W, C] with num_classes or modulation.
           labels: int [B]; only with num_classes.
+          modulation: (scale, bias) of each image, [B, C] each, in place of parameters.
           train: True uses the statistics of this batch and moves the running ones (collection
             "batch_stats"); False uses the running ones.
         """
@@ -60,14 +69,42 @@ class BatchNorm(nn.Module):
                 running_var.value = keep * running_var.value + (1 - keep) * var
         else:
             mean, var = running_mean.value, running_var.value
-        affine = (self.num_classes, *shape) if self.num_classes else shape
-        scale = self.param("scale", self.scale_init, affine, jnp.float32)
-        bias = self.param("bias", nn.initializers.zeros, affine, jnp.float32)
-        if self.num_classes:
-            scale, bias = (p[labels][:, None, None] for p in (scale, bias))
+        if modulation is None:
+            affine = (self.num_classes, *shape) if self.num_classes else shape
+            scale = self.param("scale", self.scale_init, affine, jnp.float32)
+            bias = self.param("bias", nn.initializers.zeros, affine, jnp.float32)
+            modulation = (scale[labels], bias[labels]) if self.num_classes else None
+        if modulation is not None:
+            scale, bias = (each.astype(jnp.float32)[:, None, None] for each in modulation)
         # One multiplication and one addition a pixel: the rest is per channel (and image).
         factor = scale * jax.lax.rsqrt(var + self.epsilon)
         return x * factor.astype(x.dtype) + (bias - mean * factor).astype(x.dtype)
+
+
+class ModulatedBatchNorm(nn.Module):
+    """BatchNorm whose scale and bias are linear in a vector that comes with each image.
+
+    BigGAN's form of conditional BatchNorm (Brock et al. 2018, arXiv:1809.11096, appendix B): the
+    vector is a class embedding beside a part of the latents, and the scale is 1 plus the
+    projection.
+
+    Attributes:
+      dense: constructor of the two projections, which have no bias.
+      kernel_init: of the projections.
+    """
+
+    dense: Callable[..., nn.Module] = nn.Dense
+    kernel_init: Initializer = nn.initializers.orthogonal()
+
+    @nn.compact
+    def __call__(self, x: jax.Array, condition: jax.Array, *, train: bool) -> jax.Array:
+        """Normalise x [B, H, W, C], given condition [B, K]; `train` as of BatchNorm."""
+        scale, bias = (
+            self.dense(x.shape[-1], use_bias=False, kernel_init=self.kernel_init, name=name)
+            for name in ("scale", "bias")
+        )
+        modulation = (1 + scale(condition), bias(condition))
+        return BatchNorm(name="norm")(x, modulation=modulation, train=train)
 
 
 class InstanceNorm(nn.Module):

@@ -3,7 +3,7 @@
 Miyato et al. 2018 (arXiv:1802.05957, appendix B, tables 4 to 6) and, at 32 px, Gulrajani et al.
 2017 (arXiv:1704.00028, appendix), which are the same networks up to `width`, `norm` and `pool`.
 Given classes, the generator has conditional BatchNorm and the discriminator is a projection
-discriminator (arXiv:1802.05637, equation 3).
+discriminator (arXiv:1802.05637, equation 3); other ways are in `gen_norm` and `heads`.
 
 Weights start Xavier-uniform, times sqrt(2) inside the residual branches, as in the authors' code.
 
@@ -24,8 +24,9 @@ import jax.numpy as jnp
 from gan_jax.compute import block_output
 from gan_jax.errors import UserError, check_choice
 from gan_jax.models.disc_norm import disc_layers
+from gan_jax.models.gen_norm import Normalize, gen_norm, with_class
+from gan_jax.models.heads import Head, Outputs, judge, with_planes
 from gan_jax.models.layers import Conv, avg_pool
-from gan_jax.models.norm import BatchNorm
 
 NORMS = ("spectral", "layer", "none")
 POOLS = ("sum", "mean")
@@ -104,11 +105,13 @@ class Generator(nn.Module):
       width: channels of the last block, next to the image: 256 for SNGAN and 128 for WGAN-GP at 32
         px, 64 from 48 px on.
       num_classes: 0 for an unconditional generator.
+      conditional: one of gen_norm.GEN_CONDITIONALS.
     """
 
     image_shape: tuple[int, int, int]
     width: int = 256
     num_classes: int = 0
+    conditional: str = "batch_norm"
 
     @nn.compact
     def __call__(
@@ -124,26 +127,26 @@ class Generator(nn.Module):
         height, width, channels = self.image_shape
         first, *blocks = (n * self.width for n in plan(height, width).generator)
         base = (height >> len(blocks), width >> len(blocks))
-        x = nn.Dense(base[0] * base[1] * first, kernel_init=_INIT, name="dense")(latents)
+        x = nn.Dense(base[0] * base[1] * first, kernel_init=_INIT, name="dense")(
+            with_class(latents, labels, self.num_classes if self.conditional == "concat" else 0)
+        )
         x = x.reshape(x.shape[0], *base, first)
+        last, norm = (
+            gen_norm(self.conditional, latents, labels, num_classes=classes, train=train)
+            for classes in (0, self.num_classes)  # the last layer is not given the class
+        )
         for i, features in enumerate(blocks):
-            x = self._block(x, labels, features, f"block{i}", train)
-        x = nn.relu(BatchNorm(name="norm")(x, train=train))
+            x = self._block(x, norm, features, f"block{i}")
+        x = nn.relu(last(x, "norm"))
         return jnp.tanh(Conv(channels, (3, 3), kernel_init=_INIT, name="image")(x))
 
-    def _block(
-        self, x: jax.Array, labels: jax.Array | None, features: int, name: str, train: bool
-    ) -> jax.Array:
-        def norm(x: jax.Array, layer: str) -> jax.Array:
-            layer = BatchNorm(num_classes=self.num_classes, name=f"{name}_{layer}")
-            return nn.relu(layer(x, labels, train=train))
-
+    def _block(self, x: jax.Array, norm: Normalize, features: int, name: str) -> jax.Array:
         def conv(x: jax.Array, layer: str) -> jax.Array:
             return Conv(features, (3, 3), kernel_init=_BRANCH_INIT, name=f"{name}_{layer}")(x)
 
         shortcut = Conv(features, (1, 1), kernel_init=_INIT, name=f"{name}_shortcut")(x)
-        x = conv(_double(norm(x, "norm_a")), "conv_a")
-        x = conv(norm(x, "norm_b"), "conv_b")
+        x = conv(_double(nn.relu(norm(x, f"{name}_norm_a"))), "conv_a")
+        x = conv(nn.relu(norm(x, f"{name}_norm_b")), "conv_b")
         return block_output(x + _double(shortcut))
 
 
@@ -156,18 +159,26 @@ class Discriminator(nn.Module):
       norm: "spectral" (SNGAN), "none" (WGAN-GP on CIFAR-10) or "layer" (before each ReLU of the
         blocks, not in the first block, as in WGAN-GP's code).
       pool: "sum" (SNGAN) or "mean" (WGAN-GP) over the pixels before the last layer.
+      head: its last layers.
     """
 
     width: int = 128
     num_classes: int = 0
     norm: str = "spectral"
     pool: str = "sum"
+    head: Head = Head()
 
-    @nn.compact
     def __call__(
         self, images: jax.Array, labels: jax.Array | None = None, *, train: bool
     ) -> jax.Array:
-        """Return logits [B], positive for real.
+        """Return logits [B], positive for real; arguments as of `outputs`."""
+        return self.outputs(images, labels, train=train).logits
+
+    @nn.compact
+    def outputs(
+        self, images: jax.Array, labels: jax.Array | None = None, *, train: bool
+    ) -> Outputs:
+        """Return all that the discriminator says.
 
         Args:
           images: [B, H, W, C] in [-1, 1], see `plan`.
@@ -182,6 +193,8 @@ class Discriminator(nn.Module):
         shape = plan(*images.shape[1:3])
         layers = disc_layers(self.norm, train=train)
         x = images
+        if self.num_classes and self.head.conditional == "concat":
+            x = with_planes(images, labels, self.num_classes)
         for i, factor in enumerate(shape.discriminator):
             features, halve, name = factor * self.width, i < shape.halvings, f"block{i}"
             # The first block sees pixels: no activation comes before it.
@@ -202,8 +215,12 @@ class Discriminator(nn.Module):
         # Float32 whatever comes before: no half-precision logits in a loss.
         x = nn.relu(x)
         x = x.sum((1, 2)) if self.pool == "sum" else x.mean((1, 2))
-        logits = layers.dense(1, kernel_init=_INIT, name="logits")(x)[:, 0]
-        if self.num_classes:
-            embed = layers.embed(self.num_classes, x.shape[-1], embedding_init=_INIT, name="class")
-            logits = logits + (embed(labels) * x).sum(-1)
-        return logits
+        return judge(
+            layers,
+            x,
+            x,
+            labels,
+            num_classes=self.num_classes,
+            head=self.head,
+            kernel_init=_INIT,
+        )

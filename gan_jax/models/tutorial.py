@@ -14,6 +14,7 @@ import jax.numpy as jnp
 
 from gan_jax.compute import block_output
 from gan_jax.errors import UserError
+from gan_jax.models.heads import Outputs
 from gan_jax.models.layers import Conv, ConvTranspose
 from gan_jax.models.norm import BatchNorm
 
@@ -80,3 +81,9 @@ class Discriminator(nn.Module):
             x = Conv(self.width << i, (3, 3), (2, 2), name=f"down{i}")(x)
             x = block_output(nn.leaky_relu(BatchNorm(name=f"norm{i}")(x, train=train), SLOPE))
         return nn.Dense(1, name="logits")(x.reshape(x.shape[0], -1))[:, 0]
+
+    def outputs(
+        self, images: jax.Array, labels: jax.Array | None = None, *, train: bool
+    ) -> Outputs:
+        """Return the logits as what every discriminator of a GAN says; it says no more."""
+        return Outputs(self(images, labels, train=train))

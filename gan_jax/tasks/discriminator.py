@@ -6,60 +6,59 @@ move (batch statistics, spectral-norm vectors) goes from the real pass to the fa
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
 
 import jax
 import optax
-from flax import linen as nn
 
-from gan_jax.errors import UserError
+from gan_jax.axes import example_keys
 from gan_jax.gradients import mean_gradients
 from gan_jax.losses.adversarial import Game
-from gan_jax.regularisers.gradient_penalty import gradient_penalty
+from gan_jax.models.heads import Outputs
+from gan_jax.regularisers.weights import clip_weights
 from gan_jax.state import NetState, apply_gradients
-from gan_jax.task import Metrics
-
-# (variables, images) -> (logits, the collections that moved)
-Judge = Callable[[Any, jax.Array], tuple[jax.Array, Any]]
-# inputs -> (one pass of the discriminator in training, real images, generated images)
-Sides = Callable[[Any], tuple[Judge, jax.Array, jax.Array]]
+from gan_jax.task import Key, Metrics
+from gan_jax.tasks.terms import Seen, Term, add_terms
 
 
-def check_penalty(weight: float, discriminator: nn.Module, inputs: tuple) -> None:
-    """Raise UserError unless a gradient penalty of that weight fits the discriminator.
+class Sides(NamedTuple):
+    """What a discriminator compares.
 
-    Args:
-      weight: `task.gradient_penalty`.
-      discriminator: the network.
-      inputs: its abstract inputs.
+    Attributes:
+      judge: (variables, images) -> (Outputs, the collections that moved), a pass in training.
+      real, fake: images [B, H, W, C].
+      drawn, generate: as in `terms.Seen`; only terms of the latents need them.
     """
-    if weight < 0:
-        raise UserError(f"task.gradient_penalty={weight}: at least 0, which is none")
-    if not weight:
-        return
-    variables = jax.eval_shape(
-        lambda key, *x: discriminator.init(key, *x, train=False), jax.random.key(0), *inputs
-    )
-    if "batch_stats" in variables:
-        raise UserError(
-            f"task.gradient_penalty={weight} with BatchNorm in the discriminator: the penalty is on"
-            " the gradient of a logit in its own image, and BatchNorm makes a logit depend on the"
-            " whole batch (arXiv:1704.00028, section 4): set --config.model.disc_norm=layer or none"
-        )
+
+    judge: Callable[[Any, jax.Array], tuple[Outputs, Any]]
+    real: jax.Array
+    fake: jax.Array
+    drawn: Any = None
+    generate: Callable[..., jax.Array] | None = None
+
+
+def term_keys(key: Key | None, terms: Mapping[str, Term], batch: int) -> dict[str, jax.Array]:
+    """Return keys [batch] a term, {name: keys}; none without terms, where `key` may be None."""
+    if not terms:
+        return {}
+    keys = jax.random.split(key, len(terms))
+    return {name: example_keys(k, batch) for name, k in zip(terms, keys, strict=True)}
 
 
 def update_discriminator(
     net: NetState,
-    sides: Sides,
+    sides: Callable[[Any], Sides],
     inputs: Any,
     *,
     game: Game,
     optimizer: optax.GradientTransformationExtraArgs,
     microbatches: int,
     weight: float = 1.0,
-    penalty_weight: float = 0.0,
-    penalty_keys: jax.Array | None = None,
+    terms: Mapping[str, Term] | None = None,
+    key: Key | None = None,
+    buffers: Mapping[str, Any] | None = None,
+    clip: float = 0.0,
 ) -> tuple[NetState, Metrics]:
     """Take one step of the discriminator's optimizer.
 
@@ -70,45 +69,56 @@ def update_discriminator(
       game: the loss.
       optimizer: the one that made `net.opt_state`.
       microbatches: see `gan_jax.gradients`.
-      weight: of the loss without penalties.
-      penalty_weight: of `gradient_penalty`; 0 for none.
-      penalty_keys: typed PRNG keys [B] of the penalty's draws; only with a penalty.
+      weight: of the game.
+      terms: what else it minimises, of this step.
+      key: typed PRNG key of the terms' draws; only with terms.
+      buffers: of the state, for the terms.
+      clip: limit of every weight after the step; 0 for none.
 
     Returns:
-      The network after the step; and metrics "disc" (the loss without penalties, weighted),
-      "gradient_penalty" (unweighted, with a penalty only), "logits/real" and "logits/fake",
-      "accuracy/real" and "accuracy/fake" (of a game with a boundary only), all before the step; and
-      "grad_norm/disc".
+      The network after the step; and metrics "disc" (the game's loss, weighted), "disc/TERM"
+      (unweighted), "logits/real" and "logits/fake", "accuracy/real" and "accuracy/fake" (of a game
+      with a boundary only), all before the step; and "grad_norm/disc".
     """
+    terms = terms or {}
+    keys = term_keys(key, terms, len(jax.tree.leaves(inputs)[0]))
 
     def loss_of(params: Any, extra: Any, inputs: Any) -> Any:
         given, keys = inputs
-        judge, real, fake = sides(given)
+        side = sides(given)
         variables = {"params": params, **extra}
-        real_logits, moved = judge(variables, real)
+        real, moved = side.judge(variables, side.real)
         variables |= moved
-        fake_logits, moved = judge(variables, fake)
+        fake, moved = side.judge(variables, side.fake)
         variables |= moved
-        game_loss = game.discriminator(real_logits=real_logits, fake_logits=fake_logits).mean()
-        loss = weight * game_loss
+        loss = weight * game.discriminator(real_logits=real.logits, fake_logits=fake.logits).mean()
         metrics = {
             "disc": loss,
-            "logits/real": real_logits.mean(),
-            "logits/fake": fake_logits.mean(),
+            "logits/real": real.logits.mean(),
+            "logits/fake": fake.logits.mean(),
         }
         if game.boundary is not None:
-            metrics["accuracy/real"] = (real_logits > game.boundary).mean()
-            metrics["accuracy/fake"] = (fake_logits < game.boundary).mean()
-        if penalty_weight:
-            penalty = gradient_penalty(
-                critic=lambda images: judge(variables, images)[0], real=real, fake=fake, keys=keys
-            ).mean()
-            metrics["gradient_penalty"] = penalty
-            loss = loss + penalty_weight * penalty
-        return loss, ({**extra, **moved}, metrics)
+            metrics["accuracy/real"] = (real.logits > game.boundary).mean()
+            metrics["accuracy/fake"] = (fake.logits < game.boundary).mean()
+        seen = Seen(
+            judge=lambda images: side.judge(variables, images)[0],
+            real=side.real,
+            fake=side.fake,
+            said_of_real=real,
+            said_of_fake=fake,
+            drawn=side.drawn,
+            generate=side.generate,
+            params=params,
+            buffers=buffers or {},
+            keys=None,
+        )
+        loss, more = add_terms("disc", loss, terms, seen, keys)
+        return loss, ({**extra, **moved}, {**metrics, **more})
 
     gradients, extra, metrics = mean_gradients(
-        loss_of, net.params, net.extra, (inputs, penalty_keys), microbatches=microbatches
+        loss_of, net.params, net.extra, (inputs, keys), microbatches=microbatches
     )
     net, norm = apply_gradients(net, gradients, optimizer, extra=extra)
+    if clip:
+        net = net.replace(params=clip_weights(net.params, clip))
     return net, {**metrics, "grad_norm/disc": norm}

@@ -1,8 +1,9 @@
 """GANs: a generator against a discriminator, optionally given the class.
 
-A GAN is composed: the networks and their normalisation (`gan_networks`), the game that they play
-(`losses.adversarial.GAMES`), and a gradient penalty on the discriminator. Each update draws its own
-latents, and sampling uses the moving average of the generator.
+A GAN is composed: the networks, their normalisation and conditioning (`gan_networks`), the game
+that they play (`losses.adversarial.GAMES`), what else each minimises (`terms`), and how the images
+that the discriminator sees are augmented. Each update draws its own latents, and sampling uses the
+moving average of the generator.
 """
 
 from __future__ import annotations
@@ -18,15 +19,20 @@ from gan_jax.compute import training_apply
 from gan_jax.errors import UserError
 from gan_jax.gradients import mean_gradients
 from gan_jax.keys import fold_in_each
-from gan_jax.losses.adversarial import make_game
+from gan_jax.losses.adversarial import GAMES, make_game, top_k_weights
 from gan_jax.metrics.totals import masked_sums, means
+from gan_jax.models.heads import Outputs
 from gan_jax.optim import make_optimizer
 from gan_jax.spec import DataSpec
 from gan_jax.standing import STANDING, batch_statistics, require_statistics
 from gan_jax.state import MUTABLE, TrainState, apply_gradients, ema_decay_at, init_net, new_state
 from gan_jax.task import WEIGHTS, Batch, Key, Metrics, Option, Phase, Task
-from gan_jax.tasks.discriminator import check_penalty, update_discriminator
-from gan_jax.tasks.gan_networks import make_networks
+from gan_jax.tasks.discriminator import Sides, term_keys, update_discriminator
+from gan_jax.tasks.gan_augment import make_augment
+from gan_jax.tasks.gan_buffers import initial_buffers, moved_buffers
+from gan_jax.tasks.gan_latents import make_draw
+from gan_jax.tasks.gan_networks import check_terms, make_networks
+from gan_jax.tasks.terms import Seen, add_terms, disc_terms, due_names, gen_terms, make_terms, taken
 
 OPTIONS = {
     "weights": WEIGHTS,
@@ -39,14 +45,38 @@ GRID_ROWS = 8  # of the unconditional sample grid; a conditional one has a row a
 MOST_CLASSES = 16  # that a sample grid shows
 
 
+def check_task(config: ConfigDict) -> None:
+    """Raise UserError unless the section `task` makes sense."""
+    task = config.task
+    if task.disc_updates < 1:
+        raise UserError(f"task.disc_updates={task.disc_updates}: at least 1 a generator update")
+    if task.weight_clipping < 0:
+        raise UserError(f"task.weight_clipping={task.weight_clipping}: at least 0, which is none")
+    if task.gen_weight < 0:
+        raise UserError(f"task.gen_weight={task.gen_weight}: at least 0")
+    for name in ("top_k", "top_k_decay"):
+        if not 0 < task[name] <= 1:
+            raise UserError(f"task.{name}={task[name]}: in (0, 1], 1 keeps all generated images")
+    if task.top_k < 1 and GAMES[task.loss].relativistic:
+        raise UserError(
+            f"task.top_k={task.top_k} with task.loss={task.loss}: a relativistic loss is of pairs,"
+            " none of which can be left out: set task.top_k=1, or another loss"
+        )
+
+
 def make_task(config: ConfigDict, spec: DataSpec) -> Task:
     """Build a GAN; see `configs/dcgan.py` for its fields."""
-    generator, discriminator, classes = make_networks(config.model, spec)
+    generator, discriminator, classes = make_networks(config, spec)
     game = make_game(config.task.loss, label_smoothing=config.task.label_smoothing)
-    penalty = config.task.gradient_penalty
-    latent, updates = config.model.latent, config.task.disc_updates
-    if updates < 1:
-        raise UserError(f"task.disc_updates={updates}: at least 1 a generator update")
+    check_task(config)
+    task, updates, microbatches = config.task, config.task.disc_updates, config.train.microbatches
+    all_terms = {
+        "disc": make_terms(config.terms.disc, disc_terms(config)),
+        "gen": make_terms(config.terms.gen, gen_terms(config)),
+    }
+    augment = make_augment(config.augment, game)
+    draw, latent = make_draw(config.model, classes)
+    epoch = spec.counts.get("train", 0) / config.train.batch_size  # in steps, for top-k
     apply_gen, apply_disc = (
         training_apply(net, precision=config.train.precision, remat=config.train.remat)
         for net in (generator, discriminator)
@@ -60,78 +90,103 @@ def make_task(config: ConfigDict, spec: DataSpec) -> Task:
         "gen": (jax.ShapeDtypeStruct((1, latent), jnp.float32), *labels),
         "disc": (images, *labels),
     }
-    check_penalty(penalty, discriminator, inputs["disc"])
+    check_terms(config, discriminator, inputs["disc"])
+
+    def due(step: int) -> tuple[str, ...]:
+        return sum((due_names(player, terms, step) for player, terms in all_terms.items()), ())
 
     def init(key: Key) -> TrainState:
         gen_key, disc_key = jax.random.split(key)
         ema = config.train.ema_decay > 0
         gen = init_net(generator, gen_key, inputs["gen"], gen_optimizer, ema=ema, train=False)
         disc = init_net(discriminator, disc_key, inputs["disc"], disc_optimizer, train=False)
-        return new_state({"gen": gen, "disc": disc})
+        nets, adaptive = {"gen": gen, "disc": disc}, config.augment.name == "ada"
+        return new_state(nets, initial_buffers(nets, all_terms, adaptive=adaptive))
 
-    def draw(keys: jax.Array, labels: jax.Array | None, truncation: float = 0.0) -> Any:
-        """Return the generator's arguments, (z,) or (z, labels), one entry a key."""
+    def judge(variables: Any, images: jax.Array, given: Any) -> tuple[Outputs, Any]:
+        return apply_disc(variables, images, *given, train=True, mutable=MUTABLE, method="outputs")
 
-        def normal(key: Key) -> jax.Array:
-            if truncation:
-                return jax.random.truncated_normal(key, -truncation, truncation, (latent,))
-            return jax.random.normal(key, (latent,))
-
-        z_keys, label_keys = jnp.moveaxis(jax.vmap(jax.random.split)(keys), 1, 0)
-        z = jax.vmap(normal)(z_keys)
-        if not classes:
-            return (z,)
-        if labels is None:
-            labels = jax.vmap(lambda key: jax.random.randint(key, (), 0, classes))(label_keys)
-        return (z, labels)
+    def split(key: Key, terms: Any) -> tuple[Key, ...]:
+        """Return keys of the latents, the terms and the augmentation, the key itself if alone."""
+        return jax.random.split(key, 3) if terms or augment.draws else (key, None, None)
 
     def update_disc(
-        state: TrainState, real: jax.Array, given: tuple, key: Key
+        phase: Phase, state: TrainState, real: jax.Array, given: tuple, key: Key
     ) -> tuple[TrainState, Metrics]:
-        gen = state.nets["gen"].variables()
-        key, penalty_key = jax.random.split(key) if penalty else (key, None)
+        gen, terms = state.nets["gen"].variables(), taken("disc", all_terms["disc"], phase.due)
+        key, terms_key, augment_key = split(key, terms)
+        drawn = draw(example_keys(key, len(real)), *(given or (None,)))
 
-        def sides(inputs: Any) -> Any:
-            real, (z, *given) = inputs
+        def generate(*drawn: Any) -> jax.Array:
             # What the generator's pass moves is kept once a step, in its own update.
-            fake, _ = apply_gen(gen, z, *given, train=True, mutable=MUTABLE)
-            judge = lambda variables, images: apply_disc(  # noqa: E731
-                variables, images, *given, train=True, mutable=MUTABLE
-            )
-            return judge, real, fake
+            return apply_gen(gen, *drawn, train=True, mutable=MUTABLE)[0]
+
+        def sides(inputs: Any) -> Sides:
+            real, drawn, keys = inputs
+            real, fake = augment((real, generate(*drawn)), keys, state.buffers)
+            said = lambda variables, images: judge(variables, images, drawn[1:])  # noqa: E731
+            return Sides(said, real, fake, drawn, generate)
 
         disc, metrics = update_discriminator(
             state.nets["disc"],
             sides,
-            (real, draw(example_keys(key, len(real)), *(given or (None,)))),
+            (real, drawn, augment.keys(augment_key, len(real))),
             game=game,
             optimizer=disc_optimizer,
-            microbatches=config.train.microbatches,
-            penalty_weight=penalty,
-            penalty_keys=example_keys(penalty_key, len(real)) if penalty else None,
+            microbatches=microbatches,
+            terms=terms,
+            key=terms_key,
+            buffers=state.buffers,
+            clip=task.weight_clipping,
         )
         return state.replace(nets={**state.nets, "disc": disc}), metrics
 
     def update_gen(
-        state: TrainState, real: jax.Array, given: tuple, key: Key
+        phase: Phase, state: TrainState, real: jax.Array, given: tuple, key: Key
     ) -> tuple[TrainState, Metrics]:
         gen, disc = state.nets["gen"], state.nets["disc"].variables()
+        terms = taken("gen", all_terms["gen"], phase.due)
+        key, terms_key, augment_key = split(key, terms)
+        drawn = draw(example_keys(key, len(real)), *(given or (None,)))
 
         def loss_of(params: Any, extra: Any, inputs: Any) -> Any:
-            real, (z, *given) = inputs
+            real, drawn, augment_keys, keys = inputs
             variables = {"params": params, **extra}
-            fake, moved = apply_gen(variables, z, *given, train=True, mutable=MUTABLE)
-            judge = lambda x: apply_disc(disc, x, *given, train=True, mutable=MUTABLE)[0]  # noqa: E731
-            compared = {"real_logits": judge(real)} if game.relativistic else {}
-            loss = game.generator(fake_logits=judge(fake), **compared).mean()
-            return loss, ({**extra, **moved}, {"gen": loss})
+            fake, moved = apply_gen(variables, *drawn, train=True, mutable=MUTABLE)
+            real, fake = augment((real, fake), augment_keys, state.buffers)
+            seen = Seen(
+                judge=lambda images: judge(disc, images, drawn[1:])[0],
+                real=real,
+                fake=fake,
+                said_of_real=None,
+                said_of_fake=judge(disc, fake, drawn[1:])[0],
+                drawn=drawn,
+                generate=lambda *x: apply_gen(variables, *x, train=True, mutable=MUTABLE)[0],
+                params=params,
+                buffers=state.buffers,
+                keys=None,
+            )
+            logits = seen.said_of_fake.logits
+            compared = {"real_logits": seen.judge(real).logits} if game.relativistic else {}
+            values = game.generator(fake_logits=logits, **compared)
+            if task.top_k < 1:
+                share = jnp.maximum(task.top_k, task.top_k_decay ** (state.step / epoch))
+                values = values * top_k_weights(fake_logits=logits, share=share)
+            loss = values.mean()
+            total, metrics = add_terms("gen", task.gen_weight * loss, terms, seen, keys)
+            return total, ({**extra, **moved}, {"gen": loss, **metrics})
 
         gradients, extra, metrics = mean_gradients(
             loss_of,
             gen.params,
             gen.extra,
-            (real, draw(example_keys(key, len(real)), *(given or (None,)))),
-            microbatches=config.train.microbatches,
+            (
+                real,
+                drawn,
+                augment.keys(augment_key, len(real)),
+                term_keys(terms_key, terms, len(real)),
+            ),
+            microbatches=microbatches,
         )
         decay = ema_decay_at(state.step, config.train.ema_decay)
         gen, norm = apply_gradients(gen, gradients, gen_optimizer, extra=extra, ema_decay=decay)
@@ -145,9 +200,17 @@ def make_task(config: ConfigDict, spec: DataSpec) -> Task:
         given: tuple = ()
         for i in range(phase.draws):
             given = (batch["label"][i],) if classes else ()
-            state, metrics = update_disc(state, batch["image"][i], given, keys[i])
-        state, gen_metrics = update_gen(state, batch["image"][-1], given, keys[-1])
-        return state, {**gen_metrics, **metrics}
+            state, metrics = update_disc(phase, state, batch["image"][i], given, keys[i])
+        state, gen_metrics = update_gen(phase, state, batch["image"][-1], given, keys[-1])
+        buffers = moved_buffers(
+            state,
+            metrics,
+            batch_size=config.train.batch_size,
+            ramp_images=config.augment.ramp_images,
+        )
+        if "ada" in buffers:
+            metrics = {**metrics, "augment/p": buffers["ada"]["p"]}
+        return state.replace(buffers=buffers), {**gen_metrics, **metrics}
 
     def eval_step(state: TrainState, batch: Batch, key: Key) -> Metrics:
         keys = fold_in_each(key, batch["index"])
@@ -189,7 +252,7 @@ def make_task(config: ConfigDict, spec: DataSpec) -> Task:
         name="gan",
         modules={"gen": generator, "disc": discriminator},
         example_inputs=inputs,
-        phase=lambda step: Phase("train", updates),
+        phase=lambda step: Phase("train", updates, due(step)),
         init=init,
         train_step=train_step,
         eval_step=eval_step,

@@ -2,30 +2,45 @@
 
 from __future__ import annotations
 
+import jax
 from flax import linen as nn
 from ml_collections import ConfigDict
 
 from gan_jax.errors import UserError, check_choice
-from gan_jax.models import dcgan, resnet_gan, tutorial
+from gan_jax.models import dcgan, mlp_gan, resnet_gan, tutorial
 from gan_jax.models.disc_norm import DISC_NORMS
+from gan_jax.models.gen_norm import GEN_CONDITIONALS
+from gan_jax.models.heads import CONDITIONALS, Head
 from gan_jax.spec import DataSpec
+from gan_jax.tasks.terms import GRADIENT_TERMS
+
+EMBEDDED = ("contrastive", "d2d_ce")
+VIEW = 128  # dimensions of the embedding of term "views", as SimCLR's
 
 
-def make_networks(model: ConfigDict, spec: DataSpec) -> tuple[nn.Module, nn.Module, int]:
+def make_networks(config: ConfigDict, spec: DataSpec) -> tuple[nn.Module, nn.Module, int]:
     """Return (generator, discriminator, number of classes that they are given).
 
     Args:
-      model: the section of the config.
+      config: the whole config; which heads the discriminator has follows from `terms`.
       spec: of the data, which give the size and the classes.
 
     Raises:
       UserError: for names that are not known, sizes that do not fit, and networks that cannot be
         what is asked for.
     """
-    nets = {"dcgan": _dcgan, "tutorial": _tutorial, "resnet": _resnet}
+    model = config.model
+    nets = {
+        "dcgan": _dcgan,
+        "tutorial": _tutorial,
+        "resnet": _resnet,
+        "mlp": _mlp,
+        "conv2014": _mlp,
+    }
     check_choice("model.net", model.net, nets)
     check_choice("model.disc_norm", model.disc_norm, DISC_NORMS)
-    check_choice("model.conditional", model.conditional, ("none", "projection"))
+    check_choice("model.conditional", model.conditional, ("none", *CONDITIONALS))
+    check_choice("model.gen_conditional", model.gen_conditional, ("default", *GEN_CONDITIONALS))
     classes = 0
     if model.conditional != "none":
         if model.net == "tutorial":
@@ -36,32 +51,163 @@ def make_networks(model: ConfigDict, spec: DataSpec) -> tuple[nn.Module, nn.Modu
                 " a folder with one sub-folder a class, or --config.model.conditional=none"
             )
         classes = spec.num_classes
-    return *nets[model.net](model, spec.image_shape, classes), classes
+    elif model.gen_conditional in ("concat", "batch_norm"):
+        raise UserError(
+            f"model.gen_conditional={model.gen_conditional} gives the generator classes, and"
+            " model.conditional=none: set model.conditional=projection, or gen_conditional=default"
+        )
+    if model.reference_batch < 0 or (model.reference_batch and model.net != "dcgan"):
+        raise UserError(
+            f"model.reference_batch={model.reference_batch} with model.net={model.net}: virtual"
+            " batch normalisation is DCGAN's alone: set 0, which is BatchNorm, or model.net=dcgan"
+        )
+    head = make_head(config, spec)
+    return *nets[model.net](model, spec.image_shape, classes, head), classes
 
 
-def _dcgan(model: ConfigDict, shape: tuple, classes: int) -> tuple[nn.Module, nn.Module]:
+def make_head(config: ConfigDict, spec: DataSpec) -> Head:
+    """Return the discriminator's last layers: what the terms ask, and `model.conditional`.
+
+    Raises:
+      UserError: a term without what it is about.
+    """
+    model, terms = config.model, config.terms
+    asked = {
+        name: any(name in side and side[name].weight > 0 for side in (terms.disc, terms.gen))
+        for name in ("rotation", "codes", "views")
+    }
+    linear = []
+    if asked["rotation"]:
+        height, width = spec.image_shape[:2]
+        if height != width:
+            raise UserError(
+                f"terms.*.rotation turns images by 90 degrees, and they are {height}x{width} px:"
+                " set a square --config.data.size, or its weight to 0"
+            )
+        linear.append(("rotation", 4))
+    size = sum(model.categorical_codes) + model.continuous_codes
+    if asked["codes"] != (size > 0):
+        raise UserError(
+            f"terms.*.codes.weight {'above 0' if asked['codes'] else 'is 0'} with"
+            f" model.categorical_codes={tuple(model.categorical_codes)} and"
+            f" model.continuous_codes={model.continuous_codes}: codes and their term go together"
+        )
+    if size:
+        linear.append(("codes", size))
+    if asked["views"]:
+        linear.append(("view", VIEW))
+    if linear and model.net == "tutorial":
+        raise UserError(
+            f"model.net=tutorial says real or not and no more, and {linear[0][0]} is asked of it:"
+            " set the term's weight to 0, or another model.net"
+        )
+    conditional = "projection" if model.conditional == "none" else model.conditional
+    return Head(conditional, model.embedding, tuple(linear), model.minibatch_kernels)
+
+
+def check_terms(config: ConfigDict, discriminator: nn.Module, inputs: tuple) -> None:
+    """Raise UserError unless every term fits the networks.
+
+    Args:
+      config: the whole config.
+      discriminator: the network.
+      inputs: its abstract inputs.
+    """
+    model, terms = config.model, config.terms
+    variables = jax.eval_shape(
+        lambda key, *x: discriminator.init(key, *x, train=False), jax.random.key(0), *inputs
+    )
+    mixing = {
+        "BatchNorm": "batch_stats" in variables,
+        "minibatch discrimination": "minibatch" in variables["params"],
+    }
+    for name in GRADIENT_TERMS:
+        for what, there in mixing.items():
+            if terms.disc[name].weight > 0 and there:
+                fix = "disc_norm=layer or none" if what == "BatchNorm" else "minibatch_kernels=0"
+                raise UserError(
+                    f"terms.disc.{name} with {what} in the discriminator: the penalty is on the"
+                    f" gradient of a logit in its own image, and {what} makes a logit depend on the"
+                    f" whole batch (arXiv:1704.00028, section 4): set --config.model.{fix}"
+                )
+    if terms.disc.latent_consistency.weight > 0 and config.augment.name != "none":
+        raise UserError(
+            f"terms.disc.latent_consistency with augment.name={config.augment.name}: what an image"
+            " and its neighbour are changed by would differ, and not the latents alone: set the"
+            " weight to 0, or augment.name=none"
+        )
+    headed = model.conditional in ("classifier", *EMBEDDED)
+    for player in ("disc", "gen"):
+        if (terms[player].classes.weight > 0) != headed:
+            raise UserError(
+                f"terms.{player}.classes.weight={terms[player].classes.weight} with"
+                f" model.conditional={model.conditional}: a weight above 0 belongs to classifier,"
+                " contrastive and d2d_ce, and 0 to the others"
+            )
+    if terms.gen.feature_matching.weight > 0 and model.net == "tutorial":
+        raise UserError(
+            "terms.gen.feature_matching with model.net=tutorial, which does not show its features:"
+            " set its weight to 0, or another model.net"
+        )
+
+
+def _dcgan(model: ConfigDict, shape: tuple, classes: int, head: Head) -> tuple:
     dcgan.stages(*shape[:2])
-    generator = dcgan.Generator(shape, model.width, classes)
-    return generator, dcgan.Discriminator(model.disc_width, classes, model.disc_norm)
+    conditional = "concat" if model.gen_conditional == "default" else model.gen_conditional
+    if model.reference_batch and conditional != "concat":
+        raise UserError(
+            f"model.reference_batch={model.reference_batch} with gen_conditional={conditional}:"
+            " virtual batch normalisation has one scale for all images: set gen_conditional=concat,"
+            " or reference_batch=0"
+        )
+    generator = dcgan.Generator(shape, model.width, classes, conditional, model.reference_batch)
+    return generator, dcgan.Discriminator(model.disc_width, classes, model.disc_norm, head)
 
 
-def _tutorial(model: ConfigDict, shape: tuple, classes: int) -> tuple[nn.Module, nn.Module]:
+def _tutorial(model: ConfigDict, shape: tuple, classes: int, head: Head) -> tuple:
     if model.disc_norm != "batch":
         raise UserError(
             f"model.disc_norm={model.disc_norm}: the tutorial's discriminator has BatchNorm: set"
             " model.disc_norm=batch, or another model.net"
         )
+    if model.gen_conditional != "default" or head.minibatch_kernels:
+        raise UserError(
+            "model.net=tutorial is what it is: set model.gen_conditional=default and"
+            " model.minibatch_kernels=0, or another model.net"
+        )
     tutorial.doublings(*shape[:2])
     return tutorial.Generator(shape, model.width), tutorial.Discriminator(model.disc_width)
 
 
-def _resnet(model: ConfigDict, shape: tuple, classes: int) -> tuple[nn.Module, nn.Module]:
-    if model.disc_norm not in resnet_gan.NORMS:
-        raise UserError(
-            f"model.disc_norm={model.disc_norm}: not for model.net=resnet: set"
-            f" model.disc_norm to one of {', '.join(resnet_gan.NORMS)}"
-        )
+def _resnet(model: ConfigDict, shape: tuple, classes: int, head: Head) -> tuple:
+    _check_norm(model, resnet_gan.NORMS)
     check_choice("model.pool", model.pool, resnet_gan.POOLS)
     resnet_gan.plan(*shape[:2])
-    discriminator = resnet_gan.Discriminator(model.disc_width, classes, model.disc_norm, model.pool)
-    return resnet_gan.Generator(shape, model.width, classes), discriminator
+    conditional = "batch_norm" if model.gen_conditional == "default" else model.gen_conditional
+    generator = resnet_gan.Generator(shape, model.width, classes, conditional)
+    return generator, resnet_gan.Discriminator(
+        model.disc_width, classes, model.disc_norm, model.pool, head
+    )
+
+
+def _mlp(model: ConfigDict, shape: tuple, classes: int, head: Head) -> tuple:
+    _check_norm(model, mlp_gan.NORMS)
+    if model.gen_conditional not in ("default", "concat"):
+        raise UserError(
+            f"model.gen_conditional={model.gen_conditional}: model.net={model.net} has no"
+            " BatchNorm: set model.gen_conditional=default"
+        )
+    convolutional = model.net == "conv2014"
+    mlp_gan.check_size(*shape[:2], convolutional)
+    generator = mlp_gan.Generator(shape, model.width, classes, convolutional)
+    return generator, mlp_gan.Discriminator(
+        model.disc_width, classes, model.disc_norm, head, convolutional
+    )
+
+
+def _check_norm(model: ConfigDict, allowed: tuple[str, ...]) -> None:
+    if model.disc_norm not in allowed:
+        raise UserError(
+            f"model.disc_norm={model.disc_norm}: not for model.net={model.net}: set"
+            f" model.disc_norm to one of {', '.join(allowed)}"
+        )

@@ -24,13 +24,14 @@ from gan_jax.losses.adversarial import GAMES
 from gan_jax.losses.image import l1
 from gan_jax.metrics.image_quality import psnr, ssim
 from gan_jax.metrics.totals import masked_sums, means
+from gan_jax.models.heads import Outputs
 from gan_jax.models.patchgan import PatchGAN
 from gan_jax.models.unet import UNet, unet_depth
 from gan_jax.optim import make_optimizer
 from gan_jax.spec import DataSpec
 from gan_jax.state import MUTABLE, TrainState, apply_gradients, ema_decay_at, init_net, new_state
 from gan_jax.task import WEIGHTS, Batch, Key, Metrics, Option, Phase, Task
-from gan_jax.tasks.discriminator import update_discriminator
+from gan_jax.tasks.discriminator import Sides, update_discriminator
 
 
 def check_spec(config: ConfigDict, spec: DataSpec) -> None:
@@ -114,14 +115,16 @@ def make_task(config: ConfigDict, spec: DataSpec) -> Task:
                 variables, source, train=True, keys=keys, dropout=True, mutable=MUTABLE
             )
 
-        def sides(inputs: Any) -> Any:
+        def sides(inputs: Any) -> Sides:
             # The discriminator learns on the images that the generator is then judged by, as in
             # the paper. Both are the same pass, and XLA computes it once.
             source, real, keys = inputs
-            judge = lambda variables, image: apply_disc(  # noqa: E731
-                variables, source, image, train=True, mutable=MUTABLE
-            )
-            return judge, real, translate(gen.variables(), source, keys)[0]
+
+            def judge(variables: Any, image: jax.Array) -> tuple[Outputs, Any]:
+                logits, moved = apply_disc(variables, source, image, train=True, mutable=MUTABLE)
+                return Outputs(logits), moved
+
+            return Sides(judge, real, translate(gen.variables(), source, keys)[0])
 
         metrics: Metrics = {}
         if adversarial:

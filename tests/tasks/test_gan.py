@@ -16,6 +16,7 @@ from gan_jax.errors import UserError
 from gan_jax.losses.adversarial import discriminator_cross_entropy
 from gan_jax.models.spectral import spectral_norm
 from gan_jax.task import Phase, Task, make_task
+from gan_jax.tasks.terms import GRADIENT_TERMS
 from gan_jax.train import make_step
 
 
@@ -184,11 +185,16 @@ def test_labels_and_networks_that_do_not_fit_are_refused() -> None:
 
 def test_a_gradient_penalty_refuses_batch_norm() -> None:
     for net in ("dcgan", "tutorial"):
-        with pytest.raises(UserError, match=r"gradient_penalty=10\.0 with BatchNorm.*disc_norm"):
-            build(model__net=net, task__gradient_penalty=10.0)
+        for name in GRADIENT_TERMS:
+            with pytest.raises(UserError, match=rf"{name} with BatchNorm.*disc_norm"):
+                build(model__net=net, **{f"terms__disc__{name}__weight": 10.0})
+    with pytest.raises(UserError, match=r"minibatch discrimination.*minibatch_kernels=0"):
+        build(model__disc_norm="none", model__minibatch_kernels=3, terms__disc__r1__weight=1.0)
     with pytest.raises(UserError, match="at least 0"):
-        build(task__gradient_penalty=-1.0)
-    build(model__disc_norm="layer", task__gradient_penalty=10.0)
+        build(terms__disc__gradient_penalty__weight=-1.0)
+    with pytest.raises(UserError, match=r"r1\.every=0: at least 1"):
+        build(model__disc_norm="none", terms__disc__r1__every=0)
+    build(model__disc_norm="layer", terms__disc__gradient_penalty__weight=10.0)
 
 
 def test_the_penalty_is_that_of_the_images_at_hand() -> None:
@@ -196,18 +202,21 @@ def test_the_penalty_is_that_of_the_images_at_hand() -> None:
     found = {}
     for weight in (1.0, 3.0):
         task, state, batch = build(
-            model__disc_norm="none", task__loss="wasserstein", task__gradient_penalty=weight
+            model__disc_norm="none",
+            task__loss="wasserstein",
+            terms__disc__gradient_penalty__weight=weight,
         )
         step = jax.jit(make_step(task, 16), static_argnums=0)
         new, metrics = step(Phase(), state, batch, jax.random.key(5))
         assert "accuracy/real" not in metrics, "a critic's logits have no boundary"
         found[weight] = (new.nets["disc"].params, metrics)
     np.testing.assert_allclose(
-        found[1.0][1]["gradient_penalty"], found[3.0][1]["gradient_penalty"], rtol=1e-5
+        found[1.0][1]["disc/gradient_penalty"], found[3.0][1]["disc/gradient_penalty"], rtol=1e-5
     )
     np.testing.assert_allclose(found[1.0][1]["disc"], found[3.0][1]["disc"], rtol=1e-4, atol=1e-6)
     key = jax.random.split(jax.random.fold_in(jax.random.key(5), 0), 2)[0]
-    key, penalty_key = jax.random.split(key)
+    key, terms_key, _ = jax.random.split(key, 3)
+    penalty_key = jax.random.split(terms_key, 1)[0]
     each = lambda key: jax.vmap(lambda i: jax.random.fold_in(key, i))(jnp.arange(16))  # noqa: E731
     (z,) = task.latents(each(key), None, truncation=0.0, weights="raw")
     gen, disc = state.nets["gen"], task.modules["disc"]
@@ -221,7 +230,7 @@ def test_the_penalty_is_that_of_the_images_at_hand() -> None:
         return jnp.square(jnp.linalg.norm(gradient, axis=-1) - 1).mean()
 
     value, gradient = jax.jit(jax.value_and_grad(penalty))(state.nets["disc"].params)
-    np.testing.assert_allclose(value, found[1.0][1]["gradient_penalty"], rtol=1e-4)
+    np.testing.assert_allclose(value, found[1.0][1]["disc/gradient_penalty"], rtol=1e-4)
     moved = jax.tree.map(lambda a, b: a - b, found[3.0][0], found[1.0][0])
     expected = jax.tree.map(lambda g: -0.05 * 2 * g, gradient)  # the learning rate is 0.05
     chex.assert_trees_all_close(moved, expected, rtol=1e-2, atol=1e-5)

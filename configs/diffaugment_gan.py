@@ -1,0 +1,48 @@
+"""A GAN for few images by DiffAugment (Zhao et al. 2020, arXiv:2006.10738).
+
+    python main.py --config=configs/diffaugment_gan.py:folder,path=DIR,size=64
+    python main.py --config=configs/diffaugment_gan.py:cifar10,conditional=projection
+
+All that the discriminator sees, in both updates, is changed in colour, shifted, and cut out. The
+GAN is that of `configs/sngan.py` with one discriminator update a generator update;
+--config.augment.name=none is the same without.
+
+Deviations: the paper's GANs are BigGAN and StyleGAN2.
+
+Measured: not yet measured.
+"""
+
+from __future__ import annotations
+
+from ml_collections import ConfigDict
+
+from configs.common import gan, make_smoke, optimizer, parse_arg, set_data
+
+
+def get_config(arg: str = "folder") -> ConfigDict:
+    """Return the config; `arg` is "PRESET[,width=64,...]"."""
+    preset, values = parse_arg(
+        arg, width=0, latent=128, conditional="none", disc_updates=1, steps=50_000
+    )
+    config = gan(
+        "resnet",
+        0,
+        loss="hinge",
+        disc_updates=values["disc_updates"],
+        disc_norm="spectral",
+        latent=values["latent"],
+        conditional=values["conditional"],
+    )
+    config.augment.name = "diffaugment"
+    set_data(config, preset, values)
+    small = min(config.data.size) < 48
+    config.model.width = values["width"] or (256 if small else 64)
+    config.model.disc_width = max(config.model.width // 2, 1) if small else config.model.width
+    for name in ("gen", "disc"):
+        config.optim[name] = optimizer(2e-4, b1=0.0, b2=0.9)
+    config.train.update(dict(steps=values["steps"], batch_size=64, ema_decay=0.999))
+    if preset == "smoke":
+        make_smoke(config)
+        config.model.update(dict(width=4, disc_width=4, latent=8))
+    config.lock()
+    return config

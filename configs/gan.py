@@ -1,0 +1,45 @@
+"""The first GANs (Goodfellow et al. 2014, arXiv:1406.2661): an MLP, or its convolutional form.
+
+    python main.py --config=configs/gan.py:mnist --config.data.dir=TFDS_DIR
+    python main.py --config=configs/gan.py:cifar10,net=conv2014
+
+As in the authors' code for MNIST: 1,200 rectified linear units twice against 240 maxout units of
+five pieces twice, the generator raises log D, SGD of learning rate 0.1 and momentum 0.5, batches of
+100, latent 100.
+
+Deviations: learning rate and momentum stay what they are (authors: the one decays, the other rises
+to 0.7), latents are normal (authors: uniform), no dropout, images are scaled to 32 px, and samples
+come from a moving average of the generator; `gan_jax/models/mlp_gan.py` says the networks'.
+
+Measured: not yet measured.
+"""
+
+from __future__ import annotations
+
+from ml_collections import ConfigDict
+
+from configs.common import gan, make_smoke, optimizer, parse_arg, set_data
+
+
+def get_config(arg: str = "mnist") -> ConfigDict:
+    """Return the config; `arg` is "PRESET[,net=conv2014,...]"."""
+    preset, values = parse_arg(
+        arg, width=1200, disc_width=240, latent=100, net="mlp", conditional="none", steps=100_000
+    )
+    config = gan(
+        values["net"],
+        values["width"],
+        disc_width=values["disc_width"],
+        disc_norm="none",
+        latent=values["latent"],
+        conditional=values["conditional"],
+    )
+    set_data(config, preset, values)
+    for name in ("gen", "disc"):
+        config.optim[name] = optimizer(0.1, name="sgd", b1=0.5)
+    config.train.update(dict(steps=values["steps"], batch_size=100, ema_decay=0.999))
+    if preset == "smoke":
+        make_smoke(config)
+        config.model.update(dict(width=16, disc_width=4, latent=8))
+    config.lock()
+    return config

@@ -1,0 +1,39 @@
+"""LSGAN (Mao et al. 2016, arXiv:1611.04076): least squares in place of the cross entropy.
+
+    python main.py --config=configs/lsgan.py:mnist --config.data.dir=TFDS_DIR
+    python main.py --config=configs/lsgan.py:folder,path=DIR,size=64
+
+Targets 0 and 1 and the generator's 1 (equation 9); Adam with beta1 0.5, batches of 64.
+
+Deviations: the networks, latent 100 and the learning rate 2e-4 are those of `configs/dcgan.py`
+(paper, for LSUN at 112 px: a deeper generator, latent 1,024 and 1e-3).
+
+Measured: not yet measured.
+"""
+
+from __future__ import annotations
+
+from ml_collections import ConfigDict
+
+from configs.common import gan, make_smoke, optimizer, parse_arg, set_data
+
+
+def get_config(arg: str = "mnist") -> ConfigDict:
+    """Return the config; `arg` is "PRESET[,width=64,...]"."""
+    preset, values = parse_arg(arg, width=64, latent=100, conditional="none", steps=10_000)
+    config = gan(
+        "dcgan",
+        values["width"],
+        loss="least_squares",
+        latent=values["latent"],
+        conditional=values["conditional"],
+    )
+    set_data(config, preset, values)
+    for name in ("gen", "disc"):
+        config.optim[name] = optimizer(2e-4, b1=0.5)
+    config.train.update(dict(steps=values["steps"], batch_size=64, ema_decay=0.999))
+    if preset == "smoke":
+        make_smoke(config)
+        config.model.update(dict(width=4, disc_width=4, latent=8))
+    config.lock()
+    return config

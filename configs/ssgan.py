@@ -1,0 +1,50 @@
+"""SSGAN (Chen et al. 2018, arXiv:1811.11212): the discriminator also says how images were turned.
+
+    python main.py --config=configs/ssgan.py:cifar10 --config.data.dir=TFDS_DIR
+    python main.py --config=configs/ssgan.py:folder,path=DIR,size=64
+
+As in the paper: the cross entropy of four rotations, weight 1 for the discriminator on real images
+and 0.2 for the generator on its own, hinge, spectral normalisation in the discriminator, Adam 2e-4
+with beta1 0 and beta2 0.9, batches of 64, latent 128, 100,000 generator updates.
+
+Deviations: the generator has no self-modulation unless asked for it (gen_conditional), and there is
+one discriminator update a generator update (disc_updates).
+
+Measured: not yet measured.
+"""
+
+from __future__ import annotations
+
+from ml_collections import ConfigDict
+
+from configs.common import gan, make_smoke, optimizer, parse_arg, set_data
+
+
+def get_config(arg: str = "cifar10") -> ConfigDict:
+    """Return the config; `arg` is "PRESET[,gen_conditional=self_modulation,...]"."""
+    preset, values = parse_arg(
+        arg, width=0, latent=128, gen_conditional="default", disc_updates=1, steps=100_000
+    )
+    config = gan(
+        "resnet",
+        0,
+        loss="hinge",
+        disc_updates=values["disc_updates"],
+        disc_norm="spectral",
+        disc_terms=dict(rotation=1.0),
+        gen_terms=dict(rotation=0.2),
+        latent=values["latent"],
+        gen_conditional=values["gen_conditional"],
+    )
+    set_data(config, preset, values)
+    small = min(config.data.size) < 48
+    config.model.width = values["width"] or (256 if small else 64)
+    config.model.disc_width = max(config.model.width // 2, 1) if small else config.model.width
+    for name in ("gen", "disc"):
+        config.optim[name] = optimizer(2e-4, b1=0.0, b2=0.9)
+    config.train.update(dict(steps=values["steps"], batch_size=64, ema_decay=0.999))
+    if preset == "smoke":
+        make_smoke(config)
+        config.model.update(dict(width=4, disc_width=4, latent=8))
+    config.lock()
+    return config

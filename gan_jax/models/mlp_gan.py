@@ -1,0 +1,164 @@
+"""The networks of the first GANs (Goodfellow et al. 2014, arXiv:1406.2661).
+
+As in the authors' code for MNIST, a generator of two layers of 1,200 rectified linear units and a
+discriminator of two maxout layers of 240 units with five pieces each; and, as for CIFAR-10, their
+convolutional form: a generator that ends in one transposed convolution, a discriminator of maxout
+convolutions.
+
+Deviations: no dropout in the discriminator; images are in [-1, 1], so that tanh ends the generator
+where theirs has a sigmoid; all convolutions have 5x5 kernels and stride 2, whatever the image.
+"""
+
+from __future__ import annotations
+
+import functools
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+from jax.typing import DTypeLike
+
+from gan_jax.compute import block_output
+from gan_jax.errors import UserError
+from gan_jax.models.disc_norm import disc_layers
+from gan_jax.models.gen_norm import with_class
+from gan_jax.models.heads import Head, Outputs, judge, with_planes
+from gan_jax.models.layers import ConvTranspose
+
+NORMS = ("none", "spectral")
+PIECES, CONV_PIECES = 5, 2  # of a maxout unit
+CONVOLUTIONS = 3
+
+
+def symmetric_uniform(limit: float) -> nn.initializers.Initializer:
+    """Return an initialiser that draws from [-limit, limit)."""
+
+    def init(key: jax.Array, shape: tuple[int, ...], dtype: DTypeLike = jnp.float32) -> jax.Array:
+        return jax.random.uniform(key, shape, dtype, -limit, limit)
+
+    return init
+
+
+_GEN_INIT, _DISC_INIT = symmetric_uniform(0.05), symmetric_uniform(0.005)
+
+
+def check_size(height: int, width: int, convolutional: bool) -> None:
+    """Raise UserError for images that the convolutional networks cannot halve."""
+    if convolutional and (height % 8 or width % 8):
+        raise UserError(
+            f"conv2014: images of {height}x{width} px, both sides must divide by 8: set another"
+            " size, such as --config.data.size=32,32"
+        )
+
+
+def maxout(x: jax.Array, pieces: int) -> jax.Array:
+    """Return the largest of each `pieces` neighbouring channels (arXiv:1302.4389, equation 1)."""
+    x = x.reshape(*x.shape[:-1], x.shape[-1] // pieces, pieces)
+    # Not `jnp.max`: see `layers.max_pool`.
+    return functools.reduce(
+        lambda a, b: jnp.where(a >= b, a, b), (x[..., i] for i in range(pieces))
+    )
+
+
+class Generator(nn.Module):
+    """Map latents to images by two hidden layers.
+
+    Attributes:
+      image_shape: (height, width, channels).
+      width: units of a hidden layer, 1,200 in the paper's code; with `convolutional`, 16 times the
+        channels before the last layer.
+      num_classes: 0 for an unconditional generator; the class enters beside the latents.
+      convolutional: whether the last layer is a transposed convolution.
+    """
+
+    image_shape: tuple[int, int, int]
+    width: int = 1200
+    num_classes: int = 0
+    convolutional: bool = False
+
+    @nn.compact
+    def __call__(
+        self, latents: jax.Array, labels: jax.Array | None = None, *, train: bool
+    ) -> jax.Array:
+        """Return images [B, H, W, C] in [-1, 1].
+
+        Args:
+          latents: [B, L].
+          labels: int [B]; only with num_classes.
+          train: makes no difference.
+        """
+        height, width, channels = self.image_shape
+        dense = functools.partial(nn.Dense, kernel_init=_GEN_INIT)
+        x = with_class(latents, labels, self.num_classes)
+        x = block_output(nn.relu(dense(self.width, name="hidden0")(x)))
+        if not self.convolutional:
+            x = block_output(nn.relu(dense(self.width, name="hidden1")(x)))
+            x = dense(height * width * channels, name="image")(x)
+            return jnp.tanh(x.reshape(-1, height, width, channels))
+        grid = (height // 2, width // 2, max(self.width // 16, 1))
+        x = nn.relu(dense(grid[0] * grid[1] * grid[2], name="hidden1")(x)).reshape(-1, *grid)
+        image = ConvTranspose(
+            channels, (5, 5), (2, 2), padding="SAME", kernel_init=_GEN_INIT, name="image"
+        )
+        return jnp.tanh(image(block_output(x)))
+
+
+class Discriminator(nn.Module):
+    """Map images to one logit each by maxout layers.
+
+    Attributes:
+      width: maxout units of a dense layer, 240 in the paper's code; with `convolutional`, four
+        times the channels of the first two convolutions and twice those of the third.
+      num_classes: 0 for an unconditional discriminator.
+      norm: one of NORMS.
+      head: its last layers.
+      convolutional: three convolutions and one dense layer in place of two dense layers.
+    """
+
+    width: int = 240
+    num_classes: int = 0
+    norm: str = "none"
+    head: Head = Head()
+    convolutional: bool = False
+
+    def __call__(
+        self, images: jax.Array, labels: jax.Array | None = None, *, train: bool
+    ) -> jax.Array:
+        """Return logits [B], positive for real; arguments as of `outputs`."""
+        return self.outputs(images, labels, train=train).logits
+
+    @nn.compact
+    def outputs(
+        self, images: jax.Array, labels: jax.Array | None = None, *, train: bool
+    ) -> Outputs:
+        """Return all that the discriminator says.
+
+        Args:
+          images: [B, H, W, C] in [-1, 1].
+          labels: int [B]; only with num_classes.
+          train: take a power iteration; only matters with norm "spectral".
+        """
+        layers = disc_layers(self.norm, train=train)
+        x = images
+        if self.num_classes and self.head.conditional == "concat":
+            x = with_planes(images, labels, self.num_classes)
+        if self.convolutional:
+            for i in range(CONVOLUTIONS):
+                features = max(self.width // (4 if i < 2 else 2), 1) * CONV_PIECES
+                conv = layers.conv(
+                    features, (5, 5), (2, 2), kernel_init=_DISC_INIT, name=f"conv{i}"
+                )
+                x = block_output(maxout(conv(x), CONV_PIECES))
+        x = x.reshape(x.shape[0], -1)
+        for i in range(1 if self.convolutional else 2):
+            dense = layers.dense(self.width * PIECES, kernel_init=_DISC_INIT, name=f"hidden{i}")
+            x = block_output(maxout(dense(x), PIECES))
+        return judge(
+            layers,
+            x,
+            x,
+            labels,
+            num_classes=self.num_classes,
+            head=self.head,
+            kernel_init=_DISC_INIT,
+        )

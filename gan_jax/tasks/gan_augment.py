@@ -1,0 +1,79 @@
+"""How what a GAN's discriminator sees is augmented: `config.augment`."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import jax
+from ml_collections import ConfigDict
+
+from gan_jax.augment import ada, diffaugment
+from gan_jax.axes import example_keys
+from gan_jax.errors import UserError, check_choice
+from gan_jax.losses.adversarial import Game
+from gan_jax.task import Key
+
+PARTS = {"none": (), "diffaugment": tuple(diffaugment.PARTS), "ada": ada.PARTS}
+Both = tuple[jax.Array, jax.Array]
+
+
+@dataclasses.dataclass(frozen=True)
+class Augment:
+    """A random change of real and generated images, the same kind and each drawn apart.
+
+    Terms and penalties see the changed images: their gradients are those of what the discriminator
+    saw. (The authors of ADA take R1's through the augmentation.)
+
+    Attributes:
+      name: a key of PARTS.
+      change: (images, keys [B], buffers) -> images.
+    """
+
+    name: str
+    change: Callable[[jax.Array, jax.Array, Mapping[str, Any]], jax.Array]
+
+    @property
+    def draws(self) -> bool:
+        """Whether it needs keys."""
+        return self.name != "none"
+
+    def keys(self, key: Key | None, batch: int) -> Any:
+        """Return the keys of one call, [batch, 2]: for the real and the generated images."""
+        if not self.draws:
+            return ()
+        return jax.vmap(jax.random.split)(example_keys(key, batch))
+
+    def __call__(self, images: Both, keys: Any, buffers: Mapping[str, Any]) -> Both:
+        """Change (real, generated) images [B, H, W, C], given what `keys` returned."""
+        if not self.draws:
+            return images
+        real, fake = (self.change(x, keys[:, i], buffers) for i, x in enumerate(images))
+        return real, fake
+
+
+def make_augment(section: ConfigDict, game: Game) -> Augment:
+    """Return the augmentation of `config.augment`.
+
+    Raises:
+      UserError: no such augmentation or part, or ADA with a game whose logits have no boundary.
+    """
+    check_choice("augment.name", section.name, PARTS)
+    parts = tuple(section.parts.split(",")) if section.parts else PARTS[section.name]
+    for part in parts:
+        check_choice(f"augment.parts of {section.name}", part, PARTS[section.name])
+    if section.ramp_images <= 0:
+        raise UserError(f"augment.ramp_images={section.ramp_images}: above 0")
+    if section.name == "ada" and game.boundary is None:
+        raise UserError(
+            "augment.name=ada follows how many real images are judged real, and the logits of this"
+            " task.loss have no boundary: set another task.loss, such as non_saturating, or"
+            " augment.name=diffaugment"
+        )
+    changes = {
+        "none": lambda images, keys, buffers: images,
+        "diffaugment": lambda images, keys, _: diffaugment.diffaugment(images, keys, parts),
+        "ada": lambda images, keys, buffers: ada.ada(images, keys, buffers["ada"]["p"], parts),
+    }
+    return Augment(section.name, changes[section.name])

@@ -1,0 +1,189 @@
+"""The grid of GANs: every pair of choices that is legal occurs in a GAN that takes two steps."""
+
+from __future__ import annotations
+
+import itertools
+import random
+from typing import Any
+
+import jax
+import numpy as np
+import pytest
+from conftest import smoke_config
+from ml_collections import ConfigDict
+
+from gan_jax.data import open_data
+from gan_jax.data.pipeline import batches
+from gan_jax.errors import UserError
+from gan_jax.losses.adversarial import GAMES
+from gan_jax.task import make_task
+from gan_jax.train import make_step
+
+
+def term(player: str, **named: float) -> dict[str, float]:
+    return {f"terms__{player}__{name}__weight": value for name, value in named.items()}
+
+
+def classes(conditional: str) -> dict[str, Any]:
+    headed = {**term("disc", classes=1.0), **term("gen", classes=1.0)}
+    return {
+        "model__conditional": conditional,
+        **(headed if conditional in ("classifier", "contrastive", "d2d_ce") else {}),
+    }
+
+
+# A choice of each axis: the fields that it sets.
+AXES: dict[str, dict[str, dict[str, Any]]] = {
+    "net": {net: {"model__net": net} for net in ("dcgan", "resnet", "mlp", "conv2014")},
+    "norm": {norm: {"model__disc_norm": norm} for norm in ("batch", "layer", "spectral", "none")},
+    "loss": {loss: {"task__loss": loss} for loss in GAMES},
+    "classes": {
+        name: classes(name)
+        for name in ("none", "concat", "classifier", "projection", "contrastive", "d2d_ce")
+    },
+    "generator": {
+        name: {"model__gen_conditional": name}
+        for name in ("default", "concat", "batch_norm", "self_modulation")
+    },
+    "penalty": {
+        "none": {},
+        **{
+            name: term("disc", **{name: 1.0})
+            for name in ("gradient_penalty", "one_sided_penalty", "dragan", "r1", "r2")
+        },
+        "zero_centred": {
+            **term("disc", zero_centred_penalty=1.0),
+            "terms__disc__zero_centred_penalty__every": 2,
+        },
+        "clipping": {"task__weight_clipping": 0.1},
+    },
+    "term": {
+        "none": {},
+        "balanced": {
+            **term("disc", consistency=1.0, fake_consistency=1.0, latent_consistency=1.0),
+            **term("gen", latent_diversity=0.1),
+        },
+        "lecam": term("disc", lecam=0.1, drift=1e-3),
+        "orthogonal": {**term("disc", orthogonal=1e-4), **term("gen", orthogonal=1e-4)},
+        "improved": {
+            **term("disc", historical=0.1),
+            **term("gen", historical=0.1, feature_matching=1.0),
+        },
+        "minibatch": {"model__minibatch_kernels": 3},
+    },
+    "unlabelled": {
+        "none": {},
+        "rotation": {**term("disc", rotation=1.0), **term("gen", rotation=0.2)},
+        "codes": {
+            "model__categorical_codes": (3,),
+            "model__continuous_codes": 1,
+            **term("disc", codes=1.0),
+            **term("gen", codes=1.0),
+        },
+        "views": term("disc", views=0.1),
+    },
+    "images": {name: {"augment__name": name} for name in ("none", "diffaugment", "ada")},
+    "schedule": {
+        "one": {},
+        "two": {"task__disc_updates": 2},
+        "top_k": {"task__top_k": 0.5},
+        "smoothed": {"task__label_smoothing": 0.1},
+    },
+}
+Point = dict[str, str]
+PENALTIES = tuple(name for name in AXES["penalty"] if name not in ("none", "clipping"))
+MLPS = ("mlp", "conv2014")
+PAIRED = ("relativistic", "relativistic_least_squares", "relativistic_hinge")
+# What is refused, and words of the reason: choices that do not go together.
+REFUSED: tuple[tuple[dict[str, tuple[str, ...]], str], ...] = (
+    ({"norm": ("batch",), "penalty": PENALTIES}, "BatchNorm"),
+    ({"term": ("minibatch",), "penalty": PENALTIES}, "minibatch"),
+    ({"net": ("resnet", *MLPS), "norm": ("batch",)}, "disc_norm"),
+    ({"net": MLPS, "norm": ("layer",)}, "disc_norm"),
+    ({"classes": ("none",), "generator": ("concat", "batch_norm")}, "gives the generator classes"),
+    ({"net": MLPS, "generator": ("batch_norm", "self_modulation")}, "has no BatchNorm"),
+    ({"term": ("balanced",), "images": ("diffaugment", "ada")}, "neighbour"),
+    ({"loss": PAIRED, "schedule": ("top_k",)}, "pairs"),
+    (
+        {
+            "loss": (*PAIRED, "relativistic_hinge", "wasserstein", "hinge"),
+            "schedule": ("smoothed",),
+        },
+        "no target",
+    ),
+    ({"loss": (*PAIRED, "wasserstein"), "images": ("ada",)}, "no boundary"),
+)
+PLAIN = {axis: next(iter(choices)) for axis, choices in AXES.items()}
+
+
+def config_of(point: Point) -> ConfigDict:
+    fields: dict[str, Any] = {"model__width": 4, "model__disc_width": 4, "model__embedding": 4}
+    for axis, choice in point.items():
+        fields |= AXES[axis][choice]
+    return smoke_config("dcgan", train__batch_size=16, **fields)
+
+
+def refused(point: Point) -> bool:
+    return any(all(point[a] in which for a, which in rule.items()) for rule, _ in REFUSED)
+
+
+def pairs(point: Point) -> set[tuple]:
+    return set(itertools.combinations(point.items(), 2))
+
+
+def covering() -> list[Point]:
+    """Return legal points, chosen greedily, that together hold every pair that is legal."""
+    draw = random.Random(0)
+    missing = {
+        pair
+        for a, b in itertools.combinations(AXES, 2)
+        for pair in itertools.product([(a, x) for x in AXES[a]], [(b, y) for y in AXES[b]])
+        if not any(
+            set(rule) == {a, b} and all(dict(pair)[axis] in rule[axis] for axis in rule)
+            for rule, _ in REFUSED
+        )
+    }
+    found: list[Point] = []
+    while missing:
+        pair, legal = dict(min(missing)), []
+        while len(legal) < 10:
+            point = {axis: draw.choice(list(choices)) for axis, choices in AXES.items()} | pair
+            if not refused(point):
+                legal.append(point)
+        found.append(max(legal, key=lambda point: len(pairs(point) & missing)))
+        missing -= pairs(found[-1])
+    return found
+
+
+POINTS = covering()
+SAMPLE = 3  # of the points, by default
+
+
+@pytest.mark.parametrize(
+    "number",
+    [
+        pytest.param(i, marks=() if i < SAMPLE else pytest.mark.all_configs)
+        for i in range(len(POINTS))
+    ],
+)
+def test_two_steps(number: int) -> None:
+    config = config_of(POINTS[number])
+    dataset = open_data(config.data)
+    task = make_task(config, dataset.spec)
+    state = jax.jit(task.init)(jax.random.key(0))
+    step = jax.jit(make_step(task, 16), static_argnums=0)
+    draws = [task.phase(i).draws for i in range(2)]
+    source = batches(dataset.splits["train"], seed=0, position=0, batch_size=16, draws=draws)
+    for i, batch in enumerate(source):
+        state, metrics = step(task.phase(i), state, batch, jax.random.key(1))
+        assert all(np.isfinite(float(x)) for x in metrics.values()), (POINTS[number], metrics)
+    assert all(np.isfinite(np.asarray(x)).all() for x in jax.tree.leaves(state)), POINTS[number]
+
+
+@pytest.mark.parametrize("number", range(len(REFUSED)))
+def test_what_does_not_go_together_is_refused(number: int) -> None:
+    rule, says = REFUSED[number]
+    point = {**PLAIN, **{axis: which[0] for axis, which in rule.items()}}
+    config = config_of(point)
+    with pytest.raises(UserError, match=says):
+        make_task(config, open_data(config.data).spec)
