@@ -168,11 +168,13 @@ def _surrounded(x: jax.Array, value: float) -> jax.Array:
 
 def _average_pool(x: jax.Array, zeros_count: bool) -> jax.Array:
     """Average 3x3 windows around each pixel; pixels outside are zeros, or left out of the mean."""
-    ones = [np.full(n, 3.0, np.float32) for n in x.shape[1:3]]
-    if not zeros_count:
-        for count in ones:
-            count[[0, -1]] -= 1
-    return _pool(_surrounded(x, 0), jnp.add) / np.outer(*ones)[..., None]
+    counts = []
+    for size in x.shape[1:3]:
+        low, high = np.arange(size) - 1, np.arange(size) + 2
+        inside = np.minimum(high, size) - np.maximum(low, 0)
+        counts.append(high - low if zeros_count else inside)
+    area = np.outer(*counts).astype(np.float32)
+    return _pool(_surrounded(x, 0), jnp.add) / area[..., None]
 
 
 class ConvReLU(nn.Module):

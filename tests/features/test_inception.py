@@ -11,7 +11,7 @@ import pytest
 
 from benchmarks import drawn_inception as cases
 from gan_jax.errors import UserError
-from gan_jax.features import resize
+from gan_jax.features import inception, resize
 from gan_jax.features.extractor import make_extractor
 from gan_jax.features.inception_weights import VARIANTS, read_inception
 from gan_jax.features.published import Published
@@ -48,6 +48,21 @@ def test_torchvisions_network(tmp_path: Path) -> None:
     with np.load(GOLDEN) as golden:
         for name, array in (("features", features), ("logits", logits)):
             np.testing.assert_allclose(array, golden[f"inception_v3_torchvision/{name}"], atol=1e-4)
+
+
+@pytest.mark.parametrize("size", [(1, 1), (2, 5), (7, 8)])
+def test_pools_at_the_edge(size: tuple[int, int]) -> None:
+    """Against means and maxima over the windows, each written out."""
+    x = np.random.default_rng(0).normal(size=(1, *size, 2)).astype(np.float32)
+    edge = ((0, 0), (1, 1), (1, 1), (0, 0))
+    for found, outside, reduce in (
+        (inception._average_pool(x, zeros_count=True), 0.0, np.mean),
+        (inception._average_pool(x, zeros_count=False), np.nan, np.nanmean),
+        (inception._pool(inception._surrounded(x, -np.inf), np.maximum), np.nan, np.nanmax),
+    ):
+        around = np.pad(x, edge, constant_values=outside)
+        windows = np.lib.stride_tricks.sliding_window_view(around, (3, 3), (1, 2))
+        np.testing.assert_allclose(found, reduce(windows, (-2, -1)), rtol=1e-5, atol=1e-6)
 
 
 def test_resizing_is_the_originals() -> None:
