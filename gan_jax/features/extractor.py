@@ -60,8 +60,8 @@ def make_extractor(
     """Open a feature network.
 
     Args:
-      name: "inception_v3_tf", "inception_v3_torchvision", or "cnn:RUN", where RUN is the directory
-        of a classifier that this project trained.
+      name: "inception_v3_tf", "inception_v3_torchvision", "efficientnet_lite0", or "cnn:RUN", where
+        RUN is the directory of a classifier that this project trained.
       weights: file of the weights; None for where the published ones are kept.
       resize: "clean" or "tf_legacy", see `gan_jax.features.resize`.
       download: whether published weights that are not there may be downloaded.
@@ -71,7 +71,7 @@ def make_extractor(
         is not a classifier, or a file of weights or a resizing for one: a run has its own.
     """
     # Imported here: they import Extractor from this file.
-    from gan_jax.features import inception_weights
+    from gan_jax.features import efficientnet_extractor, inception_weights
 
     if name.startswith(CNN):
         if weights is not None or resize != "clean":
@@ -80,6 +80,7 @@ def make_extractor(
     makers = {
         "inception_v3_tf": inception_weights.make_inception,
         "inception_v3_torchvision": inception_weights.make_inception,
+        "efficientnet_lite0": efficientnet_extractor.make_efficientnet,
     }
     if name not in makers:
         known = ", ".join([*makers, f"{CNN}RUN"])

