@@ -1,10 +1,17 @@
-"""Speed of the three products of a convolution: ours (gan_jax.models.layers) against plain XLA.
+"""Speed of the three products of a convolution on CPU, in the forms that XLA offers and in ours.
 
     python benchmarks/conv_forms.py [--rounds=5] [--only=SUBSTRING]
 
-Prints GFLOP/s, plain -> ours, of the forward pass, the input gradient and the weight gradient; a
-transposed convolution has the same three, in other roles. The forms are timed in turns, so that
-another job on the machine slows both alike, and of all rounds the fastest median counts.
+Prints GFLOP/s of the forward pass, the input gradient and the weight gradient, three numbers each:
+
+1. XLA's convolution as jaxlib computes it by default: by YNNPACK;
+2. XLA's convolution by Eigen (`gan_jax.host.convolve_by_eigen`);
+3. ours (`gan_jax.models.layers`), by Eigen too.
+
+A transposed convolution has the same three, in other roles. Inputs are activations, relu(a x + b),
+which the same program computes and returns, as in a network: XLA may compute them again rather than
+read them. The forms are timed in turns, so that another job on the machine slows all alike, and of
+all rounds the fastest median counts.
 """
 
 from __future__ import annotations
@@ -15,10 +22,12 @@ import math
 import statistics
 import time
 from collections.abc import Callable
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 
+from gan_jax.host import reuse_host_memory
 from gan_jax.models import layers
 
 # batch, pixels, channels, features, kernel, stride; all 'SAME'
@@ -36,20 +45,34 @@ SHAPES = [
     (128, 7, 128, 128, 3, 1),
 ]
 PRODUCTS = ("forward", "input_gradient", "weight_gradient")
+YNNPACK = {"xla_cpu_experimental_ynn_fusion_type": "LIBRARY_FUSION_TYPE_INDIVIDUAL_CONVOLUTION"}
 
 
-def median_time(function: Callable[..., jax.Array], a: jax.Array, b: jax.Array) -> float:
+def compile_form(
+    geometry: layers._Geometry, name: str, options: dict[str, str] | None = None
+) -> Callable[..., tuple[jax.Array, ...]]:
+    """Return the product of that name in `layers`, of activations."""
+    product = functools.partial(getattr(layers, name), geometry)
+
+    def run(a: jax.Array, b: jax.Array) -> tuple[jax.Array, ...]:
+        a = jax.nn.relu(1.5 * a + 0.1)
+        return product(a, b), a
+
+    return jax.jit(run, compiler_options=options)
+
+
+def median_time(function: Callable[..., Any], a: jax.Array, b: jax.Array) -> float:
     """Return seconds a call: the median of at least three calls and about a tenth of a second."""
     times: list[float] = []
     while len(times) < 3 or sum(times) < 0.1:
         start = time.perf_counter()
-        function(a, b).block_until_ready()
+        jax.block_until_ready(function(a, b))
         times.append(time.perf_counter() - start)
     return statistics.median(times)
 
 
-def measure(shape: tuple[int, ...], rounds: int) -> list[tuple[float, float]]:
-    """Return GFLOP/s (plain, ours) of the three products."""
+def measure(shape: tuple[int, ...], rounds: int) -> list[tuple[float, ...]]:
+    """Return GFLOP/s (YNNPACK, Eigen, ours) of the three products."""
     batch, pixels, channels, features, kernel, stride = shape
     pads = jax.lax.padtype_to_pads((pixels,) * 2, (kernel,) * 2, (stride,) * 2, "SAME")
     geometry = layers._Geometry((pixels,) * 2, (kernel,) * 2, (stride,) * 2, tuple(pads))
@@ -60,12 +83,16 @@ def measure(shape: tuple[int, ...], rounds: int) -> list[tuple[float, float]]:
     gflop = 2e-9 * math.prod(g.shape) * math.prod(k.shape[:3])
     results = []
     for product, (a, b) in zip(PRODUCTS, ((x, k), (g, k), (x, g)), strict=True):
-        names = (f"_plain_{product}", f"_{product}")
-        forms = [jax.jit(functools.partial(getattr(layers, name), geometry)) for name in names]
-        plain, ours = (form(a, b) for form in forms)
-        error = float(jnp.abs(plain - ours).max() / jnp.abs(plain).max())
-        if not error < 1e-4:
-            raise ArithmeticError(f"{product} of {shape}: the forms differ by {error:.1e}.")
+        forms = [
+            compile_form(geometry, f"_plain_{product}", YNNPACK),
+            compile_form(geometry, f"_plain_{product}"),
+            compile_form(geometry, f"_{product}"),
+        ]
+        expected, *others = (form(a, b)[0] for form in forms)
+        for other in others:
+            error = float(jnp.abs(other - expected).max() / jnp.abs(expected).max())
+            if not error < 1e-4:
+                raise ArithmeticError(f"{product} of {shape}: the forms differ by {error:.1e}.")
         times = [[median_time(form, a, b) for form in forms] for _ in range(rounds)]
         results.append(tuple(gflop / min(column) for column in zip(*times, strict=True)))
     return results
@@ -77,16 +104,17 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--only", default="", help="shapes whose name contains this")
     flags = parser.parse_args()
-    print(f"{jax.devices()[0].platform}, jax {jax.__version__}; GFLOP/s, plain -> ours")
-    print(f"{'':38}" + "".join(f"{name.replace('_', ' '):>22}" for name in PRODUCTS))
+    reuse_host_memory()
+    print(f"{jax.devices()[0].platform}, jax {jax.__version__}; GFLOP/s, YNNPACK / Eigen / ours")
+    print(f"{'':38}" + "".join(f"{name.replace('_', ' '):>24}" for name in PRODUCTS))
     for shape in SHAPES:
         batch, pixels, channels, features, kernel, stride = shape
         name = f"{pixels:3} px {channels:3} -> {features:3}, {kernel}x{kernel} s{stride}"
         name += f", batch {batch}"
         if flags.only not in name:
             continue
-        cells = [f"{plain:7.1f} -> {ours:6.1f}" for plain, ours in measure(shape, flags.rounds)]
-        print(f"{name:38}" + "".join(f"{cell:>22}" for cell in cells), flush=True)
+        cells = [" / ".join(f"{x:5.1f}" for x in row) for row in measure(shape, flags.rounds)]
+        print(f"{name:38}" + "".join(f"{cell:>24}" for cell in cells), flush=True)
 
 
 if __name__ == "__main__":

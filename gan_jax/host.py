@@ -12,12 +12,17 @@ for others that wait for the pool, and after 40 seconds XLA aborts the process.
 
 Platforms: where libtpu is installed JAX tries to start a TPU, and asks the network for one; it is
 told not to where none is in the machine. libtpu serves to compile for TPUs there (--mode=plan).
+
+Convolutions: XLA:CPU of jaxlib 0.10 hands them to YNNPACK, which is slower than Eigen, that it had
+before, where channels are few (64 channels: 97 of 171 GFLOP/s), and by a factor of two to four in
+the gradient of the weights (`benchmarks/conv_forms.py`). A flag brings Eigen back.
 """
 
 from __future__ import annotations
 
 import ctypes
 import glob
+import importlib.metadata
 import importlib.util
 import os
 import re
@@ -27,6 +32,7 @@ import sys
 _M_TRIM_THRESHOLD, _M_TOP_PAD, _M_MMAP_MAX, _M_ARENA_MAX = -1, -2, -4, -8
 _ACCELERATORS = ("/dev/nvidiactl", "/dev/kfd", "/dev/accel*", "/dev/vfio/[0-9]*")
 _SIMULATED = "xla_force_host_platform_device_count"
+_YNNPACK = "xla_cpu_experimental_ynn_fusion_type"
 _NO_TPU_HERE = {
     "TPU_SKIP_MDS_QUERY": "1",
     "TPU_ACCELERATOR_TYPE": "v5litepod-8",  # any legal one: the topology is named at compilation
@@ -103,3 +109,19 @@ def enough_threads() -> None:
     simulated = re.search(rf"{_SIMULATED}=(\d+)", flags)
     if simulated and 2 * int(simulated[1]) > (os.cpu_count() or 1):
         os.environ.setdefault("NPROC", str(2 * int(simulated[1])))
+
+
+def convolve_by_eigen() -> bool:
+    """Keep XLA:CPU from computing convolutions by YNNPACK; call before JAX compiles anything.
+
+    Returns:
+      Whether the flag is set now. It is left alone where the user has set it, beside an
+      accelerator, and with another jaxlib than 0.10: XLA ends the process at a flag that it does
+      not know.
+    """
+    flags = os.environ.get("XLA_FLAGS", "")
+    known = importlib.metadata.version("jaxlib").startswith("0.10.")
+    if _YNNPACK in flags or not known or has_accelerator():
+        return False
+    os.environ["XLA_FLAGS"] = f"{flags} --{_YNNPACK}=-individual_convolution".strip()
+    return True

@@ -9,7 +9,7 @@ import sys
 import pytest
 from conftest import ROOT
 
-from gan_jax.host import enough_threads, reuse_host_memory, without_missing_tpu
+from gan_jax.host import convolve_by_eigen, enough_threads, reuse_host_memory, without_missing_tpu
 
 
 @pytest.mark.parametrize(
@@ -90,3 +90,40 @@ def test_nothing_is_set_beside_an_accelerator(monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setenv("JAX_PLATFORMS", "")
     monkeypatch.setattr("glob.glob", lambda pattern: ["/dev/nvidiactl"])
     assert not reuse_host_memory()
+
+
+@pytest.mark.parametrize(
+    ("flags", "version", "files", "after"),
+    [
+        ("", "0.10.2", [], "--xla_cpu_experimental_ynn_fusion_type=-individual_convolution"),
+        ("--a=1", "0.10.2", [], "--a=1 --xla_cpu_experimental_ynn_fusion_type=-individual_conv"),
+        ("--xla_cpu_experimental_ynn_fusion_type=dot", "0.10.2", [], "="),
+        ("--a=1", "0.11.0", [], "="),
+        ("--a=1", "0.10.2", ["/dev/nvidiactl"], "="),
+    ],
+)
+def test_flag_of_convolutions(
+    flags: str, version: str, files: list[str], after: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XLA_FLAGS", flags)
+    monkeypatch.setattr("importlib.metadata.version", lambda name: version)
+    monkeypatch.setattr("glob.glob", lambda pattern: files)
+    assert convolve_by_eigen() == (after != "=")
+    assert os.environ["XLA_FLAGS"].startswith(flags if after == "=" else after)
+
+
+LAYERS = """
+import jax
+from gan_jax.models.layers import conv2d
+x, kernel = jax.numpy.ones((2, 8, 8, 64)), jax.numpy.ones((3, 3, 64, 64))
+conv = jax.jit(lambda x, kernel: conv2d(x, kernel, padding="SAME"))
+print("ynn" in conv.lower(x, kernel).compile().as_text())
+"""
+
+
+def test_layers_convolve_by_eigen_after_jax_was_imported() -> None:
+    environment = {**os.environ, "JAX_PLATFORMS": "cpu", "XLA_FLAGS": ""}
+    done = subprocess.run(
+        [sys.executable, "-c", LAYERS], cwd=ROOT, capture_output=True, text=True, env=environment
+    )
+    assert (done.returncode, done.stdout) == (0, "False\n"), done.stderr

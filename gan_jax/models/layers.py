@@ -7,17 +7,17 @@ reverse-mode differentiation of any order (a gradient penalty is the second) and
 back to a slow form. A transposed convolution *is* the input gradient of the adjoint convolution, so
 it needs nothing of its own. Forward mode (`jax.jvp`) is not supported.
 
-XLA:CPU computes two of the three at down to a thirtieth of the machine's GEMM speed; when, and what
-replaces them, is said at `_input_gradient_on_cpu` and `_weight_gradient_on_cpu`, and measured by
-`benchmarks/conv_forms.py`. `lax.platform_dependent` chooses when the program is lowered: other
-platforms get XLA's own convolutions, and parameters are the same everywhere.
+On CPU three things keep them near the speed of matrix products, all measured by
+`benchmarks/conv_forms.py`: XLA is told which library to use (`host.convolve_by_eigen`, when this
+module is imported), and gets two of the three products in forms of ours, see
+`_input_gradient_on_cpu` and `_weight_gradient_on_cpu`. `lax.platform_dependent` chooses when the
+program is lowered: other platforms get XLA's own convolutions, and parameters are the same
+everywhere.
 """
 
 from __future__ import annotations
 
 import functools
-import itertools
-import math
 from collections.abc import Callable, Sequence
 from typing import ClassVar, NamedTuple
 
@@ -26,7 +26,12 @@ import jax
 import jax.numpy as jnp
 from flax.linen.dtypes import promote_dtype
 from jax import Array, lax
+from jax.experimental.xla_metadata import set_xla_metadata
 from jax.typing import DTypeLike
+
+from gan_jax.host import convolve_by_eigen
+
+convolve_by_eigen()
 
 Pair = tuple[int, int]
 Pads = tuple[Pair, Pair]
@@ -36,7 +41,6 @@ Initializer = Callable[..., Array]
 Form = Callable[["_Geometry", Array, Array], Array]
 
 _LAYOUT = ("NHWC", "HWIO", "NHWC")
-_SMALL, _MANY_TAPS = 4096, 25  # limits of the weight gradient's CPU form
 
 
 class _Geometry(NamedTuple):
@@ -136,16 +140,6 @@ def _fit(x: Array, low: Pair, size: Pair) -> Array:
     return lax.pad(x, jnp.zeros((), x.dtype), [(0, 0, 0), *pads, (0, 0, 0)])
 
 
-def _views(x: Array, starts: tuple[Sequence[int], ...], size: Pair, strides: Pair) -> Array:
-    """Concatenate strided views of x that begin at `starts`, as channels (row, column, C)."""
-    views = []
-    for start in itertools.product(*starts):
-        stop = [a + (n - 1) * s + 1 for a, n, s in zip(start, size, strides, strict=True)]
-        stop = (x.shape[0], *stop, x.shape[3])
-        views.append(lax.slice(x, (0, *start, 0), stop, (1, *strides, 1)))
-    return lax.concatenate(views, 3)
-
-
 def _input_gradient_on_cpu(geometry: _Geometry, g: Array, kernel: Array) -> Array:
     """Compute the stride x stride phases of the input gradient as channels of one convolution.
 
@@ -168,41 +162,25 @@ def _input_gradient_on_cpu(geometry: _Geometry, g: Array, kernel: Array) -> Arra
 
 
 def _weight_gradient_on_cpu(geometry: _Geometry, x: Array, g: Array) -> Array:
-    """Compute the weight gradient as one GEMM of shifted views.
+    """Keep the transposition of x from being merged with what computes x.
 
-    Its entry [a, b] sums x[s i + a, s j + b] g[i, j]. In each direction the shift may be put on x
-    (k strided views of it), or on g: with a = s t + p it sums the phase p of x, at q, times
-    g[q - t] (s views of x, k/s of g). Whatever the choice the arithmetic is the same, and copying
-    the views is what takes the time, so the rule is: the fewest copied numbers. For a 3x3 kernel
-    with as many inputs as outputs that is 3 + 3 copies instead of the usual 9.
-
-    XLA's form is kept where it is faster: kernels of 5x5 and more (too many copies), and inputs and
-    outputs of at most 4096 numbers an example (too little work).
+    XLA's form is a convolution of x, as [C, H, W, B], with g, as [H', W', B, O]. An activation is
+    cheap to compute again (BatchNorm, ReLU, a residual sum), so XLA does that inside the loop that
+    transposes, which then reads every term in large strides: three to five times as long as storing
+    x and transposing that. A function that must not be inlined keeps the two apart.
     """
-    small = max(math.prod(x.shape[1:]), math.prod(g.shape[1:])) <= _SMALL
-    if small or math.prod(geometry.kernel) >= _MANY_TAPS:
-        return _plain_weight_gradient(geometry, x, g)
-
-    def plan(sides: tuple[bool, bool]) -> tuple[int, Pair, Pair, Pair]:
-        sizes = zip(sides, geometry.kernel, geometry.strides, geometry.coarse_taps, strict=True)
-        taps = [(s, t) if on_g else (k, 1) for on_g, k, s, t in sizes]
-        x_taps, g_taps = zip(*taps, strict=True)
-        size = tuple(n + t - 1 for n, t in zip(geometry.out, g_taps, strict=True))
-        copied = math.prod(size) * (math.prod(x_taps) * x.shape[3] + math.prod(g_taps) * g.shape[3])
-        return copied, x_taps, g_taps, size
-
-    _, x_taps, g_taps, size = min(map(plan, itertools.product((False, True), repeat=2)))
-    low = tuple(lo for lo, _ in geometry.pads)
-    span = tuple((n - 1) * s + t for n, s, t in zip(size, geometry.strides, x_taps, strict=True))
-    x_views = _views(_fit(x, low, span), tuple(map(range, x_taps)), size, geometry.strides)
-    low = tuple(t - 1 for t in g_taps)
-    span = tuple(n + t - 1 for n, t in zip(size, g_taps, strict=True))
-    g_views = _views(_fit(g, low, span), tuple(range(t - 1, -1, -1) for t in g_taps), size, (1, 1))
-    product = lax.dot_general(x_views, g_views, (((0, 1, 2), (0, 1, 2)), ((), ())))
-    product = product.reshape(*x_taps, x.shape[3], *g_taps, g.shape[3]).transpose(3, 0, 4, 1, 2, 5)
-    taps = tuple(a * b for a, b in zip(x_taps, g_taps, strict=True))
-    (kh, kw), ends = geometry.kernel, (x.shape[3], g.shape[3])
-    return product.reshape(*taps, *ends)[:kh, :kw]
+    with set_xla_metadata(inlineable="false"):
+        x = jax.jit(lambda x: x.transpose(3, 1, 2, 0))(x)
+    pads = []
+    sizes = (geometry.size, geometry.kernel, geometry.strides, geometry.pads, geometry.out)
+    for n, k, s, (low, _), out in zip(*sizes, strict=True):
+        span = (out - 1) * s + k  # of x that the windows cover
+        pads.append((low, span - n - low))
+    g = g.transpose(1, 2, 0, 3)
+    kernel = lax.conv_general_dilated(
+        x, g, (1, 1), pads, rhs_dilation=geometry.strides, dimension_numbers=_LAYOUT
+    )
+    return kernel.transpose(1, 2, 0, 3)
 
 
 def _pair(value: int | Sequence[int], name: str) -> Pair:
