@@ -176,7 +176,9 @@ def abstract_batch(
     sharding = parallel.split(axis=1)
     return {
         name: jax.ShapeDtypeStruct(
-            (phase.draws, batch_size, *stream.shape), stream.dtype, sharding=sharding
+            (phase.draws, batch_size, *stream.shape),
+            "uint8" if stream.kind == "image" else stream.dtype,
+            sharding=sharding,
         )
         for name, stream in spec.streams.items()
     }

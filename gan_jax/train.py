@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import functools
+import itertools
 import logging
 import math
 import time
@@ -26,7 +27,8 @@ from gan_jax.calls import plan_calls
 from gan_jax.checkpoint import Checkpoints, disk_errors, kept
 from gan_jax.config import best_metric
 from gan_jax.data import Split, open_data
-from gan_jax.data.pipeline import batches, eval_batches, prefetch
+from gan_jax.data.dataset import as_floats
+from gan_jax.data.pipeline import batches, eval_batches, groups, prefetch
 from gan_jax.errors import UserError, did_you_mean
 from gan_jax.evaluate import Evaluator, make_evaluator, metric_names
 from gan_jax.images import grid, save_png
@@ -71,7 +73,7 @@ def make_step(task: Task, batch_size: int) -> Any:
     """Wrap a task's train step with what is the same for all: its key, `step` and `position`.
 
     The function returned takes as many steps as its batch, [steps * draws, B, ...], holds, and
-    returns the metrics of the last.
+    returns the metrics of the last. Images of the batch are uint8 as stored, or float32 in [-1, 1].
     """
 
     def step(phase: Phase, state: TrainState, batch: Batch, key: Key) -> tuple[TrainState, Metrics]:
@@ -81,7 +83,7 @@ def make_step(task: Task, batch_size: int) -> Any:
             drawn = np.uint32(phase.draws * batch_size)
             return new.replace(step=state.step + 1, position=state.position + drawn), metrics
 
-        batches = jax.tree.map(lambda x: x.reshape(-1, phase.draws, *x.shape[1:]), batch)
+        batches = jax.tree.map(lambda x: x.reshape(-1, phase.draws, *x.shape[1:]), as_floats(batch))
         state, metrics = loop(one, state, batches)
         return state, metrics[-1]
 
@@ -223,10 +225,12 @@ class _Loop:
             shard=(jax.process_index(), jax.process_count()),
         )
         speed = Speedometer()
-        feed = prefetch(source, lambda batch: self.parallel.place(batch, axis=1))
+        grouped = groups(source, self.splits["train"], config.batch_size)
+        feed = prefetch(grouped, lambda group: self.parallel.place(group, axis=1))
+        placed = itertools.chain.from_iterable(feed)
         with contextlib.closing(feed):
             for call in calls():
-                batch = speed.take(feed, call.draws * config.batch_size)
+                batch = speed.take(placed, call.draws * config.batch_size)
                 state, metrics = self.compiled(call.phase, state, batch, keys["train"])
                 step, last = call.end, call.end == total
                 self.drawn = (self.drawn + call.draws * config.batch_size) % 2**32

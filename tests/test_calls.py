@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 
 import chex
 import jax
+import numpy as np
 import pytest
 from conftest import FAMILIES, smoke_config
 
 import gan_jax
 from gan_jax.calls import plan_calls
-from gan_jax.task import Phase
-from gan_jax.train import train
+from gan_jax.data import open_data
+from gan_jax.data.dataset import as_floats
+from gan_jax.data.pipeline import batches
+from gan_jax.images import to_float
+from gan_jax.state import new_state
+from gan_jax.task import Phase, make_task
+from gan_jax.train import make_step, train
 from gan_jax.writer import read_metrics
 
 A, B = Phase("a"), Phase("b", draws=2)
@@ -49,6 +56,27 @@ def test_a_resumed_run_makes_the_calls_of_an_unbroken_one(start: int) -> None:
     whole = ends(0, 20, 4, 7, change=9)
     if start in whole:  # where a run can have been saved
         assert ends(start, 20, 4, 7, change=9) == [end for end in whole if end > start]
+
+
+def test_images_go_to_the_step_as_stored() -> None:
+    """And are floats in [-1, 1] for the task, whichever way they came."""
+    config = smoke_config("dcgan")
+    dataset = open_data(config.data)
+    task = dataclasses.replace(
+        make_task(config, dataset.spec),
+        train_step=lambda phase, state, batch, key: (
+            state,
+            {"pixel": batch["image"][0, 3, 2, 1, 0]},
+        ),
+    )
+    step = jax.jit(make_step(task, 8), static_argnums=0)
+    given = dict(seed=0, position=0, batch_size=8, draws=[1])
+    (stored,) = batches(dataset.splits["train"], **given)
+    assert stored["image"].dtype == np.uint8
+    expected = to_float(stored["image"])[0, 3, 2, 1, 0]
+    for batch in (stored, as_floats(stored)):
+        _, metrics = step(A, new_state({}), batch, jax.random.key(0))
+        assert metrics["pixel"] == pytest.approx(float(expected), abs=1e-7)
 
 
 SLOW = [pytest.param(n, marks=pytest.mark.slow) for n in FAMILIES if n != "vae"]

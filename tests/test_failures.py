@@ -27,6 +27,7 @@ from conftest import ROOT, smoke_config
 import gan_jax
 import main
 from gan_jax.data import Split
+from gan_jax.data.dataset import as_floats
 from gan_jax.errors import UserError
 from gan_jax.parallel import Parallel
 from gan_jax.train import train
@@ -75,7 +76,8 @@ def poison(monkeypatch: pytest.MonkeyPatch, *positions: int, endless: bool = Fal
 
     def poisoned(split: Split, *, position: int, batch_size: int, **others: Any) -> Iterator:
         start = position
-        for batch in real(split, position=position, batch_size=batch_size, **others):
+        for stored in real(split, position=position, batch_size=batch_size, **others):
+            batch = as_floats(stored)
             images = batch["image"].reshape(-1, *batch["image"].shape[2:])  # a view
             for i in range(len(images)):
                 if start + i in positions or (endless and start + i > max(positions)):

@@ -49,12 +49,16 @@ class Split:
         """What `read_all` returned; only where the split is `in_memory`."""
         return self.read_all()
 
-    def get(self, indices: np.ndarray) -> Arrays:
-        """Return the examples at `indices` as a batch, images float32 in [-1, 1]."""
+    def stored(self, indices: np.ndarray) -> Arrays:
+        """Return the examples at `indices` as a batch, images as stored: uint8."""
         if self.in_memory:
             rows = indices if self.rows is None else self.rows[indices]
-            return as_floats({name: array[rows] for name, array in self.arrays.items()})
-        return as_floats(stack([self.read(int(i)) for i in indices]))
+            return {name: array[rows] for name, array in self.arrays.items()}
+        return stack([self.read(int(i)) for i in indices])
+
+    def get(self, indices: np.ndarray) -> Arrays:
+        """Return the examples at `indices` as a batch, images float32 in [-1, 1]."""
+        return as_floats(self.stored(indices))
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -70,8 +74,12 @@ class Dataset:
     splits: Mapping[str, Split]
 
 
-def as_floats(batch: Arrays) -> Arrays:
-    """Convert the uint8 streams, which are the images, to float32 in [-1, 1]."""
+def as_floats(batch: Mapping[str, Any]) -> dict[str, Any]:
+    """Convert the uint8 streams, which are the images, to float32 in [-1, 1].
+
+    Args:
+      batch: arrays of NumPy, or of JAX, also while a step is traced.
+    """
     return {k: to_float(x) if x.dtype == np.uint8 else x for k, x in batch.items()}
 
 
