@@ -14,11 +14,20 @@ from typing import Any
 import numpy as np
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
-from tensorboardX import summary
-from tensorboardX.event_file_writer import EventsWriter
-from tensorboardX.proto.event_pb2 import Event, SessionLog
 
 from gan_jax.workdir import write_text
+
+# tensorboardX imports PyTorch where it finds it, for seconds, to know its tensors: it need not.
+_hidden = "torch" not in sys.modules
+if _hidden:
+    sys.modules["torch"] = None
+try:
+    from tensorboardX import summary
+    from tensorboardX.event_file_writer import EventsWriter
+    from tensorboardX.proto.event_pb2 import Event, SessionLog
+finally:
+    if _hidden:
+        del sys.modules["torch"]
 
 BAR_WIDTH = 12  # of the progress bar [characters]
 

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import math
 import struct
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
+from conftest import ROOT
 from tensorboardX.proto.event_pb2 import Event, SessionLog
 
 from gan_jax.writer import Writer, read_metrics
@@ -32,6 +36,17 @@ def test_lines_reach_the_file_at_once(tmp_path: Path) -> None:
         writer.scalars(2, {"gen": 0.25}, progress={"time/images_per_second": 7.0})
         expected = {"step": 2, "gen": 0.25, "time/images_per_second": 7.0}
         assert read_metrics(tmp_path / "run")[1] == expected
+
+
+def test_pytorch_is_not_imported_for_it() -> None:
+    """That takes seconds, and is possible afterwards."""
+    program = (
+        "import sys, gan_jax.writer\n"
+        "assert not any(m.split('.')[0] == 'torch' for m in sys.modules)\n"
+    )
+    if importlib.util.find_spec("torch"):
+        program += "import torch\ntorch.zeros(1)\n"
+    subprocess.run([sys.executable, "-c", program], cwd=ROOT, check=True)
 
 
 def test_resume_drops_what_is_logged_again(tmp_path: Path) -> None:
