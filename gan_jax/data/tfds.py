@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -18,6 +19,7 @@ from gan_jax.data.dataset import (
     stack,
     subset,
 )
+from gan_jax.data.decoded import kept
 from gan_jax.errors import UserError
 from gan_jax.images import preprocess
 from gan_jax.spec import DataSpec, Stream
@@ -118,8 +120,13 @@ def _split(
             example["label"] = np.int32(stored["label"])
         return example
 
-    def read_all() -> Arrays:
+    def decode() -> Arrays:
         return stack([convert(x) for x in source.__getitems__(range(len(source)))])
+
+    def read_all() -> Arrays:
+        files = sorted(p for p in Path(builder.data_path).iterdir() if p.is_file())
+        states = [(p.name, p.stat().st_size, p.stat().st_mtime_ns) for p in files]
+        return kept(fingerprint([str(builder.data_path), states, name, how, labelled]), decode)
 
     size = len(source) * int(np.prod(how["size"])) * how["channels"] / 2**30
     return Split(len(source), read, read_all if size <= memory_gib else None)
