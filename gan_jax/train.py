@@ -101,7 +101,7 @@ def train(config: ConfigDict, workdir: Path) -> Outcome:
       UserError: bad data, devices, workdir or disk; the last good checkpoint is kept.
     """
     check_workdir(workdir, config)
-    if (last := last_step(workdir)) is not None and last >= config.train.steps:
+    if (last := _complete(workdir, config.train.steps)) is not None:
         return Outcome("complete", last)
     parallel = make_parallel(config.train.parallel, config.train.devices, config.train.fsdp)
     parallel.check_batch(
@@ -144,12 +144,15 @@ def train(config: ConfigDict, workdir: Path) -> Outcome:
     )
 
 
-def last_step(workdir: Path) -> int | None:
-    """Return the last committed step of a run; None where there is none."""
-    if not (workdir / "checkpoints").is_dir():
-        return None
-    with Checkpoints(workdir / "checkpoints", read_only=True) as checkpoints:
-        return checkpoints.latest()
+def _complete(workdir: Path, steps: int) -> int | None:
+    """Return the last step of a run that has trained for so many; None where it has not."""
+    folder = workdir / "checkpoints"
+    names = [p.name for p in folder.iterdir()] if folder.is_dir() else []
+    if max((int(name) for name in names if name.isdigit()), default=-1) < steps:
+        return None  # without a look at what is in the files: a resume will take one
+    with Checkpoints(folder, read_only=True) as checkpoints:
+        last = checkpoints.latest()
+    return last if last is not None and last >= steps else None
 
 
 def _check_best(best: str, task: Task, spec: DataSpec, state: TrainState) -> None:

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import chex
 import jax
+import numpy as np
 import pytest
 from conftest import FAMILIES, ROOT, smoke_config
 from learning import DRAWING, sgd
@@ -34,16 +35,30 @@ hosts.SILENCE, hosts._PULSE = 8.0, 1.0
 import main
 sys.exit(main.main(sys.argv[1:]))
 """
+# The images of one process are no numbers while position 48 is drawn.
+POISON = """
+import gan_jax.train as t
+from gan_jax.data.dataset import as_floats
+real = t.batches
+def poisoned(split, *, position, batch_size, **others):
+    for stored in real(split, position=position, batch_size=batch_size, **others):
+        batch = as_floats(stored)
+        if position <= 48 < position + batch_size and others["shard"][0] == 1:
+            batch["image"][:] = float("nan")
+        position += batch_size
+        yield batch
+t.batches = poisoned
+"""
 CHANGES = dict(train__batch_size=16, train__log_every=1, eval__batch_size=16)
 
 
-def start(workdir: Path, name: str, changes: dict) -> list[subprocess.Popen]:
-    """Start both processes of a training."""
+def start(workdir: Path, name: str, changes: dict, before: str = "") -> list[subprocess.Popen]:
+    """Start both processes of a training, each of which runs the Python code `before` first."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     fields = [f"--config.{k.replace('__', '.')}={v}" for k, v in changes.items()]
-    command = [sys.executable, "-c", PROGRAM, f"--config=configs/{name}.py:smoke"]
+    command = [sys.executable, "-c", before + PROGRAM, f"--config=configs/{name}.py:smoke"]
     command += [f"--workdir={workdir}", f"--coordinator=127.0.0.1:{port}", "--processes=2"]
     return [
         subprocess.Popen(
@@ -128,6 +143,20 @@ def test_one_dies(victim: int, tmp_path: Path) -> None:
     assert gan_jax.load(workdir).step == saved + 2
     outcome = train(smoke_config("vae", **{**more, "train__steps": saved + 4}), workdir)
     assert (outcome.status, outcome.step) == ("trained", saved + 4)
+
+
+@pytest.mark.slow
+def test_both_roll_back(tmp_path: Path) -> None:
+    changes = plain("vae", train__steps=6, train__save_every=2, train__on_nan="rollback")
+    processes = start(tmp_path / "run", "vae", {**changes, "eval__every": 0}, POISON)
+    found = [process.communicate(timeout=300) for process in processes]
+    assert [process.returncode for process in processes] == [0, 0], found
+    # Step 4 draws 48 to 63; it is to be saved, and is looked at then.
+    says = "at step 4: back to step 2, past the 32 examples drawn since"
+    assert [says in err for _, err in found] == [True, False], "one says so"
+    state = gan_jax.load(tmp_path / "run", checkpoint="latest").state
+    assert (state.step, state.position) == (6, (6 + 2) * 16)
+    assert all(np.isfinite(x).all() for x in jax.tree.leaves(jax.device_get(state.nets)))
 
 
 @pytest.mark.slow
