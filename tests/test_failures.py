@@ -102,7 +102,7 @@ def logged(workdir: Path) -> list[dict[str, float]]:
     return [line for line in lines if "loss" in line]
 
 
-@pytest.mark.parametrize("steps_per_call", [1, 2])
+@pytest.mark.parametrize("steps_per_call", [1, pytest.param(2, marks=pytest.mark.slow)])
 def test_rollback_skips_what_was_drawn(
     steps_per_call: int,
     tmp_path: Path,
@@ -135,7 +135,7 @@ def test_rollback_skips_what_was_drawn(
 
 def test_rollback_before_any_checkpoint(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     poison(monkeypatch, 0)
-    vae(tmp_path / "run", train__steps=4)
+    vae(tmp_path / "run", train__steps=4, train__steps_per_call=2)
     state = gan_jax.load(tmp_path / "run", checkpoint="latest").state
     assert (state.step, state.position) == (4, (4 + 4) * 8), "from the initial weights"
 
