@@ -38,6 +38,8 @@ def base(task: str) -> ConfigDict:
                 resize="bicubic",  # antialiased filter, see gan_jax.config.RESIZE_FILTERS
                 fit="stretch",  # stretch | crop | pad: what happens to another aspect ratio
                 holdout=0.1,  # share (< 1) or number (>= 1) of train that becomes split "eval"
+                labelled=0,  # training examples that keep their label, as many a class; 0: all
+                unlabelled=True,  # whether the others are there too, to be learnt from without
                 on_error="raise",  # raise | skip: a file that cannot be read
                 memory_gib=4.0,  # data sets up to this size are held in memory [GiB]
             ),
@@ -103,6 +105,7 @@ DISC_TERMS = (
     "classes",  # with model.conditional=classifier, contrastive or d2d_ce: what its head says
     "rotation",  # self-supervised: by how much was the image turned?
     "codes",  # InfoGAN
+    "labelled",  # with model.conditional=semi_supervised: the class of images that have a label
     "views",  # unsupervised contrastive, of two views of a real image
 )
 GEN_TERMS = (
@@ -150,8 +153,8 @@ def gan(
         disc_norm="batch",  # batch | layer | spectral | none: of the discriminator
         pool="sum",  # sum | mean over the pixels before the last layer; resnet only
         latent=100,  # dimensions
-        # none | concat | classifier | projection | contrastive | d2d_ce: whether the GAN is given
-        # the class, and what the discriminator does with it
+        # none | concat | classifier | projection | contrastive | d2d_ce | semi_supervised: whether
+        # the GAN is given the class, and what the discriminator does with it
         conditional="none",
         # default (the network's own) | concat | batch_norm | self_modulation: of the generator
         gen_conditional="default",

@@ -33,11 +33,14 @@ class Added:
 # Terms of a GAN's losses that came with the section `terms`, by player.
 _TERMS = {
     "disc": "zero_centred_penalty one_sided_penalty dragan r1 r2 consistency fake_consistency"
-    " latent_consistency lecam drift orthogonal historical classes rotation codes views",
+    " latent_consistency lecam drift orthogonal historical classes rotation codes labelled"
+    " views",
     "gen": "latent_diversity orthogonal historical feature_matching classes rotation codes",
 }
 
 ADDED = (
+    Added("data.labelled", 0),
+    Added("data.unlabelled", True),
     Added("train.fsdp", 1),
     Added("train.microbatches", 1),
     Added("train.precision", "float32"),

@@ -20,6 +20,7 @@ from gan_jax.data.dataset import (
     subset,
 )
 from gan_jax.data.folder import open_folder
+from gan_jax.data.labelled import keep_labels
 from gan_jax.data.tfds import open_tfds
 from gan_jax.errors import UserError, check_choice
 from gan_jax.images import preprocess
@@ -42,7 +43,10 @@ def open_data(config: ConfigDict) -> Dataset:
     check_choice("data.source", config.source, openers)
     if len(config.size) != 2 or min(config.size) < 1:
         raise UserError(f"data.size={config.size}: (height, width), both at least 1 px")
-    return openers[config.source](config)
+    dataset = openers[config.source](config)
+    if not config.labelled:
+        return dataset
+    return keep_labels(dataset, config.labelled, unlabelled=config.unlabelled)
 
 
 def open_digits(config: ConfigDict) -> Dataset:

@@ -20,8 +20,17 @@ from gan_jax.models.disc_norm import DiscLayers
 # concat: planes of the one-hot class beside the image's channels (arXiv:1411.1784).
 # classifier: it is not given the class but says it, an auxiliary classifier (arXiv:1610.09585).
 # projection: the class's vector times the features is added to the logit (arXiv:1802.05637).
+# semi_supervised: it says the class, or that the image is generated; the generator is given none
+# (arXiv:1606.03498, section 5).
 # contrastive, d2d_ce: embeddings of images and classes (arXiv:2006.12681, arXiv:2111.01118).
-CONDITIONALS = ("concat", "classifier", "projection", "contrastive", "d2d_ce")
+CONDITIONALS = (
+    "concat",
+    "classifier",
+    "projection",
+    "contrastive",
+    "d2d_ce",
+    "semi_supervised",
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -32,12 +41,15 @@ class Head:
       conditional: one of CONDITIONALS, what is done with classes where there are any.
       embedding: dimensions of the embeddings of "contrastive" and "d2d_ce".
       linear: (name, outputs) of further linear layers.
+      semi_supervised: classes beside "generated"; 0 for none. The logit of class "generated" is 0,
+        so that the logit of real is the log of the sum of the exponentials of the others.
       minibatch_kernels: of `MinibatchDiscrimination`; 0 for none.
     """
 
     conditional: str = "projection"
     embedding: int = 512
     linear: tuple[tuple[str, int], ...] = ()
+    semi_supervised: int = 0
     minibatch_kernels: int = 0
 
 
@@ -115,8 +127,11 @@ def judge(
     features = flat  # without those of the minibatch, which feature matching is not about
     if head.minibatch_kernels:
         flat = MinibatchDiscrimination(head.minibatch_kernels, name="minibatch")(flat)
-    logits = linear(1, "logits")[:, 0]
     found = {name: linear(size, name) for name, size in head.linear}
+    if head.semi_supervised:
+        found["class"] = linear(head.semi_supervised, "classifier")
+        return Outputs(jax.nn.logsumexp(found["class"], axis=-1), features, found)
+    logits = linear(1, "logits")[:, 0]
     if num_classes and head.conditional == "projection":
         embed = layers.embed(
             num_classes, pooled.shape[-1], embedding_init=kernel_init, name="class"

@@ -28,7 +28,7 @@ class Sides(NamedTuple):
     Attributes:
       judge: (variables, images) -> (Outputs, the collections that moved), a pass in training.
       real, fake: images [B, H, W, C].
-      drawn, generate: as in `terms.Seen`; only terms of the latents need them.
+      drawn, generate, labelled: as in `terms.Seen`; only some terms need them.
     """
 
     judge: Callable[[Any, jax.Array], tuple[Outputs, Any]]
@@ -36,6 +36,7 @@ class Sides(NamedTuple):
     fake: jax.Array
     drawn: Any = None
     generate: Callable[..., jax.Array] | None = None
+    labelled: Any = None
 
 
 def term_keys(key: Key | None, terms: Mapping[str, Term], batch: int) -> dict[str, jax.Array]:
@@ -111,6 +112,7 @@ def update_discriminator(
             params=params,
             buffers=buffers or {},
             keys=None,
+            labelled=side.labelled,
         )
         loss, more = add_terms("disc", loss, terms, seen, keys)
         return loss, ({**extra, **moved}, {**metrics, **more})

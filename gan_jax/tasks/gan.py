@@ -76,6 +76,7 @@ def make_task(config: ConfigDict, spec: DataSpec) -> Task:
     }
     augment = make_augment(config.augment, game)
     draw, latent = make_draw(config.model, classes)
+    semi = config.model.conditional == "semi_supervised"
     epoch = spec.counts.get("train", 0) / config.train.batch_size  # in steps, for top-k
     apply_gen, apply_disc = (
         training_apply(net, precision=config.train.precision, remat=config.train.remat)
@@ -111,7 +112,12 @@ def make_task(config: ConfigDict, spec: DataSpec) -> Task:
         return jax.random.split(key, 3) if terms or augment.draws else (key, None, None)
 
     def update_disc(
-        phase: Phase, state: TrainState, real: jax.Array, given: tuple, key: Key
+        phase: Phase,
+        state: TrainState,
+        real: jax.Array,
+        given: tuple,
+        labelled: tuple,
+        key: Key,
     ) -> tuple[TrainState, Metrics]:
         gen, terms = state.nets["gen"].variables(), taken("disc", all_terms["disc"], phase.due)
         key, terms_key, augment_key = split(key, terms)
@@ -122,15 +128,15 @@ def make_task(config: ConfigDict, spec: DataSpec) -> Task:
             return apply_gen(gen, *drawn, train=True, mutable=MUTABLE)[0]
 
         def sides(inputs: Any) -> Sides:
-            real, drawn, keys = inputs
+            real, drawn, keys, labelled = inputs
             real, fake = augment((real, generate(*drawn)), keys, state.buffers)
             said = lambda variables, images: judge(variables, images, drawn[1:])  # noqa: E731
-            return Sides(said, real, fake, drawn, generate)
+            return Sides(said, real, fake, drawn, generate, labelled)
 
         disc, metrics = update_discriminator(
             state.nets["disc"],
             sides,
-            (real, drawn, augment.keys(augment_key, len(real))),
+            (real, drawn, augment.keys(augment_key, len(real)), labelled),
             game=game,
             optimizer=disc_optimizer,
             microbatches=microbatches,
@@ -200,7 +206,8 @@ def make_task(config: ConfigDict, spec: DataSpec) -> Task:
         given: tuple = ()
         for i in range(phase.draws):
             given = (batch["label"][i],) if classes else ()
-            state, metrics = update_disc(phase, state, batch["image"][i], given, keys[i])
+            labelled = tuple(batch[f"labelled_{x}"][i] for x in ("image", "label") if semi)
+            state, metrics = update_disc(phase, state, batch["image"][i], given, labelled, keys[i])
         state, gen_metrics = update_gen(phase, state, batch["image"][-1], given, keys[-1])
         buffers = moved_buffers(
             state,
@@ -225,6 +232,9 @@ def make_task(config: ConfigDict, spec: DataSpec) -> Task:
         if game.boundary is not None:
             values["disc_accuracy_real"] = real_logits > game.boundary
             values["disc_accuracy_fake"] = fake_logits < game.boundary
+        if semi:
+            said = discriminator.apply(variables, batch["image"], train=False, method="outputs")
+            values["accuracy"] = said.heads["class"].argmax(-1) == batch["label"]
         return masked_sums(values, batch["mask"])
 
     def latents(keys: jax.Array, labels: jax.Array | None, **options: Any) -> Any:

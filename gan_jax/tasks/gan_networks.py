@@ -50,11 +50,16 @@ def make_networks(config: ConfigDict, spec: DataSpec) -> tuple[nn.Module, nn.Mod
                 f"model.conditional={model.conditional} needs labels, and {spec.name} has none: use"
                 " a folder with one sub-folder a class, or --config.model.conditional=none"
             )
-        classes = spec.num_classes
-    elif model.gen_conditional in ("concat", "batch_norm"):
+        # A semi-supervised GAN is not given classes: its discriminator says them.
+        classes = 0 if model.conditional == "semi_supervised" else spec.num_classes
+    if model.conditional in ("none", "semi_supervised") and model.gen_conditional in (
+        "concat",
+        "batch_norm",
+    ):
         raise UserError(
             f"model.gen_conditional={model.gen_conditional} gives the generator classes, and"
-            " model.conditional=none: set model.conditional=projection, or gen_conditional=default"
+            f" model.conditional={model.conditional}: set model.conditional=projection, or"
+            " gen_conditional=default"
         )
     if model.reference_batch < 0 or (model.reference_batch and model.net != "dcgan"):
         raise UserError(
@@ -101,8 +106,29 @@ def make_head(config: ConfigDict, spec: DataSpec) -> Head:
             f"model.net=tutorial says real or not and no more, and {linear[0][0]} is asked of it:"
             " set the term's weight to 0, or another model.net"
         )
-    conditional = "projection" if model.conditional == "none" else model.conditional
-    return Head(conditional, model.embedding, tuple(linear), model.minibatch_kernels)
+    semi_supervised = model.conditional == "semi_supervised"
+    if (terms.disc.labelled.weight > 0) != semi_supervised:
+        raise UserError(
+            f"terms.disc.labelled.weight={terms.disc.labelled.weight} with"
+            f" model.conditional={model.conditional}: a weight above 0 belongs to semi_supervised"
+        )
+    if semi_supervised and "labelled_image" not in spec.streams:
+        raise UserError(
+            "model.conditional=semi_supervised learns from some labels: say how many, such as"
+            " --config.data.labelled=100"
+        )
+    if not semi_supervised and "labelled_image" in spec.streams:
+        raise UserError(
+            f"model.conditional={model.conditional} with data.labelled: this GAN does not learn"
+            " from images without a label: set data.unlabelled=false, or data.labelled=0"
+        )
+    return Head(
+        "projection" if model.conditional == "none" else model.conditional,
+        model.embedding,
+        tuple(linear),
+        spec.num_classes if semi_supervised else 0,
+        model.minibatch_kernels,
+    )
 
 
 def check_terms(config: ConfigDict, discriminator: nn.Module, inputs: tuple) -> None:

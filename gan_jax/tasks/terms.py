@@ -51,6 +51,7 @@ class Seen(NamedTuple):
       params: of the network that is being updated.
       buffers: of the state.
       keys: typed PRNG keys [B], of this term only.
+      labelled: (images, labels) of examples with a label, in semi-supervised learning.
     """
 
     judge: Callable[[jax.Array], Outputs]
@@ -63,6 +64,7 @@ class Seen(NamedTuple):
     params: Any
     buffers: Mapping[str, Any]
     keys: jax.Array | None
+    labelled: Any = None
 
 
 Function = Callable[[Seen], jax.Array]
@@ -132,6 +134,7 @@ def disc_terms(config: ConfigDict) -> dict[str, Function]:
         "classes": class_term(config, real=True),
         "rotation": lambda seen: rotation(seen, seen.real),
         "codes": lambda seen: codes(seen, config),
+        "labelled": labelled,
         "views": lambda seen: views(seen, terms.temperature),
     }
 
@@ -271,6 +274,15 @@ def codes(seen: Seen, config: ConfigDict) -> jax.Array:
         total = total + cross_entropy(logits=said[:, part], labels=labels)
         start += size
     return total + jnp.square(given[:, start:] - said[:, start:]).sum(-1) / 2
+
+
+def labelled(seen: Seen) -> jax.Array:
+    """Return the cross entropy of the class, given real (arXiv:1606.03498, section 5).
+
+    -log p(y | x, y < K + 1), of images with a label.
+    """
+    images, labels = seen.labelled
+    return cross_entropy(logits=seen.judge(images).heads["class"], labels=labels)
 
 
 def views(seen: Seen, temperature: float) -> jax.Array:

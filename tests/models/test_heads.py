@@ -24,7 +24,7 @@ def discriminator(conditional: str, **more: Any) -> dcgan.Discriminator:
     return dcgan.Discriminator(4, 3, "none", Head(conditional, embedding=6, **more))
 
 
-@pytest.mark.parametrize("conditional", CONDITIONALS)
+@pytest.mark.parametrize("conditional", [c for c in CONDITIONALS if c != "semi_supervised"])
 def test_what_each_conditioning_says(conditional: str) -> None:
     net = discriminator(conditional, linear=(("rotation", 4),))
     variables = net.init(jax.random.key(0), IMAGES, LABELS, train=False)
@@ -51,6 +51,18 @@ def test_what_each_conditioning_says(conditional: str) -> None:
         np.testing.assert_array_equal(
             said.heads["proxy"], variables["params"]["proxy"]["embedding"][LABELS]
         )
+
+
+def test_a_semi_supervised_discriminator_says_k_classes_and_generated() -> None:
+    """D(x) = Z / (Z + 1) with Z the sum of exp(class logits) (arXiv:1606.03498, section 5)."""
+    net = dcgan.Discriminator(4, 0, "none", Head("semi_supervised", semi_supervised=3))
+    variables = net.init(jax.random.key(0), IMAGES, train=False)
+    variables = jax.tree.map(lambda x: x + 0.1 * DRAW.normal(size=x.shape), variables)
+    said = net.apply(variables, IMAGES, train=False, method="outputs")
+    assert "logits" not in variables["params"] and said.heads["class"].shape == (3, 3)
+    with_generated = jnp.pad(said.heads["class"], ((0, 0), (0, 1)))
+    generated = jax.nn.softmax(with_generated)[:, 3]
+    np.testing.assert_allclose(jax.nn.sigmoid(said.logits), 1 - generated, rtol=1e-4)
 
 
 def test_planes_are_the_class() -> None:

@@ -172,6 +172,14 @@ LEGAL = {
         **weights("disc", consistency=1.0, fake_consistency=1.0, latent_consistency=1.0, views=0.1),
         **weights("gen", latent_diversity=0.1, orthogonal=1e-4),
     ),
+    "semi_supervised": dict(
+        model__conditional="semi_supervised",
+        model__disc_norm="layer",
+        data__labelled=20,
+        task__gen_weight=0.0,
+        **weights("disc", labelled=1.0),
+        **weights("gen", feature_matching=1.0),
+    ),
     "limited": dict(
         augment__name="ada", task__top_k=0.5, **weights("disc", lecam=0.3, orthogonal=1e-4)
     ),
@@ -269,6 +277,15 @@ REFUSED = {
     "neighbours that are augmented apart": (
         dict(augment__name="diffaugment", **weights("disc", latent_consistency=1.0)),
         "latent_consistency with augment",
+    ),
+    "labels that nobody asks for": (
+        dict(data__labelled=20),
+        "does not learn from images without a label",
+    ),
+    "a term of labels without a head": (weights("disc", labelled=1.0), "belongs to semi_superv"),
+    "a head of labels without any": (
+        dict(model__conditional="semi_supervised", **weights("disc", labelled=1.0)),
+        r"labelled=100",
     ),
     "ADA without a boundary": (
         dict(augment__name="ada", task__loss="wasserstein"),

@@ -1,0 +1,89 @@
+"""Few labels: a data set of which only some training examples keep theirs."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+
+from gan_jax.data.dataset import Arrays, Dataset, Split, subset
+from gan_jax.errors import UserError
+from gan_jax.spec import DataSpec, Stream
+
+
+def choose_labelled(labels: np.ndarray, num_classes: int, count: int) -> np.ndarray:
+    """Return the places of `count` examples, as many of each class, the same for every seed.
+
+    Args:
+      labels: int [N].
+      num_classes: in the labels.
+      count: divisible by num_classes.
+
+    Raises:
+      UserError: it is not, or a class has too few.
+    """
+    if count < 1 or not num_classes or count % num_classes:
+        raise UserError(
+            f"data.labelled={count}: as many of each of the {num_classes} classes, so a multiple of"
+            " their number; 0 is all"
+        )
+    order = np.random.Generator(np.random.Philox(1)).permutation(len(labels))
+    each = count // num_classes
+    chosen = [order[labels[order] == label][:each] for label in range(num_classes)]
+    if min(map(len, chosen)) < each:
+        raise UserError(
+            f"data.labelled={count}: a class has fewer than {each} training examples: set less"
+        )
+    return np.sort(np.concatenate(chosen))
+
+
+def keep_labels(dataset: Dataset, count: int, *, unlabelled: bool) -> Dataset:
+    """Return a data set whose training split has `count` labels.
+
+    Args:
+      dataset: with labels.
+      count: as of `choose_labelled`.
+      unlabelled: True keeps every training example, its own label set to -1, and puts a labelled
+        one beside it, streams "labelled_image" and "labelled_label"; each of these comes as often
+        as the others. False keeps the labelled ones alone.
+
+    Raises:
+      UserError: data without labels, or too few of a class.
+    """
+    train, spec = dataset.splits["train"], dataset.spec
+    if not spec.num_classes:
+        raise UserError(f"data.labelled={count} needs labels, and {spec.name} has none: set 0")
+    if train.in_memory:
+        labels = train.arrays["label"]
+        labels = labels if train.rows is None else labels[train.rows]
+    else:
+        labels = np.array([train.read(i)["label"] for i in range(len(train))])
+    chosen = choose_labelled(labels, spec.num_classes, count)
+    if not unlabelled:
+        spec = dataclasses.replace(spec, counts={**spec.counts, "train": count})
+        return Dataset(spec, {**dataset.splits, "train": subset(train, chosen)})
+    return Dataset(_with_streams(spec), {**dataset.splits, "train": _beside(train, chosen)})
+
+
+def _beside(train: Split, chosen: np.ndarray) -> Split:
+    # One labelled example for each, in an order of its own.
+    order = np.random.Generator(np.random.Philox(2)).permutation(len(train))
+    partner = chosen[order % len(chosen)]
+
+    def read(index: int) -> Arrays:
+        example, labelled = train.read(index), train.read(int(partner[index]))
+        return {
+            **example,
+            "label": np.full_like(example["label"], -1),
+            "labelled_image": labelled["image"],
+            "labelled_label": labelled["label"],
+        }
+
+    return Split(len(train), read)
+
+
+def _with_streams(spec: DataSpec) -> DataSpec:
+    streams = dict(spec.streams)
+    streams["labelled_image"] = spec.streams["image"]
+    streams["labelled_label"] = Stream((), "int32", "label")
+    return dataclasses.replace(spec, streams=streams)
