@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import chex
@@ -12,6 +13,7 @@ import pytest
 from conftest import smoke_config
 from learning import first_steps, sgd
 
+import gan_jax
 from gan_jax.data import open_data
 from gan_jax.errors import UserError
 from gan_jax.models.heads import Outputs
@@ -26,7 +28,7 @@ from gan_jax.tasks.terms import (
     rotation,
     taken,
 )
-from gan_jax.train import make_step
+from gan_jax.train import make_step, train
 
 
 def weights(player: str, **named: float) -> dict[str, float]:
@@ -218,7 +220,7 @@ def test_weights_stay_within_their_limit() -> None:
 
 def test_state_of_the_terms_moves() -> None:
     config = smoke_config("dcgan", train__batch_size=16, **LEGAL["limited"])
-    config.augment.ramp_images = 100.0
+    config.augment.update(dict(parts="color", ramp_images=100.0))
     config.terms.gen.historical.weight = 0.1
     task, state, dataset = build(config)
     new, metrics = after(task, state, dataset, 3)
@@ -234,6 +236,23 @@ def test_state_of_the_terms_moves() -> None:
         lambda a, b: a + (b - a) / 5, state.nets["gen"].params, new.nets["gen"].params
     )
     chex.assert_trees_all_close(new.buffers["history_gen"], expected, rtol=1e-4, atol=1e-6)
+
+
+def test_a_resumed_run_has_the_state_of_its_terms(tmp_path: Path) -> None:
+    """ADA's p and LeCam's averages are in the checkpoint: two and two steps are four."""
+
+    def run(workdir: Path, steps: int) -> Any:
+        config = smoke_config("dcgan", train__steps=steps, train__devices=1, **LEGAL["limited"])
+        config.augment.update(dict(parts="color", ramp_images=100.0))
+        config.train.update(dict(sample_every=0, save_every=2))
+        train(config, workdir)
+        return gan_jax.load(workdir).state
+
+    run(tmp_path / "broken", 2)
+    broken, unbroken = run(tmp_path / "broken", 4), run(tmp_path / "unbroken", 4)
+    chex.assert_trees_all_equal(broken.buffers, unbroken.buffers)
+    chex.assert_trees_all_equal(broken.nets, unbroken.nets)
+    assert float(broken.buffers["lecam"]["real"]) != 0
 
 
 REFUSED = {
