@@ -44,6 +44,7 @@ def base(task: str) -> ConfigDict:
                 memory_gib=4.0,  # data sets up to this size are held in memory [GiB]
             ),
             train=dict(
+                init_from="",  # run whose networks, by name, this one starts from; "": none
                 steps=1000,  # generator (or only-network) updates
                 batch_size=64,  # images an update, over all devices
                 parallel="jit",  # jit | pmap
@@ -142,6 +143,7 @@ def gan(
         label_smoothing=0.0,  # the target of real images is 1 minus this; one-sided
         gen_weight=1.0,  # of the game in the generator's loss; 0 leaves it the terms alone
         disc_updates=1,  # discriminator updates a generator update
+        freeze_disc=0,  # first stages of the discriminator that are not trained: for init_from
         weight_clipping=0.0,  # limit of every weight of the discriminator; 0: none
         top_k=1.0,  # share of generated images, the most realistic, that the generator learns from
         top_k_decay=0.99,  # factor an epoch by which the share falls from 1 to top_k

@@ -41,6 +41,7 @@ _TERMS = {
 ADDED = (
     Added("data.labelled", 0),
     Added("data.unlabelled", True),
+    Added("train.init_from", ""),
     Added("train.fsdp", 1),
     Added("train.microbatches", 1),
     Added("train.precision", "float32"),
@@ -53,6 +54,7 @@ ADDED = (
     Added("model.disc_width", lambda config: config.model.width, ("gan",)),
     Added("model.pool", "sum", ("gan",)),
     Added("task.gen_weight", 1.0, ("gan",)),
+    Added("task.freeze_disc", 0, ("gan",)),
     Added("task.weight_clipping", 0.0, ("gan",)),
     Added("task.top_k", 1.0, ("gan",)),
     Added("task.top_k_decay", 0.99, ("gan",)),

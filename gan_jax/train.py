@@ -40,6 +40,7 @@ from gan_jax.spec import DataSpec
 from gan_jax.speed import Speedometer
 from gan_jax.state import TrainState
 from gan_jax.task import Batch, Key, Metrics, Phase, Task, make_task
+from gan_jax.transfer import starting_from
 from gan_jax.workdir import check_spec, check_workdir, write_record
 from gan_jax.writer import NoWriter, Writer
 
@@ -116,6 +117,8 @@ def train(config: ConfigDict, workdir: Path) -> Outcome:
     _check_best(config.eval.best, task, dataset.spec, target)
     keys = parallel.replicate(lambda: named_keys(config.seed))
     start = parallel.compile_init(task.init)
+    if config.train.init_from and last is None:
+        start = starting_from(Path(config.train.init_from), start, target)
     with (
         disk_errors(workdir),
         hosts.watching(lambda: f"{kept(workdir)}: start all processes again to resume"),

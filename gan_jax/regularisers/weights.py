@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import jax
@@ -11,6 +12,31 @@ import jax.numpy as jnp
 def clip_weights(params: Any, limit: float) -> Any:
     """Clip every parameter to [-limit, limit] (arXiv:1701.07875, algorithm 1, line 7)."""
     return jax.tree.map(lambda x: jnp.clip(x, -limit, limit), params)
+
+
+def frozen(params: Any, stages: int) -> Any:
+    """Return parameters through whose first stages no gradient flows.
+
+    FreezeD (Mo et al. 2020, arXiv:2002.10964): a discriminator that comes from another run keeps
+    the stages next to the image. A stage is what has its number in its name, counted from 0:
+    "down0" and "norm0", or "block0_conv_a".
+
+    Args:
+      params: of a network.
+      stages: how many are kept.
+    """
+
+    def stop(path: tuple[Any, ...], x: jax.Array) -> jax.Array:
+        number = stage_of(path[0].key)
+        return jax.lax.stop_gradient(x) if number is not None and number < stages else x
+
+    return jax.tree_util.tree_map_with_path(stop, params)
+
+
+def stage_of(name: str) -> int | None:
+    """Return the number in a layer's name, None for a layer without: "block1_conv_a" -> 1."""
+    found = re.match(r"[a-z]+(\d+)", name)
+    return int(found.group(1)) if found else None
 
 
 def orthogonal(*, params: Any) -> jax.Array:

@@ -16,7 +16,7 @@ from gan_jax.axes import example_keys
 from gan_jax.gradients import mean_gradients
 from gan_jax.losses.adversarial import Game
 from gan_jax.models.heads import Outputs
-from gan_jax.regularisers.weights import clip_weights
+from gan_jax.regularisers.weights import clip_weights, frozen
 from gan_jax.state import NetState, apply_gradients
 from gan_jax.task import Key, Metrics
 from gan_jax.tasks.terms import Seen, Term, add_terms
@@ -60,6 +60,7 @@ def update_discriminator(
     key: Key | None = None,
     buffers: Mapping[str, Any] | None = None,
     clip: float = 0.0,
+    freeze: int = 0,
 ) -> tuple[NetState, Metrics]:
     """Take one step of the discriminator's optimizer.
 
@@ -74,6 +75,7 @@ def update_discriminator(
       terms: what else it minimises, of this step.
       key: typed PRNG key of the terms' draws; only with terms.
       buffers: of the state, for the terms.
+      freeze: first stages that are not trained, see `regularisers.weights.frozen`.
       clip: limit of every weight after the step; 0 for none.
 
     Returns:
@@ -86,6 +88,7 @@ def update_discriminator(
 
     def loss_of(params: Any, extra: Any, inputs: Any) -> Any:
         given, keys = inputs
+        params = frozen(params, freeze) if freeze else params
         side = sides(given)
         variables = {"params": params, **extra}
         real, moved = side.judge(variables, side.real)

@@ -52,6 +52,11 @@ def check_task(config: ConfigDict) -> None:
         raise UserError(f"task.disc_updates={task.disc_updates}: at least 1 a generator update")
     if task.weight_clipping < 0:
         raise UserError(f"task.weight_clipping={task.weight_clipping}: at least 0, which is none")
+    if task.freeze_disc and config.optim.disc.weight_decay:
+        raise UserError(
+            f"task.freeze_disc={task.freeze_disc} with optim.disc.weight_decay, which would"
+            " move what is frozen: set one of them to 0"
+        )
     if task.gen_weight < 0:
         raise UserError(f"task.gen_weight={task.gen_weight}: at least 0")
     for name in ("top_k", "top_k_decay"):
@@ -144,6 +149,7 @@ def make_task(config: ConfigDict, spec: DataSpec) -> Task:
             key=terms_key,
             buffers=state.buffers,
             clip=task.weight_clipping,
+            freeze=task.freeze_disc,
         )
         return state.replace(nets={**state.nets, "disc": disc}), metrics
 

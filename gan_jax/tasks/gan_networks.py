@@ -11,6 +11,7 @@ from gan_jax.models import dcgan, mlp_gan, resnet_gan, tutorial
 from gan_jax.models.disc_norm import DISC_NORMS
 from gan_jax.models.gen_norm import GEN_CONDITIONALS
 from gan_jax.models.heads import CONDITIONALS, Head
+from gan_jax.regularisers.weights import stage_of
 from gan_jax.spec import DataSpec
 from gan_jax.tasks.terms import GRADIENT_TERMS
 
@@ -161,6 +162,12 @@ def check_terms(config: ConfigDict, discriminator: nn.Module, inputs: tuple) -> 
             f"terms.disc.latent_consistency with augment.name={config.augment.name}: what an image"
             " and its neighbour are changed by would differ, and not the latents alone: set the"
             " weight to 0, or augment.name=none"
+        )
+    stages = {stage_of(name) for name in variables["params"]} - {None}
+    if not 0 <= config.task.freeze_disc <= len(stages):
+        raise UserError(
+            f"task.freeze_disc={config.task.freeze_disc}: model.net={model.net} has {len(stages)}"
+            " stages at this size; 0 freezes none"
         )
     headed = model.conditional in ("classifier", *EMBEDDED)
     for player in ("disc", "gen"):
