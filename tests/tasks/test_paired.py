@@ -42,7 +42,8 @@ def test_pix2pix_trains_both_and_weighs_its_losses() -> None:
     assert set(state.nets) == {"gen", "disc"}
     new, found = learn(task, state, dataset, 2)
     judged = {f"{what}/{of}" for what in ("logits", "accuracy") for of in ("real", "fake")}
-    assert set(found[0]) == {"gen", "l1", "disc", *judged}
+    norms = {"grad_norm/gen", "grad_norm/disc"}
+    assert set(found[0]) == {"gen", "l1", "disc", *judged, *norms}
     for name in state.nets:
         moved = jax.tree.map(
             lambda a, b: bool((a != b).any()), state.nets[name].params, new.nets[name].params
