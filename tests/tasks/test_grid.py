@@ -104,16 +104,9 @@ REFUSED: tuple[tuple[dict[str, tuple[str, ...]], str], ...] = (
     ({"net": MLPS, "generator": ("batch_norm", "self_modulation")}, "has no BatchNorm"),
     ({"term": ("balanced",), "images": ("diffaugment", "ada")}, "neighbour"),
     ({"loss": PAIRED, "schedule": ("top_k",)}, "pairs"),
-    (
-        {
-            "loss": (*PAIRED, "relativistic_hinge", "wasserstein", "hinge"),
-            "schedule": ("smoothed",),
-        },
-        "no target",
-    ),
+    ({"loss": (*PAIRED, "wasserstein", "hinge"), "schedule": ("smoothed",)}, "no target"),
     ({"loss": (*PAIRED, "wasserstein"), "images": ("ada",)}, "no boundary"),
 )
-PLAIN = {axis: next(iter(choices)) for axis, choices in AXES.items()}
 
 
 def config_of(point: Point) -> ConfigDict:
@@ -123,8 +116,12 @@ def config_of(point: Point) -> ConfigDict:
     return smoke_config("dcgan", train__batch_size=16, **fields)
 
 
+def breaks(point: Point, rule: dict[str, tuple[str, ...]]) -> bool:
+    return all(point[axis] in which for axis, which in rule.items())
+
+
 def refused(point: Point) -> bool:
-    return any(all(point[a] in which for a, which in rule.items()) for rule, _ in REFUSED)
+    return any(breaks(point, rule) for rule, _ in REFUSED)
 
 
 def pairs(point: Point) -> set[tuple]:
@@ -182,8 +179,13 @@ def test_two_steps(number: int) -> None:
 
 @pytest.mark.parametrize("number", range(len(REFUSED)))
 def test_what_does_not_go_together_is_refused(number: int) -> None:
+    """In a point that nothing else speaks against."""
     rule, says = REFUSED[number]
-    point = {**PLAIN, **{axis: which[0] for axis, which in rule.items()}}
+    draw, broken = random.Random(number), []
+    while broken != [number]:
+        point = {axis: draw.choice(list(choices)) for axis, choices in AXES.items()}
+        point |= {axis: which[0] for axis, which in rule.items()}
+        broken = [i for i, (other, _) in enumerate(REFUSED) if breaks(point, other)]
     config = config_of(point)
     with pytest.raises(UserError, match=says):
         make_task(config, open_data(config.data).spec)
