@@ -1,0 +1,195 @@
+"""Speed and memory of evaluation: ours beside the packages whose numbers people quote.
+
+    python benchmarks/eval_speed.py [--only=SUBSTRING] [--rounds=1]
+
+Needs the extra `parity`; runs on CPU. Each form of a row computes the same thing from the same
+arrays, made from a seed, in a process of its own, in turns; a process does it once, so compilation
+is in the time, imports and making the arrays are not. "peak" is the largest resident memory of the
+process, with its imports and arrays. Of all rounds the median time and the largest peak are shown,
+and what came out, which must agree.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import io
+import json
+import os
+import resource
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+Form = Callable[[], Callable[[], dict[str, float]]]
+DIMENSIONS = 2048
+
+
+def features(count: int = 10_000, dimensions: int = DIMENSIONS) -> tuple[np.ndarray, np.ndarray]:
+    """Return features of two sets, float32, non-negative, of a fast falling spectrum."""
+    draw = np.random.RandomState(0)
+    scale = (np.arange(1, dimensions + 1) ** -0.7)[:, None].astype(np.float32)
+    mix = scale * draw.randn(dimensions, dimensions).astype(np.float32)
+    drawn = (draw.randn(count, dimensions).astype(np.float32) @ mix for _ in range(2))
+    return tuple(
+        np.maximum(0.1 * x + shift, 0) for x, shift in zip(drawn, (0.3, 0.32), strict=True)
+    )
+
+
+def prdc_ours() -> Callable[[], dict[str, float]]:
+    from gan_jax.metrics.manifold import precision_recall_density_coverage
+
+    pair = features()
+    return lambda: precision_recall_density_coverage(*pair, k=5)
+
+
+def prdc_package() -> Callable[[], dict[str, float]]:
+    from prdc import compute_prdc
+
+    pair = features()
+
+    def run() -> dict[str, float]:
+        with contextlib.redirect_stdout(io.StringIO()):
+            return compute_prdc(*pair, nearest_k=5)
+
+    return run
+
+
+def frechet_ours() -> Callable[[], dict[str, float]]:
+    from gan_jax.metrics.frechet import frechet_distance, moments_of
+
+    pair = [moments_of(x) for x in features()]
+    return lambda: {"distance": frechet_distance(*pair).value}
+
+
+def frechet_pytorch_fid() -> Callable[[], dict[str, float]]:
+    from pytorch_fid.fid_score import calculate_frechet_distance
+
+    moments = [f(x) for x in features() for f in (_mean, _covariance)]
+    return lambda: {"distance": calculate_frechet_distance(*moments)}
+
+
+def frechet_torch_fidelity() -> Callable[[], dict[str, float]]:
+    from torch_fidelity.metric_fid import fid_statistics_to_metric
+
+    pair = [{"mu": _mean(x), "sigma": _covariance(x)} for x in features()]
+    return lambda: {
+        "distance": fid_statistics_to_metric(*pair, False)["frechet_inception_distance"]
+    }
+
+
+def moments_ours() -> Callable[[], dict[str, float]]:
+    from gan_jax.metrics.frechet import Moments
+
+    rows = features()[0]
+
+    def run() -> dict[str, float]:
+        moments = Moments(DIMENSIONS)
+        for start in range(0, len(rows), 64):
+            moments.update(rows[start : start + 64])
+        return {"trace": float(np.trace(moments.covariance))}
+
+    return run
+
+
+def moments_numpy() -> Callable[[], dict[str, float]]:
+    rows = features()[0]
+    return lambda: {"trace": float(np.trace(_covariance(rows))), "mean": float(_mean(rows).mean())}
+
+
+def kernel_ours() -> Callable[[], dict[str, float]]:
+    from gan_jax.metrics.kernel import kernel_distance
+
+    pair = features()
+    return lambda: {"distance": kernel_distance(*pair, seed=2020).value}
+
+
+def kernel_torch_fidelity() -> Callable[[], dict[str, float]]:
+    import torch
+    from torch_fidelity.metric_kid import kid_features_to_metric
+
+    pair = [torch.from_numpy(x) for x in features()]
+    options = dict(kid_subset_size=1000, verbose=False)  # 100 subsets, seed 2020
+    return lambda: {
+        "distance": kid_features_to_metric(*pair, **options)["kernel_inception_distance_mean"]
+    }
+
+
+def _mean(rows: np.ndarray) -> np.ndarray:
+    return rows.mean(0, dtype=np.float64)
+
+
+def _covariance(rows: np.ndarray) -> np.ndarray:
+    return np.cov(rows, rowvar=False)
+
+
+# A form imports and makes its arrays when called, and returns what is timed.
+ROWS: dict[str, dict[str, Form]] = {
+    "PRDC, 10,000 x 10,000, 2,048 features": {"ours": prdc_ours, "prdc": prdc_package},
+    "Frechet distance, 2,048 features": {
+        "ours": frechet_ours,
+        "pytorch-fid": frechet_pytorch_fid,
+        "torch-fidelity": frechet_torch_fidelity,
+    },
+    "moments of 10,000 x 2,048, batches of 64": {"ours": moments_ours, "numpy.cov": moments_numpy},
+    "KID, 100 subsets of 1,000, 2,048 features": {
+        "ours": kernel_ours,
+        "torch-fidelity": kernel_torch_fidelity,
+    },
+}
+
+
+def measure(row: str, form: str) -> dict[str, Any]:
+    """Return seconds, peak [MiB] and what came out, of this process."""
+    run = ROWS[row][form]()
+    began = time.perf_counter()
+    found = run()
+    seconds = time.perf_counter() - began
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    return {"seconds": seconds, "peak": peak, "found": {k: float(v) for k, v in found.items()}}
+
+
+def in_process(row: str, form: str) -> dict[str, Any]:
+    """Return what `measure` gives in a process of its own."""
+    command = [sys.executable, __file__, f"--only={row}", f"--form={form}"]
+    done = subprocess.run(
+        command, env={**os.environ, "JAX_PLATFORMS": "cpu"}, stdout=subprocess.PIPE, text=True
+    )
+    if done.returncode:
+        raise SystemExit(f"{row}: {form} failed")
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+def main() -> None:
+    """Print a table in Markdown."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--only", default="", help="rows whose name contains this")
+    parser.add_argument("--rounds", type=int, default=1)
+    parser.add_argument("--form", default="", help="measure this one in this process")
+    flags = parser.parse_args()
+    if flags.form:
+        print(json.dumps(measure(flags.only, flags.form)))
+        return
+    print("| row | form | time [s] | peak [MiB] | what came out |\n|---|---|---|---|---|")
+    for row, forms in ROWS.items():
+        if flags.only not in row:
+            continue
+        rounds = [{form: in_process(row, form) for form in forms} for _ in range(flags.rounds)]
+        for form in forms:
+            runs = [found[form] for found in rounds]
+            seconds = statistics.median(run["seconds"] for run in runs)
+            peak = max(run["peak"] for run in runs)
+            found = ", ".join(f"{name} {value:.8g}" for name, value in runs[0]["found"].items())
+            print(f"| {row} | {form} | {seconds:.2f} | {peak:.0f} | {found} |", flush=True)
+
+
+if __name__ == "__main__":
+    main()
