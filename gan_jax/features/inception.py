@@ -5,11 +5,11 @@
 share all shapes but the number of classes, and differ in pooling and in the scale of the input, see
 `gan_jax.features.inception_weights.VARIANTS`.
 
-Evaluation only: batch normalisation is folded into the convolutions when weights are loaded. Three
-things are computed otherwise than they are drawn, for speed, and equal to rounding. The 1x1
-convolutions that begin a block's branches are one. An average pool stands behind the 1x1
-convolution that follows it in the paper, where there are fewer channels. Pools are sums and maxima
-of shifted images.
+Evaluation only: batch normalisation is folded into the convolutions when weights are loaded. Some
+things are computed otherwise than they are drawn, for speed, and equal to rounding. 1x1
+convolutions are products of matrices, which XLA:CPU computes faster, and those that begin a block's
+branches are one. An average pool stands behind the 1x1 convolution that follows it in the paper,
+where there are fewer channels. Pools are sums and maxima of shifted images.
 """
 
 from __future__ import annotations
@@ -186,6 +186,8 @@ class ConvReLU(nn.Module):
     def __call__(self, x: jax.Array) -> jax.Array:
         """Map [B, H, W, C] to [B, H', W', features]."""
         _, features, kernel, strides, same = self.unit
+        if kernel == (1, 1):
+            return nn.relu(nn.Dense(features, name="conv")(x))
         padding = [(k // 2, k // 2) for k in kernel] if same else "VALID"
         return nn.relu(Conv(features, kernel, strides, padding, name="conv")(x))
 
@@ -211,7 +213,7 @@ class Mixed(nn.Module):
     def __call__(self, x: jax.Array) -> jax.Array:
         """Map [B, H, W, C] to [B, H', W', C']."""
         widths = entry(self.block, self.pool)
-        found = Conv(sum(widths.values()), (1, 1), name="entry")(x)
+        found = nn.Dense(sum(widths.values()), name="entry")(x)
         ends = np.cumsum([*widths.values()])
         begun = {n: found[..., e - w : e] for (n, w), e in zip(widths.items(), ends, strict=True)}
         outputs = []

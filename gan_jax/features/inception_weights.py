@@ -136,7 +136,10 @@ def folded(
             of(f"{name}.bn.{x}") for x in ("running_mean", "running_var", "weight", "bias")
         )
         factor = scale / np.sqrt(var + _EPSILON)
-        return of(f"{name}.conv.weight") * factor[:, None, None, None], bias - mean * factor
+        kernel = of(f"{name}.conv.weight") * factor[:, None, None, None]
+        if kernel.shape[2:] == (1, 1):
+            kernel = kernel[:, :, 0, 0]
+        return kernel, bias - mean * factor
 
     found = {name: array for name, array in stored.items() if name.startswith("fc.")}
     try:
