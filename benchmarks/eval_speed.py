@@ -4,15 +4,17 @@
 
 Needs the extra `parity`; runs on CPU. Each form of a row computes the same thing from the same
 arrays, made from a seed, in a process of its own, in turns; a process does it once, so compilation
-is in the time, imports and making the arrays are not. "peak" is the largest resident memory of the
-process, with its imports and arrays. Of all rounds the median time and the largest peak are shown,
-and what came out, which must agree.
+is in the time, imports and making the arrays are not. Networks have seen one batch before: what
+compiles is not in theirs. "peak" is the largest resident memory of the process, with its imports
+and arrays. Of all rounds the median time and the largest peak are shown, and what came out, which
+must agree.
 """
 
 from __future__ import annotations
 
 import argparse
 import contextlib
+import functools
 import io
 import json
 import os
@@ -20,14 +22,17 @@ import resource
 import statistics
 import subprocess
 import sys
+import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from benchmarks import drawn_inception
 
 Form = Callable[[], Callable[[], dict[str, float]]]
 DIMENSIONS = 2048
@@ -123,6 +128,63 @@ def kernel_torch_fidelity() -> Callable[[], dict[str, float]]:
     }
 
 
+def inception_ours() -> Callable[[], dict[str, float]]:
+    import jax
+
+    from gan_jax.features.extractor import make_extractor
+    from gan_jax.host import reuse_host_memory
+
+    reuse_host_memory()
+    with _inception_file() as path:
+        extractor = make_extractor("inception_v3_tf", weights=path, resize="tf_legacy")
+    variables = jax.device_put(extractor.variables)
+    compiled = jax.jit(extractor.apply)
+    return _over_images(lambda images: compiled(variables, images)["features"])
+
+
+def inception_torch_fidelity(form: str = "as it is") -> Callable[[], dict[str, float]]:
+    import torch
+    from torch_fidelity.feature_extractor_inceptionv3 import FeatureExtractorInceptionV3
+
+    with _inception_file() as path:
+        # Both heads, as ours gives them.
+        net = FeatureExtractorInceptionV3(
+            "inception", ["2048", "logits_unbiased"], feature_extractor_weights_path=str(path)
+        )
+    if form == "channels_last":
+        net = net.to(memory_format=torch.channels_last)
+
+    @torch.no_grad()
+    def extract(images: np.ndarray) -> np.ndarray:
+        return net(torch.from_numpy(images).permute(0, 3, 1, 2))[0].numpy()
+
+    return _over_images(extract)
+
+
+@contextlib.contextmanager
+def _inception_file() -> Iterator[Path]:
+    """Yield a PyTorch file with drawn weights."""
+    import torch
+
+    drawn = {name: torch.from_numpy(x) for name, x in drawn_inception.weights(1008).items()}
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "inception.pth"
+        torch.save(drawn, path)
+        yield path
+
+
+def _over_images(extract: Callable[[np.ndarray], Any]) -> Callable[[], dict[str, float]]:
+    """Return what maps four batches of images to features; the first is seen before."""
+    batches = np.split(drawn_inception.images(64, 32, 32), 4)
+    np.asarray(extract(batches[0]))
+
+    def run() -> dict[str, float]:
+        found = np.concatenate([np.asarray(extract(batch)) for batch in batches])
+        return {"mean": float(found.mean()), "deviation": float(found.std(0).mean())}
+
+    return run
+
+
 def _mean(rows: np.ndarray) -> np.ndarray:
     return rows.mean(0, dtype=np.float64)
 
@@ -133,6 +195,13 @@ def _covariance(rows: np.ndarray) -> np.ndarray:
 
 # A form imports and makes its arrays when called, and returns what is timed.
 ROWS: dict[str, dict[str, Form]] = {
+    "Inception features of 64 images of 32 px, batches of 16": {
+        "ours": inception_ours,
+        "torch-fidelity": inception_torch_fidelity,
+        "torch-fidelity, channels_last": functools.partial(
+            inception_torch_fidelity, "channels_last"
+        ),
+    },
     "PRDC, 10,000 x 10,000, 2,048 features": {"ours": prdc_ours, "prdc": prdc_package},
     "Frechet distance, 2,048 features": {
         "ours": frechet_ours,
