@@ -216,4 +216,11 @@ def make_task(config: ConfigDict, spec: DataSpec) -> Task:
         "paired": paired.make_task,
     }
     check_choice("task.name", config.task.name, makers)
+    conditional = config.model.get("conditional", "none")
+    if "labelled_image" in spec.streams and conditional != "semi_supervised":
+        raise UserError(
+            f"data.labelled with task.name={config.task.name} and model.conditional={conditional}:"
+            " only semi_supervised learns from images without a label: set data.unlabelled=false,"
+            " or data.labelled=0"
+        )
     return makers[config.task.name](config, spec)

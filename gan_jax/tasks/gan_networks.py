@@ -118,11 +118,6 @@ def make_head(config: ConfigDict, spec: DataSpec) -> Head:
             "model.conditional=semi_supervised learns from some labels: say how many, such as"
             " --config.data.labelled=100"
         )
-    if not semi_supervised and "labelled_image" in spec.streams:
-        raise UserError(
-            f"model.conditional={model.conditional} with data.labelled: this GAN does not learn"
-            " from images without a label: set data.unlabelled=false, or data.labelled=0"
-        )
     return Head(
         "projection" if model.conditional == "none" else model.conditional,
         model.embedding,

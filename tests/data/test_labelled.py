@@ -9,6 +9,7 @@ from conftest import smoke_config
 from gan_jax.data import open_data
 from gan_jax.data.labelled import choose_labelled
 from gan_jax.errors import UserError
+from gan_jax.task import make_task
 
 
 def test_as_many_of_each_class() -> None:
@@ -45,3 +46,11 @@ def test_every_example_comes_with_a_labelled_one() -> None:
     assert {k: (x.shape[1:], str(x.dtype)) for k, x in batch.items()} == {
         k: (s.shape, s.dtype) for k, s in streams.items()
     }
+
+
+def test_a_classifier_does_not_learn_labels_that_were_taken_away() -> None:
+    config = smoke_config("classifier", task__target="label", data__labelled=20)
+    with pytest.raises(UserError, match=r"task\.name=classifier.*data\.unlabelled=false"):
+        make_task(config, open_data(config.data).spec)
+    config.data.unlabelled = False
+    make_task(config, open_data(config.data).spec)

@@ -299,7 +299,7 @@ REFUSED = {
     ),
     "labels that nobody asks for": (
         dict(data__labelled=20),
-        "does not learn from images without a label",
+        "only semi_supervised learns from images without a label",
     ),
     "a term of labels without a head": (weights("disc", labelled=1.0), "belongs to semi_superv"),
     "a head of labels without any": (
