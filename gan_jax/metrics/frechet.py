@@ -60,7 +60,7 @@ class Moments:
         rows = np.asarray(features)
         if mask is not None:
             rows = rows[np.asarray(mask) != 0]
-        rows = feature_rows("frechet", "these", rows, least=0).astype(np.float64)
+        rows = feature_rows("frechet", "a batch's", rows.astype(np.float64), least=0)
         if rows.shape[1] != self.mean.size:
             raise ValueError(f"features {rows.shape} of moments of {self.mean.size} dimensions")
         if len(rows):
@@ -214,8 +214,8 @@ def intra_class_distance(
 ) -> IntraClassResult:
     """Return the mean over classes of the Frechet distance within a class (intra-FID).
 
-    Miyato & Koyama 2018, arXiv:1802.05637, section 5: every class weighs the same. Classes are
-    taken one after another, so that the memory does not grow with their number.
+    Miyato & Koyama 2018, arXiv:1802.05637, in its experiments: every class weighs the same. They
+    are taken one after another, so that the memory does not grow with their number.
 
     Args:
       real: [N, D] features.

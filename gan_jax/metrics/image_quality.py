@@ -67,7 +67,7 @@ def ssim_maps(prediction: jax.Array, target: jax.Array) -> tuple[jax.Array, jax.
       target: the same shape.
 
     Returns:
-      Luminance, and contrast times structure (Wang et al. 2004, eq. 6 and 13), each
+      Luminance, and contrast times structure (Wang et al. 2004, eq. 6, and 9 times 10), each
       [B, H - 10, W - 10, C].
     """
     x, y = ((image.astype(jnp.float32) + 1) / 2 for image in (prediction, target))

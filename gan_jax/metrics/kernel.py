@@ -64,7 +64,7 @@ def kernel_distance(
 
 
 def _unbiased(x: np.ndarray, y: np.ndarray) -> float:
-    """Return the unbiased squared discrepancy of [n, D] and [n, D] (arXiv:1801.01401, eq. 4)."""
+    """Return the unbiased squared discrepancy of [n, D] and [n, D] (MMD_u of the paper)."""
     count = len(x)
     within = [(_kernel_sum(a, a) - _diagonal_sum(a)) / (count * (count - 1)) for a in (x, y)]
     return sum(within) - 2 * _kernel_sum(x, y) / count**2

@@ -207,7 +207,7 @@ def test_too_few_samples_say_how_many():
 def test_values_that_are_not_finite_are_refused():
     rows = features(24, (400, 2))[0]
     rows[17, 3] = np.inf
-    with pytest.raises(UserError, match=r"sample 17 are not finite \(1 of 400"):
+    with pytest.raises(UserError, match=r"a batch's sample 17 are not finite \(1 of 400"):
         moments_of(rows)
 
 
