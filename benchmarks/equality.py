@@ -40,9 +40,11 @@ def _gan_draws(problem: Problem, task: Task, key: jax.Array) -> dict[str, Any]:
     *disc_keys, gen_key = jax.random.split(key, draws + 1)
     found = {}
     if problem.config().terms.disc.gradient_penalty.weight:
-        pairs = [jax.random.split(k) for k in disc_keys]
-        disc_keys = [pair[0] for pair in pairs]
-        shares = [jax.vmap(jax.random.uniform)(example_keys(pair[1], size)) for pair in pairs]
+        # Latents, terms, augmentation; the penalty is the only term.
+        parts = [jax.random.split(k, 3) for k in disc_keys]
+        disc_keys = [part[0] for part in parts]
+        penalty_keys = [jax.random.split(part[1], 1)[0] for part in parts]
+        shares = [jax.vmap(jax.random.uniform)(example_keys(k, size)) for k in penalty_keys]
         found["share"] = to_tensor(np.stack(shares))
 
     def latents(key: jax.Array) -> np.ndarray:
