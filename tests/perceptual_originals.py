@@ -41,9 +41,8 @@ def efficientnet(images: np.ndarray) -> dict[str, np.ndarray]:
     return {name: array.numpy() for name, array in found.items()}
 
 
-@torch.no_grad()
-def lpips(pairs: list[tuple[np.ndarray, np.ndarray]], heads: object) -> list[np.ndarray]:
-    """Return distances [B] of pairs over drawn VGG weights.
+def lpips_network(heads: object) -> torch.nn.Module:
+    """Return LPIPS over drawn VGG weights.
 
     Args:
       heads: a dict of arrays; "own" for the package's; None for every channel alike.
@@ -59,10 +58,23 @@ def lpips(pairs: list[tuple[np.ndarray, np.ndarray]], heads: object) -> list[np.
         distance = lpips.LPIPS(net="vgg", lpips=heads is not None, verbose=False)
     if isinstance(heads, dict):
         tensors = {name: torch.from_numpy(array) for name, array in heads.items()}
-        missing, unexpected = distance.load_state_dict(tensors, strict=False)
+        _, unexpected = distance.load_state_dict(tensors, strict=False)
         assert not unexpected
-        assert not [name for name in missing if name.startswith("lin") and name[3].isdigit()]
+    return distance
+
+
+@torch.no_grad()
+def lpips(pairs: list[tuple[np.ndarray, np.ndarray]], heads: object) -> list[np.ndarray]:
+    """Return distances [B] of pairs; `heads` as for `lpips_network`."""
+    distance = lpips_network(heads)
     return [distance(*map(planes, pair)).flatten().numpy() for pair in pairs]
+
+
+def lpips_gradient(pair: tuple[np.ndarray, np.ndarray], heads: object) -> np.ndarray:
+    """Return the gradient [B, H, W, 3] of the summed distances by the first of a pair."""
+    prediction, target = map(planes, pair)
+    lpips_network(heads)(prediction.requires_grad_(), target).sum().backward()
+    return prediction.grad.permute(0, 2, 3, 1).numpy()
 
 
 def golden() -> dict[str, np.ndarray]:

@@ -40,6 +40,15 @@ def test_lpips_with_its_own_heads(tmp_path: Path) -> None:
         np.testing.assert_allclose(apply(distance.variables, *pair), array, rtol=1e-4)
 
 
+def test_the_gradient_of_lpips(tmp_path: Path) -> None:
+    np.savez(tmp_path / "vgg.npz", **cases.vgg_weights())
+    distance = make_lpips(vgg=tmp_path / "vgg.npz")
+    prediction, target = cases.pairs()[-1]
+    slope = jax.jit(jax.grad(lambda x: distance.apply(distance.variables, x, target).sum()))
+    theirs = originals.lpips_gradient((prediction, target), "own")
+    np.testing.assert_allclose(slope(prediction), theirs, atol=1e-4 * np.abs(theirs).max())
+
+
 def test_the_golden_arrays_are_the_originals() -> None:
     made = originals.golden()
     with np.load(cases.GOLDEN) as golden:
