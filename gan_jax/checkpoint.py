@@ -263,6 +263,12 @@ class Checkpoints:
             ) from None
 
 
+def saved_steps(directory: Path) -> list[int]:
+    """Return the steps on the disk, whole or not, without reading any."""
+    names = [path.name for path in directory.iterdir()] if directory.is_dir() else []
+    return sorted(int(name) for name in names if name.isdigit())
+
+
 def last_whole_step(directory: Path) -> int | None:
     """Return the newest step on the disk that has its sums, without reading any."""
     found = [int(path.stem) for path in directory.glob("*.sha256")]

@@ -24,7 +24,7 @@ from ml_collections import ConfigDict
 from gan_jax import health, hosts
 from gan_jax.axes import loop
 from gan_jax.calls import plan_calls
-from gan_jax.checkpoint import Checkpoints, disk_errors, kept
+from gan_jax.checkpoint import Checkpoints, disk_errors, kept, saved_steps
 from gan_jax.config import best_metric
 from gan_jax.data import Split, open_data
 from gan_jax.data.dataset import as_floats
@@ -117,7 +117,7 @@ def train(config: ConfigDict, workdir: Path) -> Outcome:
     _check_best(config.eval.best, task, dataset.spec, target)
     keys = parallel.replicate(lambda: named_keys(config.seed))
     start = parallel.compile_init(task.init)
-    if config.train.init_from and last is None:
+    if config.train.init_from and not saved_steps(workdir / "checkpoints"):
         start = starting_from(Path(config.train.init_from), start, target)
     with (
         disk_errors(workdir),
@@ -150,8 +150,7 @@ def train(config: ConfigDict, workdir: Path) -> Outcome:
 def _complete(workdir: Path, steps: int) -> int | None:
     """Return the last step of a run that has trained for so many; None where it has not."""
     folder = workdir / "checkpoints"
-    names = [p.name for p in folder.iterdir()] if folder.is_dir() else []
-    if max((int(name) for name in names if name.isdigit()), default=-1) < steps:
+    if max(saved_steps(folder), default=-1) < steps:
         return None  # without a look at what is in the files: a resume will take one
     with Checkpoints(folder, read_only=True) as checkpoints:
         last = checkpoints.latest()

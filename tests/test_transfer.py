@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -25,8 +26,10 @@ def config_from(source: Path, **changes: Any) -> Any:
 
 def test_frozen_stages_stay_those_of_the_other_run(gan: Path, tmp_path: Path) -> None:
     theirs = gan_jax.load(gan).state
-    config = config_from(gan, task__freeze_disc=1, seed=7)
+    source = Path(shutil.copytree(gan, tmp_path / "source"))
+    config = config_from(source, task__freeze_disc=1, seed=7)
     train(config, tmp_path / "run")
+    shutil.rmtree(source)
     mine = gan_jax.load(tmp_path / "run").state
     assert (int(mine.step), int(mine.position)) == (1, config.train.batch_size)
     before, after = (s.nets["disc"].params for s in (theirs, mine))
@@ -37,6 +40,8 @@ def test_frozen_stages_stay_those_of_the_other_run(gan: Path, tmp_path: Path) ->
         assert 0 < max(jax.tree.leaves(moved)) < 3 * config.optim.disc.lr, (name, moved)
     for net in ("gen", "disc"):
         assert int(jax.tree.leaves(mine.nets[net].opt_state)[0]) == 1, "optimizers start anew"
+    config.train.steps = 2
+    assert train(config, tmp_path / "run").step == 2, "a resume does not need the other run"
 
 
 def test_what_cannot_be_transferred_is_refused(gan: Path, tmp_path: Path) -> None:
