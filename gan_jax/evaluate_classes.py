@@ -1,7 +1,7 @@
 """Classification accuracy scores: does a classifier learn from generated images, and read them?
 
 GAN-train, also the classification accuracy score (Shmelkov et al. 2018, arXiv:1807.09499, section
-3; Ravuri & Vinyals 2019, arXiv:1905.10887, section 3): the accuracy on real test images of a
+3; Ravuri & Vinyals 2019, arXiv:1905.10887): the accuracy on real test images of a
 classifier that was trained on generated images only, labelled with the classes asked for. It falls
 where images are bad and where they lack variety. GAN-test: the accuracy on generated images of a
 classifier trained on real ones; it falls where images are bad only.

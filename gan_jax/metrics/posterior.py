@@ -86,10 +86,10 @@ class AggregatedPosterior:
 
         The normal distribution with the moments of q(z) is the nearest to it, and what of
         KL(q(z) || N(0, I)) a normal distribution shows: a lower bound of it. 0 where q(z) has
-        the prior's moments.
+        the prior's moments; infinite for a singular covariance.
         """
         sign, log_det = np.linalg.slogdet(self.covariance)
-        if sign <= 0:  # rounding: the covariance has the variances, all above 0, on its diagonal
+        if sign <= 0:
             return float("inf")
         return 0.5 * float(
             np.trace(self.covariance) + self.mean @ self.mean - len(self.mean) - log_det

@@ -148,7 +148,7 @@ def binarized(images: jax.Array, keys: Key, *, how: str) -> jax.Array:
       images: [B, H, W, C] in [-1, 1].
       keys: one an image, [B].
       how: "bernoulli" draws each pixel with its grey level (x + 1) / 2 as the probability of 1
-        (Salakhutdinov & Murray 2008, section 6: the binarised MNIST of the field, with draws of its
+        (Salakhutdinov & Murray 2008: the binarised MNIST of the field, with draws of its
         own); "threshold" cuts at one half; "none" returns the images.
     """
     if how == "none":

@@ -64,3 +64,8 @@ def test_the_prior_has_no_divergence():
     np.testing.assert_allclose(found.moment_kl_by_dimension(), 0, atol=1e-6)
     assert found.kl.sum() > 0.9
     assert aggregate(signs * np.sqrt(0.75), np.full((4, 2), np.log(0.5))).moment_kl() > 0.01
+
+
+def test_a_flat_mixture_is_infinitely_far():
+    flat = AggregatedPosterior(3, np.zeros(2), np.ones((2, 2)), np.zeros(2), np.zeros(2))
+    assert flat.moment_kl() == np.inf
