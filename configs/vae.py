@@ -23,6 +23,14 @@ not binarised: to be compared with such bounds only. `:folder,path=NOTO,width=16
 have their colours and outlines, samples are coloured blots. More steps do not help, the images
 are too few: held out, the ELBO (a density on the [-1, 1] scale) is -5,856 nats after 1,000 steps,
 -5,898 after 2,000 and -6,168 after 3,000, while it rises to 2,700 on those trained on.
+
+    python main.py --mode=eval --workdir=runs/vae --metrics=posterior
+    python main.py --mode=eval --workdir=runs/vae --metrics=nll --binarize=bernoulli
+
+The first (2026-11-25, the same machine): of the 20 latents of `:mnist`, trained for 2,500 steps,
+all are active, two of them hardly (variances of the means 0.02 and 0.07, all others above 0.46);
+the moments of the aggregated posterior are 0.57 nats from the prior's. The second scores binary
+images, those that the negative log likelihoods of the field are of; not yet measured.
 """
 
 from __future__ import annotations

@@ -171,7 +171,7 @@ def fit(task: Task, config: ConfigDict, split: Split, parallel: Parallel) -> Tra
 def labels_of(split: Split) -> np.ndarray:
     """Return the labels of a whole split, int32 [N]."""
     index = np.arange(len(split))
-    parts = [split.get(index[i : i + _READ])["label"] for i in range(0, len(split), _READ)]
+    parts = [split.stored(index[i : i + _READ])["label"] for i in range(0, len(split), _READ)]
     return np.concatenate(parts)
 
 
