@@ -55,16 +55,16 @@ class Extractor:
 
 
 def make_extractor(
-    name: str, *, weights: Path | None = None, resize: str = "clean", download: bool = False
+    name: str, *, weights: str | Path | None = None, resize: str = "clean"
 ) -> Extractor:
     """Open a feature network.
 
     Args:
       name: "inception_v3_tf", "inception_v3_torchvision", "efficientnet_lite0", or "cnn:RUN", where
         RUN is the directory of a classifier that this project trained.
-      weights: file of the weights; None for where the published ones are kept.
+      weights: file of the weights; None for the published ones, where they are kept; "download"
+        gets those from their address if they are not there.
       resize: "clean" or "tf_legacy", see `gan_jax.features.resize`.
-      download: whether published weights that are not there may be downloaded.
 
     Raises:
       UserError: for an unknown name, weights that are not there or fit another network, a run that
@@ -87,7 +87,9 @@ def make_extractor(
         raise UserError(
             f"features={name!r} is not known: one of {known}{did_you_mean(name, makers)}"
         )
-    return makers[name](name, weights and Path(weights), resize, download=download)
+    download = str(weights) == "download"
+    path = None if weights is None or download else Path(weights)
+    return makers[name](name, path, resize, download=download)
 
 
 def checked(apply: Callable[[Any, jax.Array], Features]) -> Callable[[Any, jax.Array], Features]:

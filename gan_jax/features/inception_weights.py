@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -17,7 +16,7 @@ from gan_jax.features.extractor import Extractor, Features, checked
 from gan_jax.features.inception import BLOCKS, POOLED, InceptionV3, entry
 from gan_jax.features.published import Published
 from gan_jax.features.resize import RESIZES, resize, to_channels
-from gan_jax.features.weights import fill, read_weights
+from gan_jax.features.weights import fill, mark, read_weights
 
 SIZE = 299  # of the images that it sees [px]
 _EPSILON = 1e-3  # of the batch normalisation
@@ -86,9 +85,7 @@ def make_inception(name: str, weights: Path | None, how: str, *, download: bool)
     if weights is None:
         weights = published.find(f"features={name}", download=download)
     variables = read_inception(network, weights)
-    with weights.open("rb") as file:
-        digest = hashlib.file_digest(file, "sha256").hexdigest()
-    other = "" if digest.startswith(published.sha256) else f"@{digest[:8]}"
+    other = mark(weights, published.sha256)
 
     def apply(variables: Any, images: jax.Array) -> Features:
         pixels = resize(to_channels(images, 3), (SIZE, SIZE), how)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import http.client
 import os
 import urllib.request
 from pathlib import Path
@@ -50,8 +51,8 @@ class Published:
                 dots = "" if len(self.sha256) == 64 else "..."
                 raise UserError(
                     f"{what} needs {self.path}, which is not there: put {self.folder}{self.name}"
-                    f" (SHA-256 {self.sha256}{dots}) there, give another place as weights, or ask"
-                    " for the download"
+                    f" (SHA-256 {self.sha256}{dots}) there, give a file of your own as weights, or"
+                    " weights=download"
                 )
             self._download(what)
         return verified(self.path, self.sha256)
@@ -72,7 +73,7 @@ class Published:
                         f" {digest.hexdigest()}, {self.sha256} expected; put the right one to"
                         f" {self.path}"
                     )
-        except OSError as error:  # which a URLError is
+        except (OSError, http.client.HTTPException) as error:  # URLError is an OSError
             raise UserError(
                 f"{what}: cannot get {self.folder}{self.name} ({error}): put it to {self.path}"
             ) from None

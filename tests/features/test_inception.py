@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 from pathlib import Path
 
@@ -98,9 +99,19 @@ def test_weights_that_are_not_there(
     published = VARIANTS[name].published
     with pytest.raises(UserError) as error:
         make_extractor(name)
-    for part in (published.folder + published.name, published.sha256, str(published.path), name):
+    for part in (
+        "weights=download",
+        published.folder + published.name,
+        published.sha256,
+        str(published.path),
+        name,
+    ):
         assert part in str(error.value)
     assert published.name.endswith(f"-{published.sha256[:8]}.pth")
+    here = dataclasses.replace(published, folder=f"{tmp_path.as_uri()}/")
+    monkeypatch.setitem(VARIANTS, name, dataclasses.replace(VARIANTS[name], published=here))
+    with pytest.raises(UserError, match=f"cannot get .*{here.name}"):
+        make_extractor(name, weights="download")
     published.path.parent.mkdir()
     published.path.write_bytes(b"another file")
     with pytest.raises(UserError, match=f"SHA-256 .* {published.sha256} expected"):
@@ -112,7 +123,7 @@ def test_download(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "weights.pth").write_bytes(b"weights")
     digest = hashlib.sha256(b"weights").hexdigest()
     here = Published(f"{tmp_path.as_uri()}/", "weights.pth", digest)
-    with pytest.raises(UserError, match="ask for the download"):
+    with pytest.raises(UserError, match="or weights=download"):
         here.find("features=x")
     with pytest.raises(UserError, match="is another file now"):
         Published(here.folder, here.name, "0" * 64).find("features=x", download=True)
