@@ -33,8 +33,9 @@ def precision_recall_density_coverage(
     The ball of a sample reaches to its k-th nearest neighbour in its own set, itself not counted; a
     copy of it counts, so that a sample that is there k + 1 times has an empty ball.
 
-    Deviation: balls are open, as in the package `prdc` (version 0.2), to which this is equal, where
-    the papers' are closed; that matters only for distances that are equal.
+    Deviation: balls are open, as in the package `prdc` (version 0.2), where the papers' are closed;
+    that matters only for distances that are equal. This is equal to the package given float64;
+    given float32 it rounds distances to that, which makes some of them equal.
 
     Args:
       real: [N, D] features.
