@@ -9,10 +9,10 @@ it needs nothing of its own. Forward mode (`jax.jvp`) is not supported.
 
 On CPU three things keep them near the speed of matrix products, all measured by
 `benchmarks/conv_forms.py`: XLA is told which library to use (`host.convolve_by_eigen`, when this
-module is imported), and gets two of the three products in forms of ours, see
-`_input_gradient_on_cpu` and `_weight_gradient_on_cpu`. `lax.platform_dependent` chooses when the
-program is lowered: other platforms get XLA's own convolutions, and parameters are the same
-everywhere.
+module is imported); one window is a product of matrices; and two of the three products have forms
+of ours, see `_input_gradient_on_cpu` and `_weight_gradient_on_cpu`. `lax.platform_dependent`
+chooses when the program is lowered: other platforms get XLA's own convolutions, and parameters are
+the same everywhere.
 """
 
 from __future__ import annotations
@@ -57,6 +57,20 @@ class _Geometry(NamedTuple):
         return tuple(span // s + 1 for span, s in zip(spans, self.strides, strict=True))
 
     @property
+    def low(self) -> Pair:
+        """Rows and columns of zeros before the image."""
+        return tuple(low for low, _ in self.pads)
+
+    @property
+    def one_window(self) -> bool:
+        """Whether one window is all: the convolution is a dense layer.
+
+        As the innermost of a U-Net, of 2 pixels by 4x4: XLA exchanges input and kernel there, and
+        takes 70 ms for what is 1 ms of arithmetic.
+        """
+        return self.out == (1, 1)
+
+    @property
     def coarse_taps(self) -> Pair:
         """Kernel size in units of the stride: k = stride * coarse + phase."""
         return tuple(-(-k // s) for k, s in zip(self.kernel, self.strides, strict=True))
@@ -68,7 +82,7 @@ class _Geometry(NamedTuple):
 @functools.partial(jax.custom_vjp, nondiff_argnums=(0,))
 def _forward(geometry: _Geometry, x: Array, kernel: Array) -> Array:
     """Convolve: x [B, H, W, C], kernel [kh, kw, C, O] -> [B, H', W', O]."""
-    return _plain_forward(geometry, x, kernel)
+    return _by_platform(_forward_on_cpu, _plain_forward, geometry, x, kernel)
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(0,))
@@ -140,6 +154,14 @@ def _fit(x: Array, low: Pair, size: Pair) -> Array:
     return lax.pad(x, jnp.zeros((), x.dtype), [(0, 0, 0), *pads, (0, 0, 0)])
 
 
+def _forward_on_cpu(geometry: _Geometry, x: Array, kernel: Array) -> Array:
+    """Multiply matrices where there is one window; XLA's own form otherwise."""
+    if not geometry.one_window:
+        return _plain_forward(geometry, x, kernel)
+    window = _fit(x, geometry.low, geometry.kernel)
+    return jnp.tensordot(window, kernel, 3)[:, None, None]
+
+
 def _input_gradient_on_cpu(geometry: _Geometry, g: Array, kernel: Array) -> Array:
     """Compute the stride x stride phases of the input gradient as channels of one convolution.
 
@@ -147,6 +169,9 @@ def _input_gradient_on_cpu(geometry: _Geometry, g: Array, kernel: Array) -> Arra
     number of taps, more than one (4x4 with stride 2, not 3x3 or 2x2). Otherwise the kernel would be
     padded with zeros, whose arithmetic costs more than is won, or there is nothing to win.
     """
+    before = tuple(-low for low in geometry.low)
+    if geometry.one_window:
+        return _fit(jnp.tensordot(g[:, 0, 0], kernel, (1, 3)), before, geometry.size)
     (sh, sw), (th, tw) = geometry.strides, geometry.coarse_taps
     if (sh, sw) == (1, 1) or geometry.kernel != (sh * th, sw * tw) or th * tw == 1:
         return _plain_input_gradient(geometry, g, kernel)
@@ -157,8 +182,7 @@ def _input_gradient_on_cpu(geometry: _Geometry, g: Array, kernel: Array) -> Arra
     phases = lax.conv_general_dilated(g, kernel, (1, 1), pads, dimension_numbers=_LAYOUT)
     batch, qh, qw, _ = phases.shape
     phases = phases.reshape(batch, qh, qw, sh, sw, channels).transpose(0, 1, 3, 2, 4, 5)
-    low = tuple(-lo for lo, _ in geometry.pads)
-    return _fit(phases.reshape(batch, qh * sh, qw * sw, channels), low, geometry.size)
+    return _fit(phases.reshape(batch, qh * sh, qw * sw, channels), before, geometry.size)
 
 
 def _weight_gradient_on_cpu(geometry: _Geometry, x: Array, g: Array) -> Array:
@@ -169,6 +193,9 @@ def _weight_gradient_on_cpu(geometry: _Geometry, x: Array, g: Array) -> Array:
     transposes, which then reads every term in large strides: three to five times as long as storing
     x and transposing that. A function that must not be inlined keeps the two apart.
     """
+    if geometry.one_window:
+        window = _fit(x, geometry.low, geometry.kernel)
+        return jnp.tensordot(window, g[:, 0, 0], (0, 0))
     with set_xla_metadata(inlineable="false"):
         x = jax.jit(lambda x: x.transpose(3, 1, 2, 0))(x)
     pads = []
