@@ -15,7 +15,9 @@ from gan_jax.config import flatten, load_config
 from gan_jax.data import open_data
 from gan_jax.data.pipeline import eval_batches
 from gan_jax.errors import UserError
+from gan_jax.evaluate import make_evaluator
 from gan_jax.keys import image_keys
+from gan_jax.parallel import make_parallel
 from gan_jax.tasks.vae import make_task
 
 CONFIG = Path(__file__).parents[2] / "configs" / "vae.py"
@@ -209,3 +211,18 @@ def test_config_arguments():
     assert (folder["model.likelihood"], folder["model.latent"]) == ("gaussian", 64)
     digits = flatten(load_config(f"{CONFIG}:digits"))
     assert (digits["data.source"], digits["model.net"]) == ("digits", "conv")
+
+
+@pytest.mark.parametrize("likelihood", ["bernoulli", "gaussian"])
+def test_importance_sampling_tightens_the_bound(likelihood):
+    """One sample is the bound with a drawn KL, of other draws; 100 are above it."""
+    _, dataset, task, state = get(f"smoke,net=mlp,likelihood={likelihood}")
+    kind, nll = {"bernoulli": "grey", "gaussian": "density"}[likelihood], {}
+    for samples in (1, 100):
+        evaluation = task.evaluation("nll", samples=samples)
+        evaluator = make_evaluator(evaluation, make_parallel("jit", 1), 16, 0)
+        found = evaluator(state, dataset.splits["train"])
+        nll[samples] = found[f"nll/iw{samples}/{kind}"]
+    elbo = make_evaluator(task, make_parallel("jit", 1), 16, 0)(state, dataset.splits["train"])
+    assert nll[1] == pytest.approx(-elbo["elbo"], rel=0.05)
+    assert nll[100] < nll[1] - 1
