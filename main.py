@@ -1,4 +1,4 @@
-"""The one command: train, evaluate, sample, transform, inspect and plan. See README.md.
+"""The one command: train, evaluate, sample, transform, report, inspect and plan. See README.md.
 
 python main.py                                                       quickstart
 python main.py --config=configs/dcgan.py:mnist --workdir=runs/dcgan  --config.optim.gen.lr=1e-4
@@ -35,18 +35,25 @@ def make_parser() -> Parser:
     add = parser.add_argument
     add("--mode", default="train", choices=sorted(cli.MODES))
     add("--config", help=f"FILE.py[:PRESET,key=value...]; default: of the run, or {cli.QUICKSTART}")
-    add("--workdir", type=Path, help="the run's directory; default: runs/NAME of the config")
+    add("--workdir", type=Path, help="the run's directory; default: runs/NAME; report: RUN,RUN...")
     add("--checkpoint", default="", help="latest, best or a step; default: best where there is one")
     add("--topology", default="", help="plan: the machine, such as v5e:2x4, cpu:8 or cuda:4")
     add("--split", default="", help="eval: test, eval or train")
+    add("--metrics", default="", help="eval, report: names such as fid,kid,is,prdc; see README")
+    add("--features", default="", help="eval: the network that sees, such as cnn:RUN")
+    add("--resize", default="clean", help="eval: how it resizes, clean or tf_legacy")
+    add("--vgg", type=Path, help="eval: file of VGG-16's weights, for lpips and ppl")
+    add("--images", default="", help="eval: samples, or transformed images of the split")
+    add("--real", type=Path, help="eval, without a run: a folder of images, or statistics .npz")
+    add("--fake", type=Path, help="eval, without a run: the folder to compare with it")
     add("--input", type=Path, help="transform: a folder of images")
-    add("--output", type=Path, help="sample, transform: the folder to write")
-    add("--num", type=int, default=64, help="sample: how many images")
+    add("--output", type=Path, help="sample, transform: folder; report: Markdown file with a place")
+    add("--num", type=int, help="images to generate; sample: 64; eval: as many as real ones")
     add("--labels", help="sample: classes of the images, such as 0,1,2; repeated to --num")
     add("--coordinator", default="", help="train: HOST:PORT of process 0 of several")
     add("--processes", type=int, default=0, help="train: how many processes there are")
     add("--process", type=int, default=-1, help="train: which of them this one is, from 0")
-    add("--seed", type=int, default=0, help="sample, transform: of everything that is drawn")
+    add("--seed", type=int, default=0, help="sample, transform, eval: of what is drawn")
     return parser
 
 

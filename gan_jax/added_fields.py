@@ -84,6 +84,9 @@ ADDED = (
     Added("augment.name", "none", ("gan",)),
     Added("augment.parts", "", ("gan",)),
     Added("augment.ramp_images", 500_000.0, ("gan",)),
+    Added("eval.metrics", ""),
+    Added("eval.features", ""),
+    Added("eval.num", 0),
 )
 # Fields of runs in between, which a row above has read; dropped once it has.
 MOVED = {"gan": ("gradient_penalty",)}  # of the section `task`, by family

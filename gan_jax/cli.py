@@ -10,13 +10,20 @@ from pathlib import Path
 
 from ml_collections import ConfigDict
 
-from gan_jax.config import apply_overrides, check_config, load_config, split_overrides
+from gan_jax.config import (
+    apply_overrides,
+    check_config,
+    load_config,
+    split_names,
+    split_overrides,
+)
 from gan_jax.errors import UserError, did_you_mean
 from gan_jax.host import compile_only
 from gan_jax.topology import parse_topology
 from gan_jax.workdir import check_workdir, read_config, read_spec
 
 QUICKSTART = "configs/quickstart.py"
+WEIGHTS = ("ema", "raw", None)  # values of the task option of that name
 
 
 def resolve(flags: argparse.Namespace, others: list[str]) -> tuple[ConfigDict, Path]:
@@ -100,27 +107,83 @@ def plan(flags: argparse.Namespace, others: list[str]) -> None:
 
 
 def evaluate(flags: argparse.Namespace, others: list[str]) -> None:
-    """Evaluate a run on its data and print a table."""
-    workdir = _existing(flags)
-    _refuse(flags.mode, others)
+    """Evaluate a run, or a folder of images against another, and print a table."""
+    options, rest = split_overrides(others, "--")
+    _refuse(flags.mode, rest)
+    _refuse(flags.mode, [f"--{name}" for name in options if name.startswith("config.")])
+    if flags.num is not None and flags.num < 1:
+        raise UserError(f"--num={flags.num}: at least 1")
+    folders = flags.real is not None or flags.fake is not None
+    if folders and (flags.real is None or flags.fake is None or flags.workdir is not None):
+        raise UserError(
+            "--mode=eval compares either --real=DIR with --fake=DIR, or a run: --workdir=RUN"
+        )
+    workdir = None if folders else _existing(flags)
+    if not flags.metrics:
+        _refuse(flags.mode, [f"--{name}" for name in options])
+        for name in ("real", "num", "features", "images"):
+            if getattr(flags, name):
+                raise UserError(f"--{name} needs --metrics=NAMES, such as --metrics=fid,prdc")
+    # "--weights=raw" is of the model, as at sampling; anything else is the file of --features.
+    weights = options.pop("weights", None) if options.get("weights") not in WEIGHTS else None
+    from gan_jax.protocol import Request
+
+    request = Request(
+        metrics=split_names("--metrics", flags.metrics),
+        features=flags.features,
+        weights=Path(weights) if weights else None,
+        resize=flags.resize,
+        num=flags.num or 0,
+        images=flags.images,
+        vgg=flags.vgg,
+    )
+    if folders:
+        from gan_jax.evaluate_folders import evaluate_folders
+
+        _refuse(flags.mode, [f"--{name}" for name in options])
+        measured = evaluate_folders(flags.real, flags.fake, request)
+    else:
+        from gan_jax.evaluate import evaluate as run_evaluation
+
+        measured = run_evaluation(
+            workdir,
+            checkpoint=flags.checkpoint,
+            split=flags.split,
+            request=request if request.metrics else None,
+            seed=flags.seed,
+            options=options,
+        )
     from rich.console import Console
     from rich.table import Table
 
-    from gan_jax.evaluate import evaluate as run_evaluation
-
-    metrics = run_evaluation(workdir, checkpoint=flags.checkpoint, split=flags.split)
     table = Table("metric", "value")
-    for name, value in metrics.items():
+    for name, value in measured.values.items():
         table.add_row(name, f"{value:.6g}")
     Console(width=None if sys.stdout.isatty() else 120).print(table)
-    print(f"written to {workdir / 'eval'}")
+    for note in measured.notes:
+        print(f"note: {note}")
+    if workdir:
+        print(f"written to {workdir / 'eval'}")
+
+
+def report(flags: argparse.Namespace, others: list[str]) -> None:
+    """Print the results of runs as Markdown tables."""
+    _refuse(flags.mode, others)
+    if flags.workdir is None:
+        raise UserError("--mode=report needs --workdir=RUN,RUN,...: runs that were evaluated")
+    from gan_jax.report import report as make_report
+
+    workdirs = [Path(part) for part in str(flags.workdir).split(",")]
+    metrics = split_names("--metrics", flags.metrics)
+    print(make_report(workdirs, metrics, flags.output))
 
 
 def sample(flags: argparse.Namespace, others: list[str]) -> None:
     """Draw images of a run into a folder."""
     workdir = _existing(flags)
-    if flags.num < 1:
-        raise UserError(f"--num={flags.num}: at least 1")
+    num = 64 if flags.num is None else flags.num
+    if num < 1:
+        raise UserError(f"--num={num}: at least 1")
     options, rest = split_overrides(others, "--")
     _refuse(flags.mode, rest)
     labels = _integers("--labels", flags.labels) if flags.labels is not None else None
@@ -130,7 +193,7 @@ def sample(flags: argparse.Namespace, others: list[str]) -> None:
     files = run_sampling(
         workdir,
         output,
-        num=flags.num,
+        num=num,
         seed=flags.seed,
         labels=labels,
         checkpoint=flags.checkpoint,
@@ -211,7 +274,11 @@ USES = {
     "train": ("config", "workdir", "coordinator", "processes", "process"),
     "inspect": ("config", "workdir"),
     "plan": ("config", "workdir", "topology"),
-    "eval": ("workdir", "checkpoint", "split"),
+    "eval": (
+        *("workdir", "checkpoint", "split", "metrics", "features", "resize", "vgg", "images"),
+        *("real", "fake", "num", "seed"),
+    ),
+    "report": ("workdir", "metrics", "output"),
     "sample": ("workdir", "checkpoint", "output", "num", "labels", "seed"),
     "transform": ("workdir", "checkpoint", "input", "output", "seed"),
 }
@@ -220,6 +287,7 @@ MODES: dict[str, Callable[[argparse.Namespace, list[str]], None]] = {
     "inspect": inspect,
     "plan": plan,
     "eval": evaluate,
+    "report": report,
     "sample": sample,
     "transform": transform,
 }

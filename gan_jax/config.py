@@ -21,7 +21,8 @@ from ml_collections import ConfigDict
 from gan_jax.errors import UserError, check_choice, did_you_mean
 
 # Fields that may differ between a run and its continuation.
-# `train.steps` is resumable only while no learning rate depends on it, see `differences`.
+# `train.steps` is resumable only while no learning rate depends on it, and how `eval.metrics` are
+# measured only while no best checkpoint was chosen among such numbers, see `differences`.
 RESUMABLE = (
     "train.steps",
     "train.parallel",
@@ -39,6 +40,9 @@ RESUMABLE = (
     "data.memory_gib",
     "eval.every",
     "eval.batch_size",
+    "eval.metrics",
+    "eval.features",
+    "eval.num",
 )
 RESIZE_FILTERS = ("nearest", "box", "bilinear", "hamming", "bicubic", "lanczos")
 TASKS = ("gan", "vae", "classifier", "paired")
@@ -170,11 +174,14 @@ def differences(old: ConfigDict, new: ConfigDict) -> tuple[list[str], list[str]]
     """
     before, after = flatten(old), flatten(new)
     scheduled = any(v != "constant" for k, v in after.items() if k.endswith(".schedule"))
+    fixed = {"train.steps"} if scheduled else set()
+    if before.get("eval.metrics") and before.get("eval.best"):
+        fixed |= {"eval.features", "eval.num"}
     refused, changed = [], []
     for name in sorted(before.keys() | after.keys()):
         a, b = before.get(name, "absent"), after.get(name, "absent")
         if a != b:
-            free = name in RESUMABLE and not (name == "train.steps" and scheduled)
+            free = name in RESUMABLE and name not in fixed
             (changed if free else refused).append(f"{name}: {a!r} -> {b!r}")
     return refused, changed
 
@@ -207,8 +214,14 @@ def check_config(config: ConfigDict) -> None:
         "eval.every": 0,
         "eval.batch_size": 1,
         "eval.grid": 1,
+        "eval.num": 0,
     }
     best_metric(config.eval.best)
+    if split_names("eval.metrics", config.eval.metrics) and not config.eval.every:
+        raise UserError(
+            f"eval.metrics={config.eval.metrics} are never measured with eval.every=0: set"
+            " eval.every, or use --mode=eval after training"
+        )
     fields = flatten(config)
     for name, least in at_least.items():
         if fields[name] < least:
@@ -232,6 +245,18 @@ def best_metric(best: str) -> str:
     if best and (mode not in ("max", "min") or not metric):
         raise UserError(f"eval.best={best!r}: of the form max:METRIC or min:METRIC, or empty")
     return metric
+
+
+def split_names(what: str, text: str) -> tuple[str, ...]:
+    """Return the names in "fid,kid"; () for "".
+
+    Raises:
+      UserError: an empty name, or one twice.
+    """
+    names = tuple(text.split(",")) if text else ()
+    if "" in names or len(set(names)) < len(names):
+        raise UserError(f"{what}={text}: names with commas between, each once, such as fid,prdc")
+    return names
 
 
 def split_overrides(arguments: Iterable[str], prefix: str) -> tuple[dict[str, str], list[str]]:

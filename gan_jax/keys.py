@@ -5,7 +5,7 @@ from __future__ import annotations
 import jax
 import numpy as np
 
-NAMES = ("init", "train", "grids", "evaluate")
+NAMES = ("init", "train", "grids", "evaluate", "measure")  # a new one goes last
 
 
 def named_keys(seed: int) -> dict[str, jax.Array]:

@@ -30,13 +30,12 @@ from gan_jax.data import Split, open_data
 from gan_jax.data.dataset import as_floats
 from gan_jax.data.pipeline import batches, eval_batches, groups, prefetch
 from gan_jax.errors import UserError, did_you_mean
-from gan_jax.evaluate import Evaluator, make_evaluator, metric_names
+from gan_jax.evaluate import TrainingEvaluator, without_protocol
 from gan_jax.images import grid, save_png
 from gan_jax.keys import named_keys
 from gan_jax.parallel import Parallel, make_parallel
 from gan_jax.run import abstract_state
 from gan_jax.signals import stop_on_signals
-from gan_jax.spec import DataSpec
 from gan_jax.speed import Speedometer
 from gan_jax.state import TrainState
 from gan_jax.task import Batch, Key, Metrics, Phase, Task, make_task
@@ -114,7 +113,8 @@ def train(config: ConfigDict, workdir: Path) -> Outcome:
     hosts.barrier("checked")  # what is written from here on would confuse the checks above
     task = make_task(config, dataset.spec)
     target = abstract_state(task, parallel)
-    _check_best(config.eval.best, task, dataset.spec, target)
+    evaluator = TrainingEvaluator(config, task, dataset, parallel)
+    _check_best(config.eval.best, evaluator, target)
     keys = parallel.replicate(lambda: named_keys(config.seed))
     start = parallel.compile_init(task.init)
     if config.train.init_from and not saved_steps(workdir / "checkpoints"):
@@ -133,9 +133,8 @@ def train(config: ConfigDict, workdir: Path) -> Outcome:
         if hosts.first():
             write_record(workdir, config, dataset.spec, [str(d) for d in jax.devices()])
         with _writer(workdir, config.train.steps, step) as writer:
-            loop = _Loop(
-                config, workdir, parallel, task, dataset.splits, checkpoints, writer, restore
-            )
+            places = checkpoints, writer, restore
+            loop = _Loop(config, workdir, parallel, task, dataset.splits, evaluator, *places)
             began = time.perf_counter()
             step = loop.run(state, step, keys, stop)
     can = {"sample": task.generate, "transform": task.transform}
@@ -157,10 +156,10 @@ def _complete(workdir: Path, steps: int) -> int | None:
     return last if last is not None and last >= steps else None
 
 
-def _check_best(best: str, task: Task, spec: DataSpec, state: TrainState) -> None:
-    """Raise UserError if `eval.best` names no metric of the task, before anything is trained."""
+def _check_best(best: str, evaluator: TrainingEvaluator, state: TrainState) -> None:
+    """Raise UserError if `eval.best` names nothing that is measured, before anything is trained."""
     if chosen := best_metric(best):
-        names = metric_names(task, spec, state)
+        names = evaluator.names(state)
         if chosen not in names:
             hint = did_you_mean(chosen, names)
             raise UserError(f"eval.best={best}: no such metric{hint}: one of {', '.join(names)}")
@@ -180,6 +179,7 @@ class _Loop:
         parallel: Parallel,
         task: Task,
         splits: Mapping[str, Split],
+        evaluator: TrainingEvaluator,
         checkpoints: Checkpoints,
         writer: Writer | NoWriter,
         restore: Callable[[], tuple[TrainState, int]],
@@ -188,9 +188,7 @@ class _Loop:
         self.task, self.splits, self.checkpoints, self.writer = task, splits, checkpoints, writer
         self.restore = restore  # the last good state and its step, or the initial one
         self.compiled = parallel.compile_step(make_step(task, config.train.batch_size))
-        self.evaluator: Evaluator = make_evaluator(
-            task, parallel, config.eval.batch_size, config.seed
-        )
+        self.evaluator = evaluator
         self.compute_finite = parallel.compile_map(health.finite)
         self.signs = health.Signs(parallel, splits["eval"])
         self.grids = parallel.compile_map(task.grids) if task.grids else None
@@ -325,10 +323,10 @@ class _Loop:
         return state.replace(position=self.parallel.place_whole(np.uint32(self.drawn))), step
 
     def evaluate(self, step: int, state: TrainState) -> dict[str, float]:
-        """Pass over split "eval" and write the result."""
-        found = self.evaluator(state, self.splits["eval"])
+        """Measure on split "eval", write the result and return what may choose the best."""
+        found = self.evaluator(state)
         self.writer.scalars(step, {f"eval/{name}": value for name, value in found.items()})
-        return found
+        return {without_protocol(name): value for name, value in found.items()}
 
     def sample(self, step: int, state: TrainState, key: Key) -> None:
         """Write signs of health, and the task's pictures, of the same latents as at other steps."""

@@ -1,0 +1,55 @@
+"""The metrics that take a run apart rather than look at a set of its images."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from gan_jax.errors import UserError
+from gan_jax.evaluate_classes import gan_test, gan_train
+from gan_jax.evaluate_paths import perceptual_path_length
+from gan_jax.features.extractor import CNN
+from gan_jax.features.lpips import make_efficientnet_distance, make_lpips
+from gan_jax.protocol import Request
+from gan_jax.run import Run, load
+from gan_jax.workdir import read_config
+
+
+def _accuracy_scores(
+    run: Run, request: Request, *, seed: int, split: str, options: Mapping[str, Any]
+) -> dict[str, float]:
+    """Train the classifier of --features anew on generated images; test the old one on them."""
+    if not request.features.startswith(CNN):
+        raise UserError(
+            "--metrics=cas needs --features=cnn:RUN: the classifier whose config is trained on"
+            " generated images, and which is tested on them"
+        )
+    workdir = Path(request.features.removeprefix(CNN))
+    name = CNN + workdir.resolve().name
+    given = dict(num=request.num, seed=seed, **options)
+    found = gan_train(run, read_config(workdir), name=name, split=split, **given)
+    return {**found, **gan_test(run, load(workdir), **{**given, "num": request.num or 10_000})}
+
+
+def _path_length(
+    run: Run, request: Request, *, seed: int, split: str, options: Mapping[str, Any]
+) -> dict[str, float]:
+    """Measure by LPIPS where VGG-16 is at hand, else by EfficientNet's activations."""
+    distance = make_lpips(vgg=request.vgg) if request.vgg else make_efficientnet_distance()
+    return perceptual_path_length(
+        run,
+        lambda a, b: distance.apply(distance.variables, a, b),
+        distance_name=distance.name,
+        num=request.num or 10_000,
+        seed=seed,
+        **options,
+    )
+
+
+def measure_run(
+    name: str, run: Run, request: Request, *, seed: int, split: str, options: Mapping[str, Any]
+) -> dict[str, float]:
+    """Return the numbers of a metric of `protocol.RUN_MEASURES`, by their whole names."""
+    computes = {"cas": _accuracy_scores, "ppl": _path_length}
+    return computes[name](run, request, seed=seed, split=split, options=options)
