@@ -154,7 +154,7 @@ def test_relativistic_games_do_not_see_a_common_offset(name: str) -> None:
         np.testing.assert_allclose(moved, side(real_logits=real, fake_logits=fake), rtol=1e-5)
 
 
-@pytest.mark.parametrize("mode", ["jit", "pmap"])
+@pytest.mark.parametrize("mode", ["jit", pytest.param("pmap", marks=pytest.mark.slow)])
 def test_relativistic_averages_are_over_all_devices(mode: str) -> None:
     """The loss and its gradient in a weight, on eight devices and by hand on the whole batch."""
     game = GAMES["relativistic"]

@@ -99,7 +99,7 @@ LOSSES = {
 
 
 @pytest.mark.parametrize("name", LOSSES)
-@pytest.mark.parametrize("mode", ["jit", "pmap"])
+@pytest.mark.parametrize("mode", ["jit", pytest.param("pmap", marks=pytest.mark.slow)])
 def test_the_batch_is_that_of_all_devices(name: str, mode: str) -> None:
     """The mean loss and its gradient in a matrix, one example a device, as on the whole batch."""
     matrix = DRAW.normal(size=(5, 5)).astype(np.float32)

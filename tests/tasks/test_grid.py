@@ -153,13 +153,13 @@ def covering() -> list[Point]:
 
 
 POINTS = covering()
-SAMPLE = 3  # of the points, by default
+SAMPLE = (1, 2)  # of the points, by default: two that compile fast
 
 
 @pytest.mark.parametrize(
     "number",
     [
-        pytest.param(i, marks=() if i < SAMPLE else pytest.mark.all_configs)
+        pytest.param(i, marks=() if i in SAMPLE else pytest.mark.all_configs)
         for i in range(len(POINTS))
     ],
 )
