@@ -166,6 +166,17 @@ def test_differences(config: ConfigDict) -> None:
     assert "model.latent: 32 -> 'absent'" in differences(config, other)[0]
 
 
+def test_how_metrics_are_measured_is_fixed_once_they_choose_a_checkpoint() -> None:
+    old, new = (load_config("configs/quickstart.py") for _ in range(2))
+    apply_overrides(old, {"eval.every": "5", "eval.metrics": "fid", "eval.features": "cnn:a"})
+    apply_overrides(new, {"eval.every": "5", "eval.metrics": "kid", "eval.features": "cnn:b"})
+    features, metrics = "eval.features: 'cnn:a' -> 'cnn:b'", "eval.metrics: 'fid' -> 'kid'"
+    assert differences(old, new) == ([], [features, metrics])
+    for config in (old, new):
+        apply_overrides(config, {"eval.best": "min:fid"})
+    assert differences(old, new) == ([features], [metrics])
+
+
 @pytest.mark.parametrize("schedule", ["linear", "cosine"])
 def test_length_is_fixed_where_a_schedule_depends_on_it(schedule: str, config: ConfigDict) -> None:
     other = load_config("configs/quickstart.py")
@@ -192,6 +203,9 @@ def test_length_is_fixed_where_a_schedule_depends_on_it(schedule: str, config: C
         ({"train.ema_decay": "1.0"}, r"train\.ema_decay=1\.0"),
         ({"optim.gen.lr": "0"}, r"optim\.gen\.lr=0\.0"),
         ({"eval.best": "accuracy"}, r"eval\.best='accuracy'.*max:METRIC"),
+        ({"eval.num": "-1"}, r"eval\.num=-1"),
+        ({"eval.metrics": "fid,fid", "eval.every": "5"}, r"eval\.metrics=fid,fid.*each once"),
+        ({"eval.metrics": "fid", "eval.every": "0"}, r"eval\.every=0.*--mode=eval"),
         ({"seed": "-1"}, "seed=-1"),
         ({"seed": str(2**32)}, "seed=4294967296"),
     ],

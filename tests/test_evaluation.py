@@ -191,6 +191,7 @@ def test_images_and_metrics_on_any_devices_in_any_batches(
         assert found[1][name] == pytest.approx(value, rel=1e-3, abs=1e-6), name
 
 
+@pytest.mark.slow
 def test_a_translator(capsys: pytest.CaptureFixture, run_of: Callable, cnn: str, tmp_path: Path):
     run = Path(shutil.copytree(run_of("pix2pix").workdir, tmp_path / "run"))
     evaluate = ["--mode=eval", f"--workdir={run}", f"--features={cnn}"]
@@ -217,6 +218,7 @@ def test_a_translator(capsys: pytest.CaptureFixture, run_of: Callable, cnn: str,
     assert found["ssim/eval/16"] == pytest.approx(np.mean(ssim), abs=1e-4)
 
 
+@pytest.mark.slow
 def test_reconstructions(capsys: pytest.CaptureFixture, run_of: Callable, cnn: str, tmp_path: Path):
     run = Path(shutil.copytree(run_of("vae").workdir, tmp_path / "run"))
     evaluate = ["--mode=eval", f"--workdir={run}", f"--features={cnn}", "--split=eval"]
@@ -231,6 +233,7 @@ def test_reconstructions(capsys: pytest.CaptureFixture, run_of: Callable, cnn: s
     assert found["fid/cnn:run/eval/16/transformed"] != found["fid/cnn:run/eval/16"]
 
 
+@pytest.mark.slow
 def test_accuracy_scores(capsys: pytest.CaptureFixture, copied: Path, cnn: str) -> None:
     evaluate = ["--mode=eval", f"--workdir={copied}", "--metrics=cas"]
     succeed(capsys, *evaluate, f"--features={cnn}", "--num=30", "--seed=1")
