@@ -228,7 +228,8 @@ class _Loop:
             shard=(jax.process_index(), jax.process_count()),
         )
         speed = Speedometer()
-        grouped = groups(source, self.splits["train"], config.batch_size)
+        images = config.batch_size * config.steps_per_call * self.task.phase(step).draws  # at most
+        grouped = groups(source, self.splits["train"], images)
         feed = prefetch(grouped, lambda group: self.parallel.place(group, axis=1))
         placed = itertools.chain.from_iterable(feed)
         with contextlib.closing(feed):
