@@ -134,7 +134,7 @@ def gan(
     """Return base("gan") with the fields of every GAN.
 
     Args:
-      net: dcgan | tutorial | resnet | mlp | conv2014.
+      net: dcgan | tutorial | resnet | biggan | biggan_deep | mlp | conv2014.
       width: channels of both networks next to the image.
       disc_terms, gen_terms: weights by name.
       **changes: fields of the sections task and model.
@@ -163,6 +163,11 @@ def gan(
         conditional="none",
         # default (the network's own) | concat | batch_norm | self_modulation: of the generator
         gen_conditional="default",
+        attention=0,  # shorter side of features that attend to themselves [px]; 0: none
+        gen_norm="none",  # none | spectral: of the generator's weights; resnet only
+        wide=False,  # blocks of the discriminator widen in their first convolution; resnet only
+        class_embedding=128,  # dimensions, of the generators of biggan and biggan_deep
+        weight_init="orthogonal",  # orthogonal | normal | xavier; biggan and biggan_deep only
         reference_batch=0,  # images of virtual batch normalisation's, in place of BatchNorm; dcgan
         embedding=512,  # dimensions, of contrastive and d2d_ce
         minibatch_kernels=0,  # of minibatch discrimination; 0: none
@@ -260,3 +265,46 @@ def make_smoke(config: ConfigDict) -> None:
     config.data.update(PRESETS["smoke"])
     config.train.update(dict(steps=2, batch_size=8, log_every=1, sample_every=2, save_every=1))
     config.eval.update(dict(batch_size=8, grid=4))
+
+
+def biggan(net: str, preset: str, values: dict[str, Any]) -> ConfigDict:
+    """Return the config of a BigGAN; see `configs/biggan.py`.
+
+    Args:
+      net: biggan | biggan_deep.
+      preset, values: of the parsed argument; 0 means what the paper has for the size of images.
+    """
+    config = gan(
+        net,
+        values["width"],
+        loss="hinge",
+        disc_norm="spectral",
+        conditional=values["conditional"],
+        gen_terms={"orthogonal": 1e-4},
+    )
+    set_data(config, preset, values)
+    short = min(config.data.size)
+    small = short < 64
+    config.model.latent = values["latent"] or 20 * max(short.bit_length() - 2, 4)
+    config.model.attention = values["attention"] or min(short // 2, 64)
+    config.task.disc_updates = 5 if small else 2
+    betas = dict(b1=0.5 if small else 0.0, b2=0.999)
+    config.optim.gen = optimizer(2e-4 if small else 5e-5, **betas)
+    config.optim.disc = optimizer(2e-4, **betas)
+    config.train.update(
+        dict(
+            steps=values["steps"] or 100_000,
+            batch_size=values["batch_size"] or (64 if small else 2048),
+            ema_decay=0.9999,
+        )
+    )
+    if preset == "smoke":
+        make_smoke(config)
+        config.task.disc_updates = 2
+        config.model.update(
+            dict(
+                width=4, disc_width=4, latent=6, attention=8, class_embedding=4, conditional="none"
+            )
+        )
+    config.lock()
+    return config

@@ -7,15 +7,23 @@ from flax import linen as nn
 from ml_collections import ConfigDict
 
 from gan_jax.errors import UserError, check_choice
-from gan_jax.models import dcgan, mlp_gan, resnet_gan, tutorial
+from gan_jax.models import biggan, biggan_deep, dcgan, mlp_gan, resnet_gan, tutorial
 from gan_jax.models.disc_norm import DISC_NORMS
 from gan_jax.models.gen_norm import GEN_CONDITIONALS
 from gan_jax.models.heads import CONDITIONALS, Head
+from gan_jax.models.plans import check_attention
 from gan_jax.regularisers.weights import stage_of
 from gan_jax.spec import DataSpec
 from gan_jax.tasks.terms import GRADIENT_TERMS
 
 EMBEDDED = ("contrastive", "d2d_ce")
+# Fields of the section `model` that only some networks have, and the value that asks for nothing.
+OF_NETS = {
+    "reference_batch": (0, ("dcgan",)),  # virtual batch normalisation
+    "attention": (0, ("resnet", "biggan", "biggan_deep")),
+    "gen_norm": ("none", ("resnet",)),  # the BigGANs are spectrally normalised anyway
+    "wide": (False, ("resnet",)),
+}
 VIEW = 128  # dimensions of the embedding of term "views", as SimCLR's
 
 
@@ -35,6 +43,8 @@ def make_networks(config: ConfigDict, spec: DataSpec) -> tuple[nn.Module, nn.Mod
         "dcgan": _dcgan,
         "tutorial": _tutorial,
         "resnet": _resnet,
+        "biggan": _biggan,
+        "biggan_deep": _biggan_deep,
         "mlp": _mlp,
         "conv2014": _mlp,
     }
@@ -62,11 +72,12 @@ def make_networks(config: ConfigDict, spec: DataSpec) -> tuple[nn.Module, nn.Mod
             f" model.conditional={model.conditional}: set model.conditional=projection, or"
             " gen_conditional=default"
         )
-    if model.reference_batch < 0 or (model.reference_batch and model.net != "dcgan"):
-        raise UserError(
-            f"model.reference_batch={model.reference_batch} with model.net={model.net}: virtual"
-            " batch normalisation is DCGAN's alone: set 0, which is BatchNorm, or model.net=dcgan"
-        )
+    for name, (nothing, having) in OF_NETS.items():
+        if model[name] != nothing and model.net not in having:
+            raise UserError(
+                f"model.{name}={model[name]} with model.net={model.net}, which has none: set"
+                f" model.{name}={nothing}, or model.net to one of {', '.join(having)}"
+            )
     head = make_head(config, spec)
     return *nets[model.net](model, spec.image_shape, classes, head), classes
 
@@ -210,12 +221,62 @@ def _tutorial(model: ConfigDict, shape: tuple, classes: int, head: Head) -> tupl
 def _resnet(model: ConfigDict, shape: tuple, classes: int, head: Head) -> tuple:
     _check_norm(model, resnet_gan.NORMS)
     check_choice("model.pool", model.pool, resnet_gan.POOLS)
-    resnet_gan.plan(*shape[:2])
+    check_choice("model.gen_norm", model.gen_norm, ("none", "spectral"))
+    check_attention(model.attention, *shape[:2])
     conditional = "batch_norm" if model.gen_conditional == "default" else model.gen_conditional
-    generator = resnet_gan.Generator(shape, model.width, classes, conditional)
-    return generator, resnet_gan.Discriminator(
-        model.disc_width, classes, model.disc_norm, model.pool, head
+    generator = resnet_gan.Generator(
+        shape, model.width, classes, conditional, model.gen_norm, model.attention
     )
+    return generator, resnet_gan.Discriminator(
+        model.disc_width,
+        classes,
+        model.disc_norm,
+        model.pool,
+        head,
+        model.attention,
+        model.wide,
+    )
+
+
+def _biggan(model: ConfigDict, shape: tuple, classes: int, head: Head) -> tuple:
+    _check_biggan(model, shape)
+    biggan.check_latent(model.latent, *shape[:2])
+    generator = biggan.Generator(
+        shape, model.width, classes, model.class_embedding, model.attention, model.weight_init
+    )
+    return generator, resnet_gan.Discriminator(
+        model.disc_width,
+        classes,
+        model.disc_norm,
+        model.pool,
+        head,
+        model.attention,
+        wide=True,
+        plan="biggan",
+        weight_init=model.weight_init,
+    )
+
+
+def _biggan_deep(model: ConfigDict, shape: tuple, classes: int, head: Head) -> tuple:
+    _check_biggan(model, shape)
+    generator = biggan_deep.Generator(
+        shape, model.width, classes, model.class_embedding, model.attention, model.weight_init
+    )
+    return generator, biggan_deep.Discriminator(
+        model.disc_width, classes, head, model.attention, model.weight_init
+    )
+
+
+def _check_biggan(model: ConfigDict, shape: tuple) -> None:
+    _check_norm(model, ("spectral",))
+    check_choice("model.weight_init", model.weight_init, resnet_gan.INITS)
+    check_attention(model.attention, *shape[:2], "biggan")
+    for name, only in (("gen_conditional", "default"), ("pool", "sum")):
+        if model[name] != only:
+            raise UserError(
+                f"model.{name}={model[name]}: model.net={model.net} has its own: set"
+                f" model.{name}={only}, or another model.net"
+            )
 
 
 def _mlp(model: ConfigDict, shape: tuple, classes: int, head: Head) -> tuple:

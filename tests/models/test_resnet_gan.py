@@ -12,7 +12,8 @@ import pytest
 from flax import linen as nn
 
 from gan_jax.errors import UserError
-from gan_jax.models.resnet_gan import Discriminator, Generator, plan
+from gan_jax.models.plans import check_attention, plan
+from gan_jax.models.resnet_gan import Discriminator, Generator
 from gan_jax.state import count_parameters
 
 
@@ -220,8 +221,23 @@ def test_sizes_that_do_not_fit_are_refused(height: int, width: int) -> None:
         plan(height, width)
 
 
+@pytest.mark.parametrize(
+    ("family", "size", "fit"),
+    [("sngan", 12, "8, 16"), ("sngan", 32, "8, 16"), ("biggan", 4, "8, 16")],
+)
+def test_attention_needs_features_of_its_size(family: str, size: int, fit: str) -> None:
+    check_attention(0, 32, 32, family)
+    check_attention(16, 32, 32, family)
+    with pytest.raises(UserError, match=f"model.attention={size}.* {fit} px"):
+        check_attention(size, 32, 32, family)
+
+
 def test_unknown_choices_are_refused() -> None:
     images = jnp.zeros((1, 16, 16, 1))
-    for fields, message in ((dict(norm="batch"), "disc_norm"), (dict(pool="max"), "pool")):
+    for fields, message in (
+        (dict(norm="batch"), "disc_norm"),
+        (dict(pool="max"), "pool"),
+        (dict(weight_init="zeros"), "init"),
+    ):
         with pytest.raises(UserError, match=message):
             Discriminator(width=2, **fields).init(jax.random.key(0), images, train=False)

@@ -1,0 +1,26 @@
+"""BigGAN-deep (Brock et al. 2018, arXiv:1809.11096, appendix B): four times as deep.
+
+    python main.py --config=configs/biggan_deep.py:folder,path=DIR,size=128
+    python main.py --config=configs/biggan_deep.py:cifar10,width=32 --config.data.dir=TFDS_DIR
+
+As `configs/biggan.py` (its docstring has the hyper-parameters), but for width 128 and 128 latents,
+all of which reach every block.
+
+Deviation: 32 px is not in the paper.
+
+Measured: not yet measured.
+"""
+
+from __future__ import annotations
+
+from ml_collections import ConfigDict
+
+from configs.common import biggan, parse_arg
+
+
+def get_config(arg: str = "cifar10") -> ConfigDict:
+    """Return the config; `arg` is "PRESET[,width=128,conditional=none,batch_size=256,...]"."""
+    preset, values = parse_arg(
+        arg, width=128, latent=128, conditional="projection", attention=0, batch_size=0, steps=0
+    )
+    return biggan("biggan_deep", preset, values)

@@ -1,0 +1,57 @@
+"""SAGAN (Zhang et al. 2018, arXiv:1805.08318): self-attention, spectral normalisation in both.
+
+    python main.py --config=configs/sagan.py:cifar10 --config.data.dir=TFDS_DIR
+    python main.py --config=configs/sagan.py:folder,path=DIR,size=128,conditional=none
+
+As in section 4 of the paper: hinge, Adam with beta1 0 and beta2 0.9, learning rates 1e-4 of the
+generator and 4e-4 of the discriminator (TTUR), one discriminator update each, attention over
+features of 32 px at 128 px; given the class by conditional BatchNorm and projection. Batches of
+256 at 128 px; of 64 below, where attention is over features of half the image's size.
+
+Deviations: samples come from a moving average of the generator; sizes other than 128 px are not in
+the paper; see `gan_jax/models/resnet_gan.py` and `attention.py` for the network's.
+
+Measured: not yet measured.
+"""
+
+from __future__ import annotations
+
+from ml_collections import ConfigDict
+
+from configs.common import gan, make_smoke, optimizer, parse_arg, set_data
+
+
+def get_config(arg: str = "cifar10") -> ConfigDict:
+    """Return the config; `arg` is "PRESET[,width=64,conditional=none,attention=16,...]".
+
+    A width scales the discriminator too: half of it below 48 px, the same from there on.
+    """
+    preset, values = parse_arg(
+        arg, width=0, latent=128, conditional="projection", attention=0, steps=0
+    )
+    config = gan(
+        "resnet",
+        0,
+        loss="hinge",
+        disc_norm="spectral",
+        gen_norm="spectral",
+        wide=True,
+        latent=values["latent"],
+        conditional=values["conditional"],
+    )
+    set_data(config, preset, values)
+    short = min(config.data.size)
+    small, paper = short < 48, short >= 128
+    config.model.width = values["width"] or (256 if small else 64)
+    config.model.disc_width = max(config.model.width // 2, 1) if small else config.model.width
+    config.model.attention = values["attention"] or (short // 4 if paper else short // 2)
+    config.optim.gen = optimizer(1e-4, b1=0.0, b2=0.9)
+    config.optim.disc = optimizer(4e-4, b1=0.0, b2=0.9)
+    steps = values["steps"] or (1_000_000 if paper else 100_000)
+    config.train.update(dict(steps=steps, batch_size=256 if paper else 64, ema_decay=0.999))
+    if preset == "smoke":
+        make_smoke(config)
+        config.model.update(dict(width=4, disc_width=4, latent=8, attention=8))
+        config.model.conditional = "none"
+    config.lock()
+    return config

@@ -1,0 +1,196 @@
+"""The growing generator and discriminator of ProGAN.
+
+Karras et al. 2017 (arXiv:1710.10196, section 2 and appendix A, table 2). Both networks have a stage
+for every size from about 4 px to that of the images, all of whose parameters exist from the start;
+a pass runs the stages up to the one asked for. `fade` blends a stage in (figure 2): at 0 the image
+is that of the stage before, enlarged, at 1 the new stage's alone.
+
+Deviations: the minibatch standard deviation is taken over groups of four neighbours in the batch
+(the authors' code: of four that stand batch / 4 apart), which are the same examples however the
+batch is spread over devices; sizes other than powers of two start from 5, 6 or 7 px.
+"""
+
+from __future__ import annotations
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+from gan_jax.compute import block_output
+from gan_jax.errors import UserError
+from gan_jax.models.equalized import EqualizedConv, EqualizedDense
+from gan_jax.models.layers import avg_pool
+from gan_jax.models.resnet_gan import double
+
+GROUP = 4  # images whose standard deviation is taken
+_FIRST = 4096  # channels of the first stage, halved with each, before `most` cuts them
+
+
+def stages(height: int, width: int) -> int:
+    """Return how many stages there are: 1 + how often the size halves down to 4 to 7 px.
+
+    Raises:
+      UserError: for sizes that do not halve that far.
+    """
+    count, sides = 1, (height, width)
+    while min(sides) >= 8 and not (sides[0] % 2 or sides[1] % 2):
+        count, sides = count + 1, (sides[0] // 2, sides[1] // 2)
+    if not 4 <= min(sides) < 8:
+        raise UserError(
+            f"progan: images of {height}x{width} px, the shorter side must be 4 to 7 px times a"
+            " power of two: set another size, such as --config.data.size=32,32"
+        )
+    return count
+
+
+def channels(stage: int, width: int) -> int:
+    """Return the channels of a stage, 0 the smallest; `width` is the most that any has."""
+    return max(min(_FIRST >> stage, 512) * width // 512, 1)
+
+
+def pixel_norm(x: jax.Array) -> jax.Array:
+    """Divide the channels of each pixel by their root mean square (section 4.2)."""
+    square = jnp.square(x.astype(jnp.float32)).mean(-1, keepdims=True)
+    return x * jax.lax.rsqrt(square + 1e-8).astype(x.dtype)
+
+
+def minibatch_stddev(x: jax.Array) -> jax.Array:
+    """Append a channel: the mean standard deviation over groups of images (section 3).
+
+    Args:
+      x: [B, H, W, C]; B is at most GROUP, or divides by it.
+
+    Returns:
+      [B, H, W, C + 1].
+    """
+    batch, group = x.shape[0], min(GROUP, x.shape[0])
+    if batch % group:
+        raise UserError(
+            f"progan: {batch} images of a batch meet on a device, and their standard deviation is"
+            f" taken in groups of {group}: set train.batch_size to a multiple of {group} x devices"
+        )
+    groups = x.astype(jnp.float32).reshape(-1, group, *x.shape[1:])
+    variance = jnp.square(groups - groups.mean(1, keepdims=True)).mean(1)
+    mean = jnp.sqrt(variance + 1e-8).mean((1, 2, 3)).astype(x.dtype)
+    mean = jnp.repeat(mean, group)[:, None, None, None]
+    return jnp.concatenate([x, jnp.broadcast_to(mean, (*x.shape[:3], 1))], -1)
+
+
+class Generator(nn.Module):
+    """Map latents to images of a stage.
+
+    Attributes:
+      image_shape: (height, width, channels) of the last stage, see `stages`.
+      width: the most channels of a layer; 512 in the paper.
+    """
+
+    image_shape: tuple[int, int, int]
+    width: int = 512
+
+    @nn.compact
+    def __call__(
+        self,
+        latents: jax.Array,
+        *,
+        train: bool,
+        stage: int | None = None,
+        fade: jax.Array | float = 1.0,
+    ) -> jax.Array:
+        """Return images [B, H, W, C], not bounded, as the paper's are not.
+
+        Args:
+          latents: [B, L], from N(0, I); their length does not matter (section 4.2).
+          train: changes nothing; there are no statistics.
+          stage: 0 the smallest; None the last.
+          fade: how far this stage is blended in, in [0, 1].
+        """
+        height, width, colours = self.image_shape
+        last = stages(height, width) - 1
+        stage = last if stage is None else stage
+        shape = (height >> last, width >> last, channels(0, self.width))
+
+        def active(layer: nn.Module, x: jax.Array) -> jax.Array:
+            return pixel_norm(nn.leaky_relu(layer(x), 0.2))
+
+        def image(x: jax.Array, i: int) -> jax.Array:
+            return EqualizedConv(colours, (1, 1), gain=1.0, name=f"stage{i}_image")(x)
+
+        # A 4x4 convolution of one pixel in the paper is this dense layer; the gain is its code's.
+        x = EqualizedDense(
+            shape[0] * shape[1] * shape[2], gain=2**0.5 / 4, use_bias=False, name="dense"
+        )(pixel_norm(latents))
+        bias = self.param("dense_bias", nn.initializers.zeros, shape[2:], jnp.float32)
+        x = x.reshape(-1, *shape) + bias.astype(x.dtype)
+        x = pixel_norm(nn.leaky_relu(x, 0.2))
+        x = active(EqualizedConv(shape[2], name="stage0_conv_b"), x)
+        before, made = None, image(x, 0) if self._wants(0, stage) else None
+        for i in range(1, (last if self.is_initializing() else stage) + 1):
+            features, before = channels(i, self.width), made
+            x = active(EqualizedConv(features, name=f"stage{i}_conv_a"), double(x))
+            x = block_output(active(EqualizedConv(features, name=f"stage{i}_conv_b"), x))
+            made = image(x, i) if self._wants(i, stage) else None
+        return made if before is None else _blend(made, double(before), fade)
+
+    def _wants(self, i: int, stage: int) -> bool:
+        """Return whether the image of stage i is made: of the last two, and of all at the start."""
+        return self.is_initializing() or i >= stage - 1
+
+
+class Discriminator(nn.Module):
+    """Map images of a stage to one logit each.
+
+    Attributes:
+      image_shape: as the generator's.
+      width: as the generator's.
+    """
+
+    image_shape: tuple[int, int, int]
+    width: int = 512
+
+    @nn.compact
+    def __call__(
+        self,
+        images: jax.Array,
+        *,
+        train: bool,
+        stage: int | None = None,
+        fade: jax.Array | float = 1.0,
+    ) -> jax.Array:
+        """Return logits [B], larger for real.
+
+        Args:
+          images: [B, H, W, C], of the size of the stage.
+          train: changes nothing; there are no statistics.
+          stage: 0 the smallest; None the last.
+          fade: how far this stage is blended in, in [0, 1].
+        """
+        last = stages(*self.image_shape[:2]) - 1
+        stage = last if stage is None else stage
+
+        def active(layer: nn.Module, x: jax.Array) -> jax.Array:
+            return nn.leaky_relu(layer(x), 0.2)
+
+        def features(images: jax.Array, i: int) -> jax.Array:
+            width = channels(i, self.width)
+            return active(EqualizedConv(width, (1, 1), name=f"stage{i}_image"), images)
+
+        if (
+            self.is_initializing()
+        ):  # a pass of this stage sees two of these, the parameters have all
+            for i in range(last - 1):
+                features(images, i)
+        x = features(images, stage)
+        for i in range(stage, 0, -1):
+            x = active(EqualizedConv(channels(i, self.width), name=f"stage{i}_conv_a"), x)
+            x = active(EqualizedConv(channels(i - 1, self.width), name=f"stage{i}_conv_b"), x)
+            x = block_output(avg_pool(x))
+            if i == stage:
+                x = _blend(x, features(avg_pool(images), i - 1), fade)
+        x = active(EqualizedConv(channels(0, self.width), name="stage0_conv"), minibatch_stddev(x))
+        x = x.reshape(x.shape[0], -1)
+        x = active(EqualizedDense(channels(0, self.width), name="dense"), x)
+        return EqualizedDense(1, gain=1.0, name="logits")(x)[:, 0]
+
+
+def _blend(new: jax.Array, old: jax.Array, fade: jax.Array | float) -> jax.Array:
+    return old + jnp.asarray(fade, new.dtype) * (new - old)
