@@ -13,6 +13,7 @@ from typing import Any
 from ml_collections import ConfigDict
 
 from gan_jax.errors import UserError, did_you_mean
+from gan_jax.models.plans import plan
 
 
 def base(task: str) -> ConfigDict:
@@ -285,7 +286,8 @@ def biggan(net: str, preset: str, values: dict[str, Any]) -> ConfigDict:
     set_data(config, preset, values)
     short = min(config.data.size)
     small = short < 64
-    config.model.latent = values["latent"] or 20 * max(short.bit_length() - 2, 4)
+    parts = len(plan(*config.data.size, "biggan").generator)
+    config.model.latent = values["latent"] or 20 * parts
     config.model.attention = values["attention"] or min(short // 2, 64)
     config.task.disc_updates = 5 if small else 2
     betas = dict(b1=0.5 if small else 0.0, b2=0.999)
