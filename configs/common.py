@@ -135,7 +135,7 @@ def gan(
     """Return base("gan") with the fields of every GAN.
 
     Args:
-      net: dcgan | tutorial | resnet | biggan | biggan_deep | mlp | conv2014.
+      net: dcgan | tutorial | resnet | biggan | biggan_deep | progan | mlp | conv2014.
       width: channels of both networks next to the image.
       disc_terms, gen_terms: weights by name.
       **changes: fields of the sections task and model.
@@ -149,6 +149,8 @@ def gan(
         disc_updates=1,  # discriminator updates a generator update
         freeze_disc=0,  # first stages of the discriminator that are not trained: for init_from
         weight_clipping=0.0,  # limit of every weight of the discriminator; 0: none
+        stage_images=0,  # generated images that a stage of growing networks is trained on; progan
+        fade_images=0,  # generated images during which a stage is blended in; progan
         top_k=1.0,  # share of generated images, the most realistic, that the generator learns from
         top_k_decay=0.99,  # factor an epoch by which the share falls from 1 to top_k
     )

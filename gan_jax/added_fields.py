@@ -59,6 +59,8 @@ ADDED = (
     Added("task.top_k", 1.0, ("gan",)),
     Added("task.top_k_decay", 0.99, ("gan",)),
     Added("model.gen_conditional", "default", ("gan",)),
+    Added("task.stage_images", 0, ("gan",)),
+    Added("task.fade_images", 0, ("gan",)),
     Added("model.attention", 0, ("gan",)),
     Added("model.gen_norm", "none", ("gan",)),
     Added("model.wide", False, ("gan",)),

@@ -33,11 +33,13 @@ class Phase:
       name: the stage, for the log.
       draws: how many independent batches one step takes (critic updates a generator update).
       due: what is not done at every step and is at this one.
+      stage: of networks that grow, 0 the smallest; None for all others.
     """
 
     name: str = "train"
     draws: int = 1
     due: tuple[str, ...] = ()
+    stage: int | None = None
 
 
 @dataclasses.dataclass(frozen=True)

@@ -7,10 +7,15 @@ is that of the stage before, enlarged, at 1 the new stage's alone.
 
 Deviations: the minibatch standard deviation is taken over groups of four neighbours in the batch
 (the authors' code: of four that stand batch / 4 apart), which are the same examples however the
-batch is spread over devices; sizes other than powers of two start from 5, 6 or 7 px.
+batch is spread over devices; sizes other than powers of two start from 5, 6 or 7 px; a class is
+one-hot beside the latents, as in the authors' code, and `heads` says what the discriminator does
+with it.
 """
 
 from __future__ import annotations
+
+import functools
+from typing import Any
 
 import flax.linen as nn
 import jax
@@ -18,7 +23,10 @@ import jax.numpy as jnp
 
 from gan_jax.compute import block_output
 from gan_jax.errors import UserError
+from gan_jax.models.disc_norm import DiscLayers
 from gan_jax.models.equalized import EqualizedConv, EqualizedDense
+from gan_jax.models.gen_norm import with_class
+from gan_jax.models.heads import Head, Outputs, judge, with_planes
 from gan_jax.models.layers import avg_pool
 from gan_jax.models.resnet_gan import double
 
@@ -82,15 +90,18 @@ class Generator(nn.Module):
     Attributes:
       image_shape: (height, width, channels) of the last stage, see `stages`.
       width: the most channels of a layer; 512 in the paper.
+      num_classes: 0 for an unconditional generator.
     """
 
     image_shape: tuple[int, int, int]
     width: int = 512
+    num_classes: int = 0
 
     @nn.compact
     def __call__(
         self,
         latents: jax.Array,
+        labels: jax.Array | None = None,
         *,
         train: bool,
         stage: int | None = None,
@@ -100,6 +111,7 @@ class Generator(nn.Module):
 
         Args:
           latents: [B, L], from N(0, I); their length does not matter (section 4.2).
+          labels: int [B]; only with num_classes.
           train: changes nothing; there are no statistics.
           stage: 0 the smallest; None the last.
           fade: how far this stage is blended in, in [0, 1].
@@ -118,7 +130,7 @@ class Generator(nn.Module):
         # A 4x4 convolution of one pixel in the paper is this dense layer; the gain is its code's.
         x = EqualizedDense(
             shape[0] * shape[1] * shape[2], gain=2**0.5 / 4, use_bias=False, name="dense"
-        )(pixel_norm(latents))
+        )(pixel_norm(with_class(latents, labels, self.num_classes)))
         bias = self.param("dense_bias", nn.initializers.zeros, shape[2:], jnp.float32)
         x = x.reshape(-1, *shape) + bias.astype(x.dtype)
         x = pixel_norm(nn.leaky_relu(x, 0.2))
@@ -142,30 +154,44 @@ class Discriminator(nn.Module):
     Attributes:
       image_shape: as the generator's.
       width: as the generator's.
+      num_classes: 0 for an unconditional discriminator.
+      head: its last layers.
     """
 
     image_shape: tuple[int, int, int]
     width: int = 512
+    num_classes: int = 0
+    head: Head = Head()
+
+    def __call__(
+        self, images: jax.Array, labels: jax.Array | None = None, **arguments: Any
+    ) -> jax.Array:
+        """Return logits [B], larger for real; arguments as of `outputs`."""
+        return self.outputs(images, labels, **arguments).logits
 
     @nn.compact
-    def __call__(
+    def outputs(
         self,
         images: jax.Array,
+        labels: jax.Array | None = None,
         *,
         train: bool,
         stage: int | None = None,
         fade: jax.Array | float = 1.0,
-    ) -> jax.Array:
-        """Return logits [B], larger for real.
+    ) -> Outputs:
+        """Return all that the discriminator says.
 
         Args:
           images: [B, H, W, C], of the size of the stage.
+          labels: int [B]; only with num_classes.
           train: changes nothing; there are no statistics.
           stage: 0 the smallest; None the last.
           fade: how far this stage is blended in, in [0, 1].
         """
         last = stages(*self.image_shape[:2]) - 1
         stage = last if stage is None else stage
+        if self.num_classes and self.head.conditional == "concat":
+            images = with_planes(images, labels, self.num_classes)
 
         def active(layer: nn.Module, x: jax.Array) -> jax.Array:
             return nn.leaky_relu(layer(x), 0.2)
@@ -189,7 +215,17 @@ class Discriminator(nn.Module):
         x = active(EqualizedConv(channels(0, self.width), name="stage0_conv"), minibatch_stddev(x))
         x = x.reshape(x.shape[0], -1)
         x = active(EqualizedDense(channels(0, self.width), name="dense"), x)
-        return EqualizedDense(1, gain=1.0, name="logits")(x)[:, 0]
+        dense = functools.partial(EqualizedDense, gain=1.0)
+        layers = DiscLayers(EqualizedConv, dense, nn.Embed, lambda name: lambda x: x)
+        return judge(
+            layers,
+            x,
+            x,
+            labels,
+            num_classes=self.num_classes,
+            head=self.head,
+            kernel_init=nn.initializers.normal(1.0),
+        )
 
 
 def _blend(new: jax.Array, old: jax.Array, fade: jax.Array | float) -> jax.Array:

@@ -1,13 +1,15 @@
 """GANs: a generator against a discriminator, optionally given the class.
 
 A GAN is composed: the networks, their normalisation and conditioning (`gan_networks`), the game
-that they play (`losses.adversarial.GAMES`), what else each minimises (`terms`), and how the images
-that the discriminator sees are augmented. Each update draws its own latents, and sampling uses the
-moving average of the generator.
+that they play (`losses.adversarial.GAMES`), what else each minimises (`terms`), how the images that
+the discriminator sees are augmented, and how the networks grow (`gan_growth`). Each update draws
+its own latents, and sampling uses the moving average of the generator.
 """
 
 from __future__ import annotations
 
+import functools
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -30,6 +32,7 @@ from gan_jax.task import WEIGHTS, Batch, Key, Metrics, Option, Phase, Task
 from gan_jax.tasks.discriminator import Sides, term_keys, update_discriminator
 from gan_jax.tasks.gan_augment import make_augment
 from gan_jax.tasks.gan_buffers import initial_buffers, moved_buffers
+from gan_jax.tasks.gan_growth import make_growth
 from gan_jax.tasks.gan_latents import make_draw
 from gan_jax.tasks.gan_networks import check_terms, make_networks
 from gan_jax.tasks.terms import Seen, add_terms, disc_terms, due_names, gen_terms, make_terms, taken
@@ -79,6 +82,7 @@ def make_task(config: ConfigDict, spec: DataSpec) -> Task:
         "disc": make_terms(config.terms.disc, disc_terms(config)),
         "gen": make_terms(config.terms.gen, gen_terms(config)),
     }
+    growth = make_growth(config, spec.image_shape)
     augment = make_augment(config.augment, game)
     draw, latent = make_draw(config.model, classes)
     semi = config.model.conditional == "semi_supervised"
@@ -109,8 +113,14 @@ def make_task(config: ConfigDict, spec: DataSpec) -> Task:
         nets, adaptive = {"gen": gen, "disc": disc}, config.augment.name == "ada"
         return new_state(nets, initial_buffers(nets, all_terms, adaptive=adaptive))
 
-    def judge(variables: Any, images: jax.Array, given: Any) -> tuple[Outputs, Any]:
-        return apply_disc(variables, images, *given, train=True, mutable=MUTABLE, method="outputs")
+    def passes(phase: Phase, state: TrainState) -> tuple[Callable[..., Any], Callable[..., Any]]:
+        """Return one pass of each network in training, at the stage of this step if they grow."""
+        given = dict(growth.arguments(phase.stage, state.step), train=True, mutable=MUTABLE)
+
+        def judge(variables: Any, images: jax.Array, labels: Any) -> tuple[Outputs, Any]:
+            return apply_disc(variables, images, *labels, **given, method="outputs")
+
+        return functools.partial(apply_gen, **given), judge
 
     def split(key: Key, terms: Any) -> tuple[Key, ...]:
         """Return keys of the latents, the terms and the augmentation, the key itself if alone."""
@@ -125,12 +135,13 @@ def make_task(config: ConfigDict, spec: DataSpec) -> Task:
         key: Key,
     ) -> tuple[TrainState, Metrics]:
         gen, terms = state.nets["gen"].variables(), taken("disc", all_terms["disc"], phase.due)
+        make, judge = passes(phase, state)
         key, terms_key, augment_key = split(key, terms)
         drawn = draw(example_keys(key, len(real)), *(given or (None,)))
 
         def generate(*drawn: Any) -> jax.Array:
             # What the generator's pass moves is kept once a step, in its own update.
-            return apply_gen(gen, *drawn, train=True, mutable=MUTABLE)[0]
+            return make(gen, *drawn)[0]
 
         def sides(inputs: Any) -> Sides:
             real, drawn, keys, labelled = inputs
@@ -158,13 +169,14 @@ def make_task(config: ConfigDict, spec: DataSpec) -> Task:
     ) -> tuple[TrainState, Metrics]:
         gen, disc = state.nets["gen"], state.nets["disc"].variables()
         terms = taken("gen", all_terms["gen"], phase.due)
+        make, judge = passes(phase, state)
         key, terms_key, augment_key = split(key, terms)
         drawn = draw(example_keys(key, len(real)), *(given or (None,)))
 
         def loss_of(params: Any, extra: Any, inputs: Any) -> Any:
             real, drawn, augment_keys, keys = inputs
             variables = {"params": params, **extra}
-            fake, moved = apply_gen(variables, *drawn, train=True, mutable=MUTABLE)
+            fake, moved = make(variables, *drawn)
             real, fake = augment((real, fake), augment_keys, state.buffers)
             seen = Seen(
                 judge=lambda images: judge(disc, images, drawn[1:])[0],
@@ -173,7 +185,7 @@ def make_task(config: ConfigDict, spec: DataSpec) -> Task:
                 said_of_real=None,
                 said_of_fake=judge(disc, fake, drawn[1:])[0],
                 drawn=drawn,
-                generate=lambda *x: apply_gen(variables, *x, train=True, mutable=MUTABLE)[0],
+                generate=lambda *x: make(variables, *x)[0],
                 params=params,
                 buffers=state.buffers,
                 keys=None,
@@ -213,8 +225,9 @@ def make_task(config: ConfigDict, spec: DataSpec) -> Task:
         for i in range(phase.draws):
             given = (batch["label"][i],) if classes else ()
             labelled = tuple(batch[f"labelled_{x}"][i] for x in ("image", "label") if semi)
-            state, metrics = update_disc(phase, state, batch["image"][i], given, labelled, keys[i])
-        state, gen_metrics = update_gen(phase, state, batch["image"][-1], given, keys[-1])
+            real = growth.resize(batch["image"][i], phase.stage, state.step)
+            state, metrics = update_disc(phase, state, real, given, labelled, keys[i])
+        state, gen_metrics = update_gen(phase, state, real, given, keys[-1])
         buffers = moved_buffers(
             state,
             metrics,
@@ -228,12 +241,21 @@ def make_task(config: ConfigDict, spec: DataSpec) -> Task:
     def eval_step(state: TrainState, batch: Batch, key: Key) -> Metrics:
         keys = fold_in_each(key, batch["index"])
         given = (batch["label"],) if classes else ()
-        fake = generate(state, draw(keys, *(given or (None,))), weights="ema")
+        drawn = draw(keys, *(given or (None,)))
         variables = state.nets["disc"].variables()
-        real_logits, fake_logits = (
-            discriminator.apply(variables, images, *given, train=False)
-            for images in (batch["image"], fake)
-        )
+
+        def judged(stage: int | None) -> tuple[jax.Array, ...]:
+            arguments = growth.arguments(stage, state.step)
+            real = growth.resize(batch["image"], stage, state.step)
+            fake = generator.apply(
+                state.nets["gen"].variables("ema"), *drawn, train=False, **arguments
+            )
+            return tuple(
+                discriminator.apply(variables, images, *given, train=False, **arguments)
+                for images in (real, fake)
+            )
+
+        real_logits, fake_logits = growth.at(state.step, judged)
         values = {"disc_logits_real": real_logits, "disc_logits_fake": fake_logits}
         if game.boundary is not None:
             values["disc_accuracy_real"] = real_logits > game.boundary
@@ -250,7 +272,12 @@ def make_task(config: ConfigDict, spec: DataSpec) -> Task:
 
     def generate(state: TrainState, latents: Any, **options: Any) -> jax.Array:
         variables = state.nets["gen"].variables(options["weights"])
-        return generator.apply(variables, *latents, train=False)
+
+        def made(stage: int | None) -> jax.Array:
+            arguments = growth.arguments(stage, state.step)
+            return growth.enlarge(generator.apply(variables, *latents, train=False, **arguments))
+
+        return growth.at(state.step, made)
 
     def statistics(state: TrainState, latents: Any, **options: Any) -> dict[str, Any]:
         variables = state.nets["gen"].variables(options["weights"])
@@ -268,7 +295,7 @@ def make_task(config: ConfigDict, spec: DataSpec) -> Task:
         name="gan",
         modules={"gen": generator, "disc": discriminator},
         example_inputs=inputs,
-        phase=lambda step: Phase("train", updates, due(step)),
+        phase=lambda step: Phase("train", updates, due(step), growth.stage(step)),
         init=init,
         train_step=train_step,
         eval_step=eval_step,

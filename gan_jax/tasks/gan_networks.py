@@ -7,7 +7,7 @@ from flax import linen as nn
 from ml_collections import ConfigDict
 
 from gan_jax.errors import UserError, check_choice
-from gan_jax.models import biggan, biggan_deep, dcgan, mlp_gan, resnet_gan, tutorial
+from gan_jax.models import biggan, biggan_deep, dcgan, mlp_gan, progan, resnet_gan, tutorial
 from gan_jax.models.disc_norm import DISC_NORMS
 from gan_jax.models.gen_norm import GEN_CONDITIONALS
 from gan_jax.models.heads import CONDITIONALS, Head
@@ -45,6 +45,7 @@ def make_networks(config: ConfigDict, spec: DataSpec) -> tuple[nn.Module, nn.Mod
         "resnet": _resnet,
         "biggan": _biggan,
         "biggan_deep": _biggan_deep,
+        "progan": _progan,
         "mlp": _mlp,
         "conv2014": _mlp,
     }
@@ -265,6 +266,18 @@ def _biggan_deep(model: ConfigDict, shape: tuple, classes: int, head: Head) -> t
     return generator, biggan_deep.Discriminator(
         model.disc_width, classes, head, model.attention, model.weight_init
     )
+
+
+def _progan(model: ConfigDict, shape: tuple, classes: int, head: Head) -> tuple:
+    _check_norm(model, ("none",))
+    if model.gen_conditional not in ("default", "concat"):
+        raise UserError(
+            f"model.gen_conditional={model.gen_conditional}: model.net={model.net} has no"
+            " BatchNorm: set model.gen_conditional=default"
+        )
+    progan.stages(*shape[:2])
+    generator = progan.Generator(shape, model.width, classes)
+    return generator, progan.Discriminator(shape, model.disc_width, classes, head)
 
 
 def _check_biggan(model: ConfigDict, shape: tuple) -> None:

@@ -1,0 +1,50 @@
+"""ProGAN (Karras et al. 2017, arXiv:1710.10196): both networks grow during training.
+
+    python main.py --config=configs/progan.py:folder,path=DIR,size=256
+    python main.py --config=configs/progan.py:cifar10 --config.data.dir=TFDS_DIR
+
+As in section 2 and appendix A: from 4 px on each size is blended in during 800,000 images and
+trained on 800,000, the last to 12 million in all; WGAN-GP's loss with its penalty of 10 and a drift
+term of 0.001, Adam 1e-3 with beta1 0 and beta2 0.99, as many latents as channels at most (512),
+batches of 16, a moving average of the generator of 0.999, equalised learning rate, pixel norm,
+minibatch standard deviation.
+
+Deviations: one batch size for all image sizes; see `gan_jax/tasks/gan_growth.py` and
+`gan_jax/models/progan.py`.
+
+Measured: not yet measured.
+"""
+
+from __future__ import annotations
+
+from ml_collections import ConfigDict
+
+from configs.common import gan, make_smoke, optimizer, parse_arg, set_data
+
+
+def get_config(arg: str = "cifar10") -> ConfigDict:
+    """Return the config; `arg` is "PRESET[,width=512,stage_images=800000,steps=750000,...]"."""
+    preset, values = parse_arg(
+        arg, width=512, conditional="none", stage_images=800_000, steps=750_000
+    )
+    config = gan(
+        "progan",
+        values["width"],
+        loss="wasserstein",
+        disc_norm="none",
+        latent=values["width"],
+        conditional=values["conditional"],
+        stage_images=values["stage_images"],
+        fade_images=values["stage_images"],
+        disc_terms={"gradient_penalty": 10.0, "drift": 0.001},
+    )
+    set_data(config, preset, values)
+    for name in ("gen", "disc"):
+        config.optim[name] = optimizer(1e-3, b1=0.0, b2=0.99)
+    config.train.update(dict(steps=values["steps"], batch_size=16, ema_decay=0.999))
+    if preset == "smoke":
+        make_smoke(config)
+        config.model.update(dict(width=8, disc_width=8, latent=8))
+        config.task.update(dict(stage_images=8, fade_images=8))
+    config.lock()
+    return config
