@@ -66,13 +66,13 @@ def test_biggan_deep_has_the_parameters_of_the_reference(
     side: int, attention: int, counts: tuple[int, int]
 ) -> None:
     generator = biggan_deep.Generator((side, side, 3), 128, CLASSES, attention=attention)
-    judge = biggan_deep.Discriminator(128, CLASSES, attention)
+    judge = biggan_deep.Discriminator(128, CLASSES, attention=attention)
     assert (count(generator, 128), count(judge, side, side, 3)) == counts
 
 
 def test_sagan_has_the_parameters_of_the_reference() -> None:
     """Those of the same PyTorch code with its SAGAN script: attention at 64 px."""
-    generator = resnet_gan.Generator((128, 128, 3), 64, CLASSES, "spectral", 64)
+    generator = resnet_gan.Generator((128, 128, 3), 64, CLASSES, norm="spectral", attention=64)
     judge = resnet_gan.Discriminator(64, CLASSES, attention=64, wide=True)
     assert count(generator, 128) == 42_017_412
     assert count(judge, 128, 128, 3) == 39_448_258
@@ -81,7 +81,7 @@ def test_sagan_has_the_parameters_of_the_reference() -> None:
 SMALL = (16, 16, 3)
 NETWORKS = {
     "biggan": (biggan.Generator, discriminator(2, 3, 8)),
-    "biggan_deep": (biggan_deep.Generator, biggan_deep.Discriminator(4, 3, 8)),
+    "biggan_deep": (biggan_deep.Generator, biggan_deep.Discriminator(4, 3, attention=8)),
 }
 
 
