@@ -193,6 +193,8 @@ def check_terms(config: ConfigDict, discriminator: nn.Module, inputs: tuple) -> 
 
 def _dcgan(model: ConfigDict, shape: tuple, classes: int, head: Head) -> tuple:
     dcgan.stages(*shape[:2])
+    if model.reference_batch < 0:
+        raise UserError(f"model.reference_batch={model.reference_batch}: at least 0, which is none")
     conditional = "concat" if model.gen_conditional == "default" else model.gen_conditional
     if model.reference_batch and conditional != "concat":
         raise UserError(

@@ -283,7 +283,7 @@ REFUSED = {
     "BatchNorm of an MLP": (dict(model__net="mlp"), "one of none, spectral"),
     "a reference batch of others": (
         dict(model__net="resnet", model__disc_norm="none", model__reference_batch=4),
-        "DCGAN's alone",
+        "model.net to one of dcgan",
     ),
     "a reference batch with scales of classes": (
         dict(
