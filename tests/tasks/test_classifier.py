@@ -67,7 +67,7 @@ def test_angles_are_drawn_by_image_and_scored_in_degrees() -> None:
     # Untrained it is right by chance only.
     assert 5 < scores[0]["error_degrees"] < 180
     _, found = learn(task, state, dataset, 1)
-    assert set(found[0]) == {"loss", "error_degrees"}
+    assert set(found[0]) == {"loss", "error_degrees", "grad_norm/net"}
 
 
 def test_the_right_answer_has_no_error() -> None:
