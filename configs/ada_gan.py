@@ -8,7 +8,7 @@ rise by 1 in 500,000 images, the non-saturating loss, R1 at every 16th step with
 authors' code, 0.0002 pixels / batch.
 
 Deviations: a residual GAN without normalisation in the discriminator (paper: StyleGAN2), Adam 2e-4
-with beta1 0 and beta2 0.99, whose betas and rate do not change at the lazy steps.
+with beta1 0 and beta2 0.99, whose betas and rate do not change at the lazy steps; p stays below 1.
 
 Measured: not yet measured.
 """

@@ -7,7 +7,8 @@ All that the discriminator sees, in both updates, is changed in colour, shifted,
 GAN is that of `configs/sngan.py` with one discriminator update a generator update;
 --config.augment.name=none is the same without.
 
-Deviations: the paper's GANs are BigGAN and StyleGAN2.
+Deviations: the paper's GANs are BigGAN and StyleGAN2; the authors' scripts for CIFAR do without the
+colours (--config.augment.parts=translation,cutout).
 
 Measured: not yet measured.
 """

@@ -3,11 +3,13 @@
     python main.py --config=configs/dragan.py:mnist --config.data.dir=TFDS_DIR
     python main.py --config=configs/dragan.py:folder,path=DIR,size=64
 
-Gradients of norm 1 near real images with weight 10, one discriminator update a generator update,
-the loss of the first GANs; Adam 2e-4 with beta1 0.5, batches of 64.
+As in the authors' program for MNIST: gradients of norm 1 near real images with weight 10, one
+discriminator update a generator update, the loss of the first GANs with its non-saturating
+generator, beta1 0.5.
 
-Deviations: DCGAN networks without BatchNorm in the discriminator, which the penalty forbids
-(LayerNorm: disc_norm=layer).
+Deviations: the rest is that of `configs/dcgan.py`: its networks, without BatchNorm in the
+discriminator, which the penalty forbids (LayerNorm: disc_norm=layer), Adam 2e-4 with beta2 0.999,
+batches of 64 (authors: an MLP of 128 units, 1e-4 with beta2 0.9, batches of 128).
 
 Measured: not yet measured.
 """

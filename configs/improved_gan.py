@@ -4,13 +4,14 @@
     python main.py --config=configs/improved_gan.py:mnist,width=32
 
 Minibatch discrimination of 100 kernels, one-sided label smoothing of 0.1, historical averaging of
-both players, virtual batch normalisation in the generator with a reference batch of 100; Adam 3e-4
-with beta1 0.5, batches of 100, latent 100. Feature matching, which the paper found to help
-classifiers and not samples, replaces the generator's game with
+both players, virtual batch normalisation in the generator with a reference batch of 100; as in the
+authors' code for CIFAR-10 Adam 3e-4 with beta1 0.5, batches of 100, latent 100. Feature matching,
+which the paper found to help classifiers and not samples, replaces the generator's game with
 --config.task.gen_weight=0 --config.terms.gen.feature_matching.weight=1.
 
-Deviations: DCGAN networks, no dropout and noise in the discriminator; the paper gives no weight of
-historical averaging, 1e-4 is ours.
+Deviations: DCGAN networks, no dropout, noise and weight normalisation in the discriminator, and no
+classes in it (the authors' CIFAR-10 discriminator says the class too); the learning rate does not
+decay; latents are normal (authors: uniform); the weight of historical averaging, 1e-4, is ours.
 
 Measured: not yet measured.
 """

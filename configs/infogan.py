@@ -3,12 +3,13 @@
     python main.py --config=configs/infogan.py:mnist --config.data.dir=TFDS_DIR
     python main.py --config=configs/infogan.py:digits,categories=10,continuous=2
 
-As in the paper for MNIST: 62 dimensions of noise, a code of ten values and two continuous ones, all
-read with weight 1; Adam with beta1 0.5, 2e-4 for the discriminator and 1e-3 for the generator,
-batches of 128.
+As in the authors' code for MNIST: 62 dimensions of noise, a code of ten values and two continuous
+ones, whose Q is a normal of fixed variance, all read with weight 1; Adam with beta1 0.5, 2e-4 for
+the discriminator and 1e-3 for the generator, batches of 128.
 
-Deviations: DCGAN networks, and Q is linear in the discriminator's last features (paper: a hidden
-layer more).
+Deviations: DCGAN networks, the noise is normal (authors: uniform), Q is linear in the
+discriminator's last features (authors: a hidden layer of 128 more), and 10,000 updates (authors:
+5,000).
 
 Measured: not yet measured.
 """

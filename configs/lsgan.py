@@ -3,10 +3,10 @@
     python main.py --config=configs/lsgan.py:mnist --config.data.dir=TFDS_DIR
     python main.py --config=configs/lsgan.py:folder,path=DIR,size=64
 
-Targets 0 and 1 and the generator's 1 (equation 9); Adam with beta1 0.5, batches of 64.
+Targets 0 and 1 and the generator's 1; Adam with beta1 0.5, batches of 64.
 
 Deviations: the networks, latent 100 and the learning rate 2e-4 are those of `configs/dcgan.py`
-(paper, for LSUN at 112 px: a deeper generator, latent 1,024 and 1e-3).
+(authors' code, for LSUN at 112 px: a deeper generator, latents of 1,024, uniform, and 1e-3).
 
 Measured: not yet measured.
 """

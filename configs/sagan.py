@@ -3,10 +3,11 @@
     python main.py --config=configs/sagan.py:cifar10 --config.data.dir=TFDS_DIR
     python main.py --config=configs/sagan.py:folder,path=DIR,size=128,conditional=none
 
-As in section 4 of the paper: hinge, Adam with beta1 0 and beta2 0.9, learning rates 1e-4 of the
-generator and 4e-4 of the discriminator (TTUR), one discriminator update each, attention over
-features of 32 px at 128 px; given the class by conditional BatchNorm and projection. Batches of
-256 at 128 px; of 64 below, where attention is over features of half the image's size.
+As in section 4 of the paper: hinge, Adam with beta1 0 and beta2 0.9 (the authors' code leaves beta2
+at 0.999), learning rates 1e-4 of the generator and 4e-4 of the discriminator (TTUR), one
+discriminator update each, attention over features of 32 px at 128 px; given the class by
+conditional BatchNorm and projection. At 128 px batches of 256, of four GPUs with 64 each; of 64
+below, where attention is over features of half the image's size.
 
 Deviations: samples come from a moving average of the generator; sizes other than 128 px are not in
 the paper; see `gan_jax/models/resnet_gan.py` and `attention.py` for the network's.

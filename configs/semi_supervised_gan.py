@@ -11,8 +11,8 @@ MNIST. `--mode=eval` says the accuracy on held-out images; the second command tr
 the same labels and no other images.
 
 Deviations: DCGAN networks with LayerNorm in the discriminator (authors: an MLP with noise between
-its layers and weight normalisation) and so Adam 3e-4; the labelled images are the same for every
-seed.
+its layers and weight normalisation) and so Adam 3e-4; real against generated counts as much as the
+class does (authors' code: half); the labelled images are the same for every seed.
 
 Measured: not yet measured.
 """

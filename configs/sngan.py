@@ -4,12 +4,15 @@
     python main.py --config=configs/sngan.py:cifar10,conditional=projection
     python main.py --config=configs/sngan.py:folder,path=DIR,size=64
 
-As in the authors' code for CIFAR-10: Adam 2e-4 with beta1 0 and beta2 0.9, decayed linearly to 0
-over 50,000 generator updates, five discriminator updates each, batches of 64, latent 128, widths
-256 and 128 at 32 px, 64 and 64 from 48 px on; conditional=projection is arXiv:1802.05637.
+As in the authors' code: Adam 2e-4 with beta1 0 and beta2 0.9, five discriminator updates a
+generator update, batches of 64, latent 128, widths 256 and 128 at 32 px, 64 and 64 from 48 px on;
+50,000 generator updates at 32 px, 250,000 at 64 px and 450,000 at 128 px; the learning rate decays
+linearly to 0. conditional=projection is arXiv:1802.05637.
 
-Deviations: the generator's batch is 64 as well (authors: 128), and samples come from a moving
-average of the generator; `gan_jax/models/resnet_gan.py` says the network's.
+Deviations: the generator's batch is 64 as well (authors: 128 but at 64 px), the learning rate
+decays from the start at every size (authors, from 64 px on: in the last 50,000 updates), and
+samples come from a moving average of the generator; `gan_jax/models/resnet_gan.py` says the
+network's.
 
 Measured: not yet measured.
 """
@@ -26,7 +29,7 @@ def get_config(arg: str = "cifar10") -> ConfigDict:
 
     A width scales the discriminator too: half of it below 48 px, the same from there on.
     """
-    preset, values = parse_arg(arg, width=0, latent=128, conditional="none", steps=50_000)
+    preset, values = parse_arg(arg, width=0, latent=128, conditional="none", steps=0)
     config = gan(
         "resnet",
         0,
@@ -37,12 +40,14 @@ def get_config(arg: str = "cifar10") -> ConfigDict:
         conditional=values["conditional"],
     )
     set_data(config, preset, values)
-    small = min(config.data.size) < 48
+    short = min(config.data.size)
+    small = short < 48
     config.model.width = values["width"] or (256 if small else 64)
     config.model.disc_width = max(config.model.width // 2, 1) if small else config.model.width
     for name in ("gen", "disc"):
         config.optim[name] = optimizer(2e-4, b1=0.0, b2=0.9, schedule="linear")
-    config.train.update(dict(steps=values["steps"], batch_size=64, ema_decay=0.999))
+    steps = values["steps"] or (50_000 if small else 250_000 if short < 128 else 450_000)
+    config.train.update(dict(steps=steps, batch_size=64, ema_decay=0.999))
     if preset == "smoke":
         make_smoke(config)
         config.task.disc_updates = 2

@@ -3,9 +3,10 @@
     python main.py --config=configs/ssgan.py:cifar10 --config.data.dir=TFDS_DIR
     python main.py --config=configs/ssgan.py:folder,path=DIR,size=64
 
-As in the paper: the cross entropy of four rotations, weight 1 for the discriminator on real images
-and 0.2 for the generator on its own, hinge, spectral normalisation in the discriminator, Adam 2e-4
-with beta1 0 and beta2 0.9, batches of 64, latent 128, 100,000 generator updates.
+As in the authors' code: the cross entropy of four rotations, weight 1 for the discriminator on real
+images and 0.2 for the generator on its own. The rest as in `configs/sngan.py`: hinge, spectral
+normalisation in the discriminator, Adam 2e-4 with beta1 0 and beta2 0.9, batches of 64, latent 128;
+100,000 generator updates.
 
 Deviations: the generator has no self-modulation unless asked for it (gen_conditional), and there is
 one discriminator update a generator update (disc_updates).

@@ -4,15 +4,17 @@
     python main.py --config=configs/wgan_gp.py:mnist,width=32
     python main.py --config=configs/wgan_gp.py:folder,path=DIR,size=64
 
-As in the paper for CIFAR-10: the critic's gradient is held at norm 1 with weight 10, no
+As in the authors' code for CIFAR-10: the critic's gradient is held at norm 1 with weight 10, no
 normalisation in the critic, Adam 2e-4 with beta1 0 and beta2 0.9, decayed linearly to 0 over
 100,000 generator updates, five critic updates each, batches of 64, latent 128, both widths 128 at
-32 px.
+32 px. From 48 px on as in theirs for ImageNet at 64 px: Adam 1e-4, which does not decay, and
+200,000 generator updates.
 
-Deviations: the generator's batch is 64 as well (authors' code: 128), no noise is added to the
+Deviations: the generator's batch is 64 as well (authors, at 32 px: 128), no noise is added to the
 pixels, samples come from a moving average of the generator, and the networks from 48 px on are
-those of `configs/sngan.py`. With conditional=projection the class enters as there; the paper's
-class-conditional network is an auxiliary classifier.
+those of `configs/sngan.py` (theirs: others at 64 px, and 101 layers for LSUN at 128 px). With
+conditional=projection the class enters as there; theirs is an auxiliary classifier, with weight 1
+for the critic and 0.1 for the generator.
 
 Measured: not yet measured.
 """
@@ -26,7 +28,7 @@ from configs.common import gan, make_smoke, optimizer, parse_arg, set_data
 
 def get_config(arg: str = "cifar10") -> ConfigDict:
     """Return the config; `arg` is "PRESET[,width=128,conditional=projection,...]"."""
-    preset, values = parse_arg(arg, width=0, latent=128, conditional="none", steps=100_000)
+    preset, values = parse_arg(arg, width=0, latent=128, conditional="none", steps=0)
     config = gan(
         "resnet",
         0,
@@ -39,11 +41,14 @@ def get_config(arg: str = "cifar10") -> ConfigDict:
         conditional=values["conditional"],
     )
     set_data(config, preset, values)
-    width = values["width"] or (128 if min(config.data.size) < 48 else 64)
+    small = min(config.data.size) < 48
+    width = values["width"] or (128 if small else 64)
     config.model.update(dict(width=width, disc_width=width))
+    rate = dict(lr=2e-4, schedule="linear") if small else dict(lr=1e-4)
     for name in ("gen", "disc"):
-        config.optim[name] = optimizer(2e-4, b1=0.0, b2=0.9, schedule="linear")
-    config.train.update(dict(steps=values["steps"], batch_size=64, ema_decay=0.999))
+        config.optim[name] = optimizer(b1=0.0, b2=0.9, **rate)
+    steps = values["steps"] or (100_000 if small else 200_000)
+    config.train.update(dict(steps=steps, batch_size=64, ema_decay=0.999))
     if preset == "smoke":
         make_smoke(config)
         config.task.disc_updates = 2

@@ -90,7 +90,7 @@ def geometry_matrix(key: jax.Array, p: jax.Array, height: int, width: int) -> ja
     """Draw the matrix [3, 3] from a pixel's place to where it comes from, (row, column, 1).
 
     Places are in pixels from the centre. Mirror, turn by 90 degrees, shift by whole pixels, scale,
-    turn, stretch, turn, shift (appendix B, tables and figures of its operations).
+    turn, stretch, turn, shift (appendix B, and the order of the authors' code).
     """
     keys = iter(jax.random.split(key, 16))
     sides = jnp.array([height, width], jnp.float32)

@@ -23,8 +23,7 @@ def discriminator_cross_entropy(
     """Return the binary cross entropy of telling real from generated.
 
     -log D(x) - log(1 - D(G(z))), the negative of the inner maximum of Goodfellow et al. 2014
-    (arXiv:1406.2661, equation 1), with D the sigmoid of the logit, which never leaves the
-    logarithm.
+    (arXiv:1406.2661, section 3), with D the sigmoid of the logit, which never leaves the logarithm.
 
     Args:
       real_logits: [...], of real images.
@@ -41,7 +40,7 @@ def discriminator_cross_entropy(
 
 
 def minimax(*, fake_logits: jax.Array) -> jax.Array:
-    """Return the generator's loss log(1 - D(G(z))) (arXiv:1406.2661, equation 1).
+    """Return the generator's loss log(1 - D(G(z))) (arXiv:1406.2661, section 3).
 
     Its gradient vanishes where the discriminator is sure; see `non_saturating`.
 
@@ -69,7 +68,7 @@ def non_saturating(*, fake_logits: jax.Array) -> jax.Array:
 def discriminator_least_squares(
     *, real_logits: jax.Array, fake_logits: jax.Array, smoothing: float = 0.0
 ) -> jax.Array:
-    """Return (D(x) - 1)^2 / 2 + D(G(z))^2 / 2 (Mao et al. 2016, arXiv:1611.04076, equation 9).
+    """Return (D(x) - 1)^2 / 2 + D(G(z))^2 / 2 (Mao et al. 2016, arXiv:1611.04076: 0-1 coding).
 
     Args:
       real_logits: [...], of real images, with no activation; the target is 1.
@@ -85,8 +84,8 @@ def discriminator_least_squares(
 def signed_least_squares(*, real_logits: jax.Array, fake_logits: jax.Array) -> jax.Array:
     """Return (D(x) - 1)^2 + (D(G(z)) + 1)^2, for logits whose sign says which is more real.
 
-    The least squares of the relativistic average LSGAN (arXiv:1807.00734, appendix), on whose
-    differences of logits `relativistic_average` calls it.
+    The least squares of the relativistic average LSGAN (arXiv:1807.00734), on whose differences of
+    logits `relativistic_average` calls it; the authors' code halves it.
 
     Args:
       real_logits: [...], of real images; the target is 1.
@@ -99,7 +98,7 @@ def signed_least_squares(*, real_logits: jax.Array, fake_logits: jax.Array) -> j
 
 
 def least_squares(*, fake_logits: jax.Array) -> jax.Array:
-    """Return the generator's loss (D(G(z)) - 1)^2 / 2 (arXiv:1611.04076, equation 9).
+    """Return the generator's loss (D(G(z)) - 1)^2 / 2 (arXiv:1611.04076: 0-1 coding).
 
     Args:
       fake_logits: [...], of generated images.
@@ -111,7 +110,7 @@ def least_squares(*, fake_logits: jax.Array) -> jax.Array:
 
 
 def critic_wasserstein(*, real_logits: jax.Array, fake_logits: jax.Array) -> jax.Array:
-    """Return f(G(z)) - f(x) (Arjovsky et al. 2017, arXiv:1701.07875, equation 3).
+    """Return f(G(z)) - f(x) (Arjovsky et al. 2017, arXiv:1701.07875, section 3).
 
     The negative of its mean is the Wasserstein distance where f is the best 1-Lipschitz function;
     something else has to make f Lipschitz, such as a gradient penalty.
@@ -129,7 +128,7 @@ def critic_wasserstein(*, real_logits: jax.Array, fake_logits: jax.Array) -> jax
 def discriminator_hinge(*, real_logits: jax.Array, fake_logits: jax.Array) -> jax.Array:
     """Return max(0, 1 - D(x)) + max(0, 1 + D(G(z))).
 
-    Lim & Ye 2017 (arXiv:1705.02894), in the form of arXiv:1802.05957, equation 16.
+    Lim & Ye 2017 (arXiv:1705.02894), in the form of Miyato et al. 2018 (arXiv:1802.05957).
 
     Args:
       real_logits: [...], of real images.
@@ -144,7 +143,7 @@ def discriminator_hinge(*, real_logits: jax.Array, fake_logits: jax.Array) -> ja
 def raise_logits(*, fake_logits: jax.Array) -> jax.Array:
     """Return -D(G(z)), the generator's loss against a Wasserstein critic and a hinge.
 
-    arXiv:1701.07875, algorithm 1, line 10, and arXiv:1802.05957, equation 17.
+    arXiv:1701.07875, algorithm 1, and arXiv:1802.05957.
 
     Args:
       fake_logits: [...], of generated images.
@@ -160,9 +159,10 @@ def relativistic_average(
 ) -> jax.Array:
     """Return a loss of how much more real than the average image of the other side each image is.
 
-    pair(C(x) - E C(G(z)), C(G(z)) - E C(x)) (Jolicoeur-Martineau 2018, arXiv:1807.00734,
-    section 4.2). The generator's loss is the same with the sides exchanged, so it needs real images
-    too. The averages are over the whole batch, on all devices, and gradients flow through them.
+    pair(C(x) - E C(G(z)), C(G(z)) - E C(x)) (Jolicoeur-Martineau 2018, arXiv:1807.00734). The
+    generator's loss is the same with the sides exchanged, so it needs real images too. The averages
+    are over the whole batch, on all devices, and gradients flow through them. (The authors' code
+    halves both losses.)
 
     Args:
       real_logits: [...], C of real images.
@@ -186,8 +186,8 @@ def relativistic_generator(
 def top_k_weights(*, fake_logits: jax.Array, share: jax.Array | float) -> jax.Array:
     """Return weights that keep only the most realistic of the generated images.
 
-    Sinha et al. 2020 (arXiv:2002.06224, equation 3): the mean of weight times loss is the mean loss
-    of the k images of the whole batch, on all devices, that have the largest logits.
+    Sinha et al. 2020 (arXiv:2002.06224): the mean of weight times loss is the mean loss of the k
+    images of the whole batch, on all devices, that have the largest logits.
 
     Args:
       fake_logits: [B].

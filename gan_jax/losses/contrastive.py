@@ -77,7 +77,7 @@ def data_to_data_cross_entropy(
 def normalized_temperature_cross_entropy(
     *, first: jax.Array, second: jax.Array, temperature: float
 ) -> jax.Array:
-    """Return the NT-Xent loss of SimCLR (Chen et al. 2020, arXiv:2002.05709, equation 1).
+    """Return the NT-Xent loss of SimCLR (Chen et al. 2020, arXiv:2002.05709).
 
     Args:
       first: [B, D], of one view of each image, any length.

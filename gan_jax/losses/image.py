@@ -15,7 +15,7 @@ def l1(*, prediction: jax.Array, target: jax.Array) -> jax.Array:
 
     Returns:
       [B], the mean over pixels and channels; unit: the [-1, 1] scale of a pixel, so 0 to 2. It is
-      what the L1 term of pix2pix (arXiv:1611.07004, eq. 3) is in its code, with weight 100.
+      what the L1 term of pix2pix (arXiv:1611.07004) is in its code, with weight 100.
     """
     return jnp.abs(_difference(prediction, target)).mean((1, 2, 3))
 

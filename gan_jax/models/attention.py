@@ -16,8 +16,8 @@ Initializer = nn.initializers.Initializer
 class SelfAttention(nn.Module):
     """Add to each pixel what it attends to (Zhang et al. 2018, arXiv:1805.08318, section 3).
 
-    y = x + gain * o, with the gain learnt and 0 at first (equation 3), so that the layer starts as
-    the identity.
+    y = x + gain * o, with the gain learnt and 0 at first, so that the layer starts as the
+    identity.
 
     Deviations, those of the authors' code and of BigGAN's: keys and values are max-pooled 2 x 2,
     which makes the map four times smaller; values have C/2 channels, not C/8; no biases.

@@ -1,6 +1,6 @@
 """The generator of BigGAN: class embedding and latents reach every block.
 
-Brock et al. 2018 (arXiv:1809.11096, appendix B, figure 15 and tables 4 to 6). The latents are cut
+Brock et al. 2018 (arXiv:1809.11096, appendix B, and the author's PyTorch code). The latents are cut
 into equal parts, one for the first layer and one for each block; a block's BatchNorms take scale
 and bias from its part beside an embedding of the class that all blocks share. Weights are
 spectrally normalised, but for that embedding, and start orthogonal. The discriminator is

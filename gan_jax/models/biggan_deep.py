@@ -1,6 +1,6 @@
 """BigGAN-deep: bottleneck blocks, twice as many, with identity shortcuts.
 
-Brock et al. 2018 (arXiv:1809.11096, appendix B, figure 16 and tables 7 to 9). All latents beside
+Brock et al. 2018 (arXiv:1809.11096, appendix B, and the author's PyTorch code). All latents beside
 the class embedding reach every BatchNorm. Where a block has fewer channels at its end the shortcut
 drops the last ones; where it has more, the discriminator's appends a 1x1 convolution of its input.
 Weights are spectrally normalised, but for the generator's embedding, and start orthogonal.

@@ -87,9 +87,9 @@ class Reference(nn.Module):
 class SelfModulation(nn.Module):
     """BatchNorm whose scale and bias an MLP makes of each image's latents.
 
-    Chen et al. 2018 (arXiv:1810.01365, equations 2 to 4), with one hidden layer of 32 units.
-    Deviations: the scale is 1 plus what the MLP says, so that it starts near 1, and a class enters
-    as one-hot beside the latents.
+    Chen et al. 2018 (arXiv:1810.01365), with one hidden layer of 32 units. The scale is 1 plus what
+    the MLP says, as in the authors' code, whose last bias of it starts at 1. Deviation: a class
+    enters as one-hot beside the latents.
     """
 
     @nn.compact

@@ -79,7 +79,9 @@ class MinibatchDiscrimination(nn.Module):
     """Append to each image's features how close the batch is to it.
 
     Salimans et al. 2016 (arXiv:1606.03498, section 3.2): with M = f T of `kernels` rows of `dims`
-    numbers, o_b = sum over the batch, on all devices, of exp(-|M_b - M'_b|_1).
+    numbers, o_b = sum over the batch, on all devices, of exp(-|M_b - M'_b|_1). (The authors' code
+    leaves an image itself out, which is a constant of 1, scales T's columns to a learnt length, and
+    has a bias.)
 
     Attributes:
       kernels: 100 in the paper's code.

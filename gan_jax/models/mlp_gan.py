@@ -6,7 +6,10 @@ convolutional form: a generator that ends in one transposed convolution, a discr
 convolutions.
 
 Deviations: no dropout in the discriminator; images are in [-1, 1], so that tanh ends the generator
-where theirs has a sigmoid; all convolutions have 5x5 kernels and stride 2, whatever the image.
+where theirs has a sigmoid. The convolutional form follows theirs in its layers only: all
+convolutions have 5x5 kernels and stride 2 (theirs: 8x8 and 5x5 with pooling, and 3 in the
+generator), rectified units where their generator has a layer of logistic ones, and as many units as
+`width` says (theirs: 8,000 and 8,000, then 80 channels, against 32, 32, 192 and 500).
 """
 
 from __future__ import annotations
@@ -52,7 +55,7 @@ def check_size(height: int, width: int, convolutional: bool) -> None:
 
 
 def maxout(x: jax.Array, pieces: int) -> jax.Array:
-    """Return the largest of each `pieces` neighbouring channels (arXiv:1302.4389, equation 1)."""
+    """Return the largest of each `pieces` neighbouring channels (arXiv:1302.4389)."""
     x = x.reshape(*x.shape[:-1], x.shape[-1] // pieces, pieces)
     # Not `jnp.max`: see `layers.max_pool`.
     return functools.reduce(

@@ -26,7 +26,7 @@ class BatchNorm(nn.Module):
       epsilon: added to the variance.
       scale_init: of the scale; the bias starts at 0.
       num_classes: 0, or a scale and a bias for each class over common statistics: conditional
-        BatchNorm (arXiv:1610.07629, equation 5, per batch rather than per image).
+        BatchNorm (arXiv:1610.07629, per batch rather than per image).
     """
 
     momentum: float = 0.9

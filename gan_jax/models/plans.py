@@ -1,9 +1,9 @@
 """Channels and sizes of residual GANs: which plan an image of some size takes.
 
-`sngan` are those of Miyato et al. 2018 (arXiv:1802.05957, appendix B, tables 4 to 6), at 64 px of
-the authors' code, as no table has them; `biggan` those of Brock et al. 2018 (arXiv:1809.11096,
-appendix B, tables 4 to 9), at 32 and 64 px of the authors' PyTorch code. Deviation: a size between
-two of them takes the plan of the smaller one.
+`sngan` are those of Miyato et al. 2018 (arXiv:1802.05957, appendix B), as the authors' code has
+them (at 48 px, compare_gan's); `biggan` those of Brock et al. 2018 (arXiv:1809.11096, appendix B),
+as the author's PyTorch code has them. Deviation: a size between two of them takes the plan of the
+smaller one.
 """
 
 from __future__ import annotations
@@ -36,10 +36,10 @@ class Plan(NamedTuple):
 PLANS = {
     "sngan": {
         16: Plan((1, 1, 1), (1, 1, 1, 1), 2),  # for tiny images: that of 32 px without a doubling
-        32: Plan((1, 1, 1, 1), (1, 1, 1, 1), 2),  # CIFAR-10, table 4
-        48: Plan((8, 4, 2, 1), (1, 2, 4, 8, 16), 4),  # STL-10, table 5
+        32: Plan((1, 1, 1, 1), (1, 1, 1, 1), 2),  # CIFAR-10
+        48: Plan((8, 4, 2, 1), (1, 2, 4, 8, 16), 4),  # STL-10
         64: Plan((16, 8, 4, 2, 1), (1, 2, 4, 8, 16), 5),
-        128: Plan((16, 16, 8, 4, 2, 1), (1, 2, 4, 8, 16, 16), 5),  # ImageNet, table 6
+        128: Plan((16, 16, 8, 4, 2, 1), (1, 2, 4, 8, 16, 16), 5),  # ImageNet
     },
     "biggan": {
         16: Plan((4, 4, 4), (4, 4, 4, 4), 2),  # for tiny images: that of 32 px without a doubling

@@ -1,8 +1,8 @@
 """The growing generator and discriminator of ProGAN.
 
-Karras et al. 2017 (arXiv:1710.10196, section 2 and appendix A, table 2). Both networks have a stage
+Karras et al. 2017 (arXiv:1710.10196, section 2 and appendix A). Both networks have a stage
 for every size from about 4 px to that of the images, all of whose parameters exist from the start;
-a pass runs the stages up to the one asked for. `fade` blends a stage in (figure 2): at 0 the image
+a pass runs the stages up to the one asked for. `fade` blends a stage in: at 0 the image
 is that of the stage before, enlarged, at 1 the new stage's alone.
 
 Deviations: the minibatch standard deviation is taken over groups of four neighbours in the batch

@@ -1,9 +1,9 @@
 """The residual generator and discriminator of SNGAN, WGAN-GP and SAGAN.
 
-Miyato et al. 2018 (arXiv:1802.05957, appendix B, tables 4 to 6) and, at 32 px, Gulrajani et al.
-2017 (arXiv:1704.00028, appendix), which are the same networks up to `width`, `norm` and `pool`.
+Miyato et al. 2018 (arXiv:1802.05957, appendix B) and, at 32 px, Gulrajani et al. 2017
+(arXiv:1704.00028, appendix), which are the same networks up to `width`, `norm` and `pool`.
 Given classes, the generator has conditional BatchNorm and the discriminator is a projection
-discriminator (arXiv:1802.05637, equation 3); other ways are in `gen_norm` and `heads`.
+discriminator (arXiv:1802.05637); other ways are in `gen_norm` and `heads`.
 
 With a spectrally normalised generator, attention and a wide discriminator they are the networks of
 SAGAN (Zhang et al. 2018, arXiv:1805.08318); BigGAN's discriminator is this one too, its generator

@@ -1,6 +1,6 @@
 """Spectral normalisation: layers whose weight is divided by its largest singular value.
 
-Miyato et al. 2018 (arXiv:1802.05957, algorithm 1 and equation 8). The weight is the matrix W that
+Miyato et al. 2018 (arXiv:1802.05957, algorithm 1). The weight is the matrix W that
 maps a patch of the input to one pixel of the output; its largest singular value is estimated by one
 power iteration a pass. The vector u that the next pass starts from is state, not a parameter: it is
 in the collection "spectral", float32, depends on weights only, and so is the same on all devices.

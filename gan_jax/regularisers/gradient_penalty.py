@@ -25,7 +25,7 @@ def interpolates(*, real: jax.Array, fake: jax.Array, keys: jax.Array) -> jax.Ar
       real: [B, ...].
       fake: the same shape.
       keys: typed keys [B], from `axes.example_keys`; each draws a share in [0, 1) of the real
-        image (arXiv:1704.00028, algorithm 1, lines 4 and 6).
+        image (arXiv:1704.00028, algorithm 1).
     """
     share = jax.vmap(jax.random.uniform)(keys).astype(real.dtype)
     share = share.reshape(-1, *[1] * (real.ndim - 1))
@@ -37,7 +37,8 @@ def perturbed(*, real: jax.Array, keys: jax.Array) -> jax.Array:
 
     x + share * (std / 2) * u, with u uniform in [0, 1) a number, share uniform in [0, 1) an image,
     and the standard deviation that of all numbers of the batch, on all devices: as in the authors'
-    code. (The paper, arXiv:1705.07215, algorithm 1, adds normal noise and names no scale for it.)
+    program for MNIST. (The paper, arXiv:1705.07215, perturbs by normal noise, of a scale to be
+    tuned.)
 
     Args:
       real: [B, ...].
@@ -90,12 +91,12 @@ def one_centred(norm: jax.Array) -> jax.Array:
 
 
 def one_sided(norm: jax.Array) -> jax.Array:
-    """Return max(0, norm - 1)^2: a gradient may be small (arXiv:1709.08894, equation 7)."""
+    """Return max(0, norm - 1)^2: a gradient may be small (Petzka et al. 2017, arXiv:1709.08894)."""
     return jnp.square(jax.nn.relu(norm - 1))
 
 
 def zero_centred(norm: jax.Array) -> jax.Array:
-    """Return norm^2: where the two sides agree a critic is flat (arXiv:1902.03984, section 5)."""
+    """Return norm^2: where the two sides agree a critic is flat (arXiv:1902.03984)."""
     return jnp.square(norm)
 
 
@@ -107,7 +108,7 @@ def gradient_penalty(
     keys: jax.Array,
     target: Callable[[jax.Array], jax.Array] = one_centred,
 ) -> jax.Array:
-    """Return the penalty of WGAN-GP (Gulrajani et al. 2017, arXiv:1704.00028, equation 3).
+    """Return the penalty of WGAN-GP (Gulrajani et al. 2017, arXiv:1704.00028, section 4).
 
     Args:
       critic: as for `input_gradient_square`.
@@ -141,7 +142,7 @@ def dragan(*, critic: Critic, real: jax.Array, keys: jax.Array) -> jax.Array:
 def r1(*, critic: Critic, images: jax.Array) -> jax.Array:
     """Return |gradient|^2 / 2 at the images themselves (Mescheder et al. 2018, arXiv:1801.04406).
 
-    R1 at real images (equation 9), R2 at generated ones (equation 10), without the paper's gamma.
+    R1 at real images, R2 at generated ones, without the paper's gamma.
 
     Args:
       critic: as for `input_gradient_square`.

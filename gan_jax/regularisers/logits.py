@@ -12,8 +12,8 @@ def consistency(*, logits: jax.Array, changed: jax.Array) -> jax.Array:
     """Return the squared difference of the logits of images and of changed ones.
 
     The change is one that should not matter: an augmentation of real images (CR, Zhang et al. 2019,
-    arXiv:1910.12027, equation 3), of generated ones too (bCR), or a small step in the latents (the
-    discriminator's half of zCR; both Zhao et al. 2020, arXiv:2002.04724, algorithms 1 and 2).
+    arXiv:1910.12027), of generated ones too (bCR), or a small step in the latents (the
+    discriminator's half of zCR; both Zhao et al. 2020, arXiv:2002.04724).
 
     Args:
       logits: [B, ...].

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 
 
 def clip_weights(params: Any, limit: float) -> Any:
-    """Clip every parameter to [-limit, limit] (arXiv:1701.07875, algorithm 1, line 7)."""
+    """Clip every parameter to [-limit, limit] (arXiv:1701.07875, algorithm 1)."""
     return jax.tree.map(lambda x: jnp.clip(x, -limit, limit), params)
 
 
@@ -42,10 +42,10 @@ def stage_of(name: str) -> int | None:
 def orthogonal(*, params: Any) -> jax.Array:
     """Return how far the output channels of all weights are from being orthogonal to each other.
 
-    The sum over weights of |W^T W * (1 - I)|_F^2 (Brock et al. 2018, arXiv:1809.11096, equation 3):
-    the lengths of the columns are free, their angles are not. Biases, scales and embeddings (tables
-    with an entry a class) are left out; W is [inputs of a pixel, output channels]. The paper's
-    weight, of the generator, is 1e-4.
+    The sum over weights of |W^T W * (1 - I)|_F^2 (Brock et al. 2018, arXiv:1809.11096): the lengths
+    of the columns are free, their angles are not. Biases, scales and embeddings (tables with an
+    entry a class) are left out; W is [inputs of a pixel, output channels]. The paper's weight, of
+    the generator, is 1e-4. (The authors' PyTorch code takes half of this sum's gradient.)
 
     Args:
       params: of a network.

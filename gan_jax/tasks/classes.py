@@ -17,7 +17,7 @@ def class_term(config: ConfigDict, *, real: bool) -> Callable[[Any], jax.Array]:
     """Return the term of `model.conditional`, a function of what was seen; see `heads`.
 
     An auxiliary classifier learns on real and on generated images and the generator on its own
-    (arXiv:1610.09585, equation 3). Embeddings: the discriminator's term is of real images, the
+    (arXiv:1610.09585). Embeddings: the discriminator's term is of real images, the
     generator's of generated ones (arXiv:2006.12681, algorithm 1; arXiv:2111.01118, section 3.3).
 
     Args:

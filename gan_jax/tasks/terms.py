@@ -240,7 +240,8 @@ def stepped(seen: Seen, std: float) -> Any:
 def feature_matching(seen: Seen) -> jax.Array:
     """Return |E f(x) - E f(G(z))|^2 (Salimans et al. 2016, arXiv:1606.03498, section 3.1).
 
-    f is what the discriminator's last layer sees; the means are over the batch, on all devices.
+    f is what the discriminator's last layer sees (the authors' code for MNIST: the layer before);
+    the means are over the batch, on all devices.
     """
     real, fake = (
         axis_mean(said.features.mean(0)) for said in (seen.judge(seen.real), seen.said_of_fake)
@@ -249,7 +250,7 @@ def feature_matching(seen: Seen) -> jax.Array:
 
 
 def rotation(seen: Seen, images: jax.Array) -> jax.Array:
-    """Return the cross entropy of guessing how images were turned (SSGAN, arXiv:1811.11212, eq. 3).
+    """Return the cross entropy of guessing how images were turned (SSGAN, arXiv:1811.11212).
 
     Each image is turned once, by 0, 90, 180 or 270 degrees drawn from its key. (The authors turn a
     quarter of the batch all four ways.)
@@ -261,7 +262,7 @@ def rotation(seen: Seen, images: jax.Array) -> jax.Array:
 
 
 def codes(seen: Seen, config: ConfigDict) -> jax.Array:
-    """Return -log Q(c | G(z, c)), the negative bound of InfoGAN (arXiv:1606.03657, equation 5).
+    """Return -log Q(c | G(z, c)), the negative bound of InfoGAN (arXiv:1606.03657).
 
     The codes are the last dimensions of the latents: one-hot categorical ones, then continuous
     ones, whose Q is a normal of variance 1, without its constant.

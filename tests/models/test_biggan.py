@@ -43,6 +43,7 @@ def discriminator(width: int, classes: int, attention: int) -> resnet_gan.Discri
         (32, 120, 0, (9_466_115, 9_836_929)),
         (64, 120, 32, (70_377_348, 45_511_970)),
         (128, 120, 64, (70_433_988, 87_982_370)),
+        (256, 140, 64, (82_235_844, 99_225_890)),
     ],
 )
 def test_biggan_has_the_parameters_of_the_reference(
