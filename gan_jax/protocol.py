@@ -16,7 +16,8 @@ from gan_jax.side import FEATURES, LABELS, MOMENTS, Side
 from gan_jax.task import Task
 
 # Those that take a run apart, rather than look at a set of its images; see `run_measures`.
-RUN_MEASURES = ("cas", "ppl")
+# Each with the members of the task that it needs.
+RUN_MEASURES = {"cas": ("generate",), "ppl": ("generate",), "robustness": ("generate", "judge")}
 MOST = 50_000  # images on a side, where no number is given: that of the field's protocols
 
 
@@ -95,7 +96,8 @@ def check_metrics(names: Sequence[str], task: Task, *, training: bool = False) -
     """Raise UserError unless the task can have all metrics of those names, during a training."""
     looks = task.generate is not None or task.transform is not None
     able = [n for n, m in MEASURES.items() if looks and (task.transform or not m.pair)]
-    able += list(RUN_MEASURES) if task.generate is not None and not training else []
+    if not training:
+        able += [n for n, use in RUN_MEASURES.items() if all(getattr(task, m) for m in use)]
     able += list(task.evaluations)
     what = "eval.metrics" if training else "--metrics"
     for name in names:

@@ -9,6 +9,7 @@ from typing import Any
 from gan_jax.errors import UserError
 from gan_jax.evaluate_classes import gan_test, gan_train
 from gan_jax.evaluate_paths import perceptual_path_length
+from gan_jax.evaluate_robustness import robustness
 from gan_jax.features.extractor import CNN
 from gan_jax.features.lpips import make_efficientnet_distance, make_lpips
 from gan_jax.protocol import Request
@@ -47,9 +48,16 @@ def _path_length(
     )
 
 
+def _robustness(
+    run: Run, request: Request, *, seed: int, split: str, options: Mapping[str, Any]
+) -> dict[str, float]:
+    """Judge real and generated images as they are, and changed."""
+    return robustness(run, num=request.num, seed=seed, split=split, **options)
+
+
 def measure_run(
     name: str, run: Run, request: Request, *, seed: int, split: str, options: Mapping[str, Any]
 ) -> dict[str, float]:
     """Return the numbers of a metric of `protocol.RUN_MEASURES`, by their whole names."""
-    computes = {"cas": _accuracy_scores, "ppl": _path_length}
+    computes = {"cas": _accuracy_scores, "ppl": _path_length, "robustness": _robustness}
     return computes[name](run, request, seed=seed, split=split, options=options)

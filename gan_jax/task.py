@@ -141,6 +141,8 @@ class Task:
       generate: (state, latents, **options) -> images.
       statistics: (state, latents, **options) -> dict network -> its BatchNorm statistics of that
         one batch in training mode; what option "standing" averages.
+      judge: (state, images, labels or None) -> logits [B], larger for real, of the discriminator
+        in use: its own statistics, no augmentation.
       encode: (state, images, keys) -> latents.
       transform: (state, images, keys, **options) -> images: reconstruct, translate, restore.
       grids: (state, batch, key) -> dict name -> [rows, columns, H, W, C], the pictures that the
@@ -162,6 +164,7 @@ class Task:
     latents: Callable[..., Any] | None = None
     generate: Callable[..., jax.Array] | None = None
     statistics: Callable[..., Any] | None = None
+    judge: Callable[..., jax.Array] | None = None
     encode: Callable[..., Any] | None = None
     transform: Callable[..., jax.Array] | None = None
     grids: Callable[[TrainState, Batch, Key], dict[str, jax.Array]] | None = None

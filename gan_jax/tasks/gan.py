@@ -279,6 +279,17 @@ def make_task(config: ConfigDict, spec: DataSpec) -> Task:
 
         return growth.at(state.step, made)
 
+    def judge(state: TrainState, images: jax.Array, labels: jax.Array | None) -> jax.Array:
+        given = (labels,) if classes else ()
+        variables = state.nets["disc"].variables()
+
+        def judged(stage: int | None) -> jax.Array:
+            arguments = growth.arguments(stage, state.step)
+            seen = growth.resize(images, stage, state.step)
+            return discriminator.apply(variables, seen, *given, train=False, **arguments)
+
+        return growth.at(state.step, judged)
+
     def statistics(state: TrainState, latents: Any, **options: Any) -> dict[str, Any]:
         variables = state.nets["gen"].variables(options["weights"])
         require_statistics("this generator", variables)
@@ -303,6 +314,7 @@ def make_task(config: ConfigDict, spec: DataSpec) -> Task:
         latents=latents,
         generate=generate,
         statistics=statistics,
+        judge=judge,
         grids=grids,
         options=OPTIONS,
     )
