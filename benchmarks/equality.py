@@ -36,10 +36,14 @@ class Difference(ArithmeticError):
 
 
 def _gan_draws(problem: Problem, task: Task, key: jax.Array) -> dict[str, Any]:
-    draws, size = problem.batch()["image"].shape[:2]
+    batch, terms = problem.batch(), problem.config().terms
+    draws, size = batch["image"].shape[:2]
+    labels = batch.get("label", [None] * draws)
     *disc_keys, gen_key = jax.random.split(key, draws + 1)
     found = {}
-    if problem.config().terms.disc.gradient_penalty.weight:
+    if any(term.weight for term in terms.gen.values()):
+        gen_key = jax.random.split(gen_key, 3)[0]
+    if terms.disc.gradient_penalty.weight:
         # Latents, terms, augmentation; the penalty is the only term.
         parts = [jax.random.split(k, 3) for k in disc_keys]
         disc_keys = [part[0] for part in parts]
@@ -47,14 +51,15 @@ def _gan_draws(problem: Problem, task: Task, key: jax.Array) -> dict[str, Any]:
         shares = [jax.vmap(jax.random.uniform)(example_keys(k, size)) for k in penalty_keys]
         found["share"] = to_tensor(np.stack(shares))
 
-    def latents(key: jax.Array) -> np.ndarray:
-        (z,) = task.latents(example_keys(key, size), None, truncation=0.0)
+    def latents(key: jax.Array, labels: Any) -> np.ndarray:
+        z, *_ = task.latents(example_keys(key, size), labels, truncation=0.0)
         return np.asarray(z)
 
+    made = [latents(k, given) for k, given in zip(disc_keys, labels, strict=True)]
     return {
         **found,
-        "disc": to_tensor(np.stack([latents(k) for k in disc_keys])),
-        "gen": to_tensor(latents(gen_key)),
+        "disc": to_tensor(np.stack(made)),
+        "gen": to_tensor(latents(gen_key, labels[-1])),
     }
 
 
@@ -99,9 +104,8 @@ def load(twin: Any, state: Any) -> None:
         rules = dict(flax_name=twin.flax_name, maps=twin.maps[name])
         _load(net, to_state_dict(net, ours.params, ours.extra, **rules))
         if name in twin.averages:
-            _load(
-                twin.averages[name].net, to_state_dict(net, ours.ema["params"], ours.ema, **rules)
-            )
+            mean = {**ours.extra, **ours.ema}  # as NetState.variables("ema")
+            _load(twin.averages[name].net, to_state_dict(net, mean["params"], mean, **rules))
 
 
 def _load(net: torch.nn.Module, found: Mapping[str, torch.Tensor]) -> None:
@@ -109,6 +113,21 @@ def _load(net: torch.nn.Module, found: Mapping[str, torch.Tensor]) -> None:
     missing = [name for name in missing if not name.endswith("num_batches_tracked")]
     if missing or unexpected:
         raise Difference(f"entries {missing} of the twin are not ours, {unexpected} not the twin's")
+
+
+def _with_gains(state: Any) -> Any:
+    """Return a state whose layers of attention count: their gain starts at 0, which hides them."""
+
+    def changed(params: Any) -> Any:
+        return jax.tree_util.tree_map_with_path(
+            lambda path, x: jnp.full_like(x, 0.5) if path[-1].key == "gain" else x, params
+        )
+
+    nets = {}
+    for name, net in state.nets.items():
+        ema = net.ema and {**net.ema, "params": changed(net.ema["params"])}
+        nets[name] = net.replace(params=changed(net.params), ema=ema)
+    return state.replace(nets=nets)
 
 
 def check(problem: Problem) -> tuple[dict[str, float], dict[str, Any]]:
@@ -126,7 +145,7 @@ def check(problem: Problem) -> tuple[dict[str, float], dict[str, Any]]:
     """
     task = make_task(problem.config(), problem.spec())
     parallel, keys, batch = make_parallel("jit", 1), named_keys(0), problem.batch()
-    start = parallel.compile_init(task.init)(keys["init"])
+    start = _with_gains(parallel.compile_init(task.init)(keys["init"]))
     before = jax.device_get(start)
     step = parallel.compile_step(make_step(task, batch["image"].shape[1]))
     placed = parallel.place(batch, axis=1)
@@ -218,7 +237,8 @@ def _compare_samples(
         )
     else:
         latents = draws["noise" if task.name == "vae" else "gen"].numpy()
-        given = jnp.asarray(latents) if task.name == "vae" else (jnp.asarray(latents),)
+        labels = [jnp.asarray(batch["label"][-1])] if problem.classes else []
+        given = jnp.asarray(latents) if task.name == "vae" else (jnp.asarray(latents), *labels)
         images = jax.jit(lambda s, z: task.generate(s, z, weights="ema"))(state, given)
     error = float((to_tensor(images) - twin.sample(to_batch(batch), draws)).abs().max())
     if not error < IMAGES:

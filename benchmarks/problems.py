@@ -83,15 +83,25 @@ class Problem:
 
 _CONSTANT = {"optim.gen.schedule": "constant", "optim.disc.schedule": "constant"}
 
+_SMALL = {"model.disc_width": 32, "train.batch_size": 16, "task.disc_updates": 1}
+
 # Augmentation is off: in PyTorch it is work of the data loader. The classifier's learning rate is
 # constant, because the first of its warm-up is 0 and would hide a wrong optimizer; so are those of
 # the residual GANs, whose decay is no work. SNGAN's generator is 128 wide (paper: 256).
+# SAGAN and BigGAN are 32 wide (64 and 96), with batches of 16 and one discriminator update (BigGAN:
+# five), and given one of ten classes.
 PROBLEMS = {
     "DCGAN-64": Problem("dcgan.py:celeb_a", "dcgan", (64, 64, 3)),
     "SNGAN-32": Problem(
         "sngan.py:cifar10", "sngan", (32, 32, 3), {**_CONSTANT, "model.width": 128}
     ),
     "WGAN-GP-32": Problem("wgan_gp.py:cifar10", "sngan", (32, 32, 3), _CONSTANT),
+    "SAGAN-64": Problem(
+        "sagan.py:folder,size=64", "biggan", (64, 64, 3), {**_SMALL, "model.width": 32}, classes=10
+    ),
+    "BigGAN-32": Problem(
+        "biggan.py:cifar10", "biggan", (32, 32, 3), {**_SMALL, "model.width": 32}, classes=10
+    ),
     "conv VAE-64": Problem("vae.py:celeb_a", "vae", (64, 64, 3)),
     "MLP VAE-28": Problem("vae.py:mnist,net=mlp", "vae", (28, 28, 1)),
     "pix2pix-64": Problem(

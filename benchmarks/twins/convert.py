@@ -5,12 +5,15 @@ transposed convolution  kernel [kh, kw, C, O]      -> weight [C, O, kh, kw]: nei
 linear                  kernel [I, O]              -> weight [O, I]
   after a flattening    rows in order (H, W, C)    -> columns in order (C, H, W)
   before an unflattening, the same of its outputs
+embedding               embedding [K, F]           -> weight [K, F]
 BatchNorm               scale, bias, mean, var     -> weight, bias, running_mean, running_var
 spectral normalisation  u                          -> u, of the weight's parametrization
+self-attention          gain                       -> gain
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -61,18 +64,20 @@ def to_state_dict(
     found: dict[str, Tensor] = {}
     used = 0
     for name, module in net.named_modules():
-        parametrized = isinstance(module, ParametrizationList)
-        if parametrized or next(module.parameters(recurse=False), None) is None:
+        statistics, flat = isinstance(module, nn.BatchNorm2d), (maps or {}).get(name)
+        own = is_parametrized(module) or next(module.parameters(recurse=False), None) is not None
+        if isinstance(module, ParametrizationList) or not (own or statistics):
             continue
         path = flax_name(name).split(".")
-        tree = _at(params, path)
-        arrays = _arrays(module, tree, (maps or {}).get(name))
+        arrays = _arrays(module, _at(params, path), flat) if own else {}
         used += sum(array.size for array in arrays.values())
         if is_parametrized(module):
             arrays[f"{_SPECTRAL}.original"] = arrays.pop("weight")
             if extra is not None:
-                arrays[f"{_SPECTRAL}.0.u"] = _at(extra["spectral"], path)["u"]
-        if extra is not None and isinstance(module, nn.BatchNorm2d):
+                u = np.asarray(_at(extra["spectral"], path)["u"])
+                writes = flat and len(u) == math.prod(flat)
+                arrays[f"{_SPECTRAL}.0.u"] = u[_channels_first(flat)] if writes else u
+        if extra is not None and statistics:
             moments = _at(extra["batch_stats"], path)
             arrays.update(running_mean=moments["mean"], running_var=moments["var"])
         for leaf, array in arrays.items():
@@ -87,6 +92,10 @@ def _arrays(
 ) -> dict[str, np.ndarray]:
     if isinstance(module, nn.BatchNorm2d):
         return {"weight": np.asarray(tree["scale"]), "bias": np.asarray(tree["bias"])}
+    if isinstance(module, nn.Embedding):
+        return {"weight": np.asarray(tree["embedding"])}
+    if "gain" in tree:
+        return {"gain": np.asarray(tree["gain"])}
     kernel = np.asarray(tree["kernel"])
     bias = {} if module.bias is None else {"bias": np.asarray(tree["bias"])}
     if isinstance(module, nn.ConvTranspose2d):
@@ -97,13 +106,18 @@ def _arrays(
         raise ValueError(f"no rule for the parameters of {type(module).__name__}")
     weight = kernel.T
     if flat:
-        channels, height, width = flat
-        order = np.arange(channels * height * width).reshape(height, width, channels)
-        order = order.transpose(2, 0, 1).ravel()
+        order = _channels_first(flat)
         if len(order) == module.in_features:
             return {"weight": weight[:, order], **bias}
         return {"weight": weight[order], **{k: b[order] for k, b in bias.items()}}
     return {"weight": weight, **bias}
+
+
+def _channels_first(flat: tuple[int, int, int]) -> np.ndarray:
+    """Return the places in a flattened [H, W, C] of the entries of a flattened [C, H, W]."""
+    channels, height, width = flat
+    order = np.arange(channels * height * width).reshape(height, width, channels)
+    return order.transpose(2, 0, 1).ravel()
 
 
 def _at(tree: Mapping[str, Any], path: list[str]) -> Any:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -17,15 +18,18 @@ class SpectralNorm(nn.Module):
     """Divide a weight by its largest singular value, estimated by one power iteration a pass.
 
     In the order of arXiv:1802.05957, algorithm 1: v from u, then u from v. PyTorch's own
-    parametrization takes u first and so is half an iteration apart; it costs the same.
+    parametrization takes u first and so is half an iteration apart; it costs the same. The rows of
+    an embedding are its inputs, so that its matrix is transposed.
     """
 
-    def __init__(self, outputs: int) -> None:
+    def __init__(self, layer: nn.Module) -> None:
         super().__init__()
+        self.transposed = isinstance(layer, nn.Embedding)
+        outputs = layer.weight.shape[1 if self.transposed else 0]
         self.register_buffer("u", normalize(torch.randn(outputs), dim=0))
 
     def forward(self, weight: Tensor) -> Tensor:
-        matrix = weight.flatten(1)
+        matrix = weight.T if self.transposed else weight.flatten(1)
         with torch.no_grad():
             v, u = normalize(matrix.T @ self.u, dim=0), self.u
             if self.training:
@@ -34,24 +38,34 @@ class SpectralNorm(nn.Module):
         return weight / (u @ (matrix @ v))
 
 
-def _double(x: Tensor) -> Tensor:
+def normalize_spectrally(net: nn.Module, kinds: tuple[type, ...] = (nn.Conv2d, nn.Linear)) -> None:
+    """Normalise every weight of layers of those kinds, in place."""
+    for layer in [module for module in net.modules() if isinstance(module, kinds)]:
+        register_parametrization(layer, "weight", SpectralNorm(layer))
+
+
+def double(x: Tensor) -> Tensor:
+    """Repeat each pixel 2 x 2 times."""
     return interpolate(x, scale_factor=2, mode="nearest")
 
 
 class GeneratorBlock(nn.Module):
-    """BatchNorm, ReLU, doubling, convolution; the same without doubling; a 1x1 shortcut."""
+    """BatchNorm, ReLU, doubling, convolution; the same without doubling; a 1x1 shortcut.
 
-    def __init__(self, channels: int) -> None:
+    `norm` makes a normalisation of so many channels, which is given what `forward` is beside x.
+    """
+
+    def __init__(self, inputs: int, channels: int, norm: Callable[[int], nn.Module]) -> None:
         super().__init__()
-        self.norm_a, self.norm_b = nn.BatchNorm2d(channels), nn.BatchNorm2d(channels)
-        self.conv_a = nn.Conv2d(channels, channels, 3, padding=1)
+        self.norm_a, self.norm_b = norm(inputs), norm(channels)
+        self.conv_a = nn.Conv2d(inputs, channels, 3, padding=1)
         self.conv_b = nn.Conv2d(channels, channels, 3, padding=1)
-        self.shortcut = nn.Conv2d(channels, channels, 1)
+        self.shortcut = nn.Conv2d(inputs, channels, 1)
 
-    def forward(self, x: Tensor) -> Tensor:
-        h = self.conv_a(_double(relu(self.norm_a(x))))
-        h = self.conv_b(relu(self.norm_b(h)))
-        return h + _double(self.shortcut(x))
+    def forward(self, x: Tensor, *given: Tensor) -> Tensor:
+        h = self.conv_a(double(relu(self.norm_a(x, *given))))
+        h = self.conv_b(relu(self.norm_b(h, *given)))
+        return h + double(self.shortcut(x))
 
 
 class Generator(nn.Module):
@@ -64,7 +78,7 @@ class Generator(nn.Module):
         self.base = (width, height >> count, columns >> count)
         self.dense = nn.Linear(latent, self.base[0] * self.base[1] * self.base[2])
         for i in range(count):
-            self.add_module(f"block{i}", GeneratorBlock(width))
+            self.add_module(f"block{i}", GeneratorBlock(width, width, nn.BatchNorm2d))
         self.blocks = [f"block{i}" for i in range(count)]
         self.norm = nn.BatchNorm2d(width)
         self.image = nn.Conv2d(width, channels, 3, padding=1)
@@ -77,12 +91,17 @@ class Generator(nn.Module):
 
 
 class DiscriminatorBlock(nn.Module):
-    """Two convolutions and a shortcut; the first block has no activation before them."""
+    """Two convolutions and a shortcut; the first block has no activation before them.
 
-    def __init__(self, inputs: int, channels: int, first: bool, halve: bool) -> None:
+    The first of them widens in the first block, and in every one that is `wide`.
+    """
+
+    def __init__(
+        self, inputs: int, channels: int, first: bool, halve: bool, wide: bool = False
+    ) -> None:
         super().__init__()
         self.first, self.halve = first, halve
-        hidden = channels if first else inputs
+        hidden = channels if first or wide else inputs
         self.conv_a = nn.Conv2d(inputs, hidden, 3, padding=1)
         self.conv_b = nn.Conv2d(hidden, channels, 3, padding=1)
         if halve or inputs != channels:
@@ -106,8 +125,7 @@ class Discriminator(nn.Module):
             self.add_module(name, block)
         self.logits = nn.Linear(width, 1)
         if norm == "spectral":
-            for layer in [m for m in self.modules() if isinstance(m, (nn.Conv2d, nn.Linear))]:
-                register_parametrization(layer, "weight", SpectralNorm(len(layer.weight)))
+            normalize_spectrally(self)
 
     def forward(self, x: Tensor) -> Tensor:
         for name in self.blocks:

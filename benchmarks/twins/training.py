@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import torch
@@ -40,16 +41,25 @@ class Chain(nn.Sequential):
 
 
 class Average:
-    """Moving average of a network's parameters and statistics, with the ramp of `ema_decay_at`."""
+    """Moving average of a network's parameters and statistics, with the ramp of `ema_decay_at`.
+
+    The vectors of spectral normalisation are copied: they belong to the latest weights.
+    """
 
     def __init__(self, net: nn.Module, decay: float) -> None:
         self.decay, self.step = decay, 0
         self.net = copy.deepcopy(net).requires_grad_(False).eval()
         self.pairs = [
             (mine, theirs)
-            for mine, theirs in zip(_tensors(self.net), _tensors(net), strict=True)
+            for mine, theirs in zip(self._moved(self.net), self._moved(net), strict=True)
             if mine.is_floating_point()
         ]
+        self.vectors = list(zip(vectors(self.net), vectors(net), strict=True))
+
+    @staticmethod
+    def _moved(net: nn.Module) -> list[Tensor]:
+        kept = set(map(id, vectors(net)))
+        return [x for x in (*net.parameters(), *net.buffers()) if id(x) not in kept]
 
     @torch.no_grad()
     def update(self) -> None:
@@ -57,11 +67,23 @@ class Average:
         decay = min(self.decay, (1 + self.step) / (10 + self.step))
         mine, theirs = map(list, zip(*self.pairs, strict=True))
         torch._foreach_lerp_(mine, theirs, 1 - decay)
+        for mine, theirs in self.vectors:
+            mine.copy_(theirs)
         self.step += 1
 
 
-def _tensors(net: nn.Module) -> list[Tensor]:
-    return [*net.parameters(), *net.buffers()]
+def vectors(net: nn.Module) -> list[Tensor]:
+    """Return the vectors u of spectral normalisation."""
+    return [buffer for name, buffer in net.named_buffers() if name.endswith(".u")]
+
+
+@contextlib.contextmanager
+def unmoved(net: nn.Module) -> Iterator[None]:
+    """Undo the power iterations of the passes inside: ours keep them in a network's own update."""
+    before = [u.clone() for u in vectors(net)]
+    yield
+    for u, old in zip(vectors(net), before, strict=True):
+        u.copy_(old)
 
 
 def take_step(optimizer: torch.optim.Optimizer, loss: Tensor) -> None:
