@@ -8,7 +8,7 @@ is known to a machine with a GPU alone.
 Counts are XLA's own for one chip's program (`cost_analysis`): a multiply-add is 2 FLOPs, random
 numbers and element-wise arithmetic are included; "bytes accessed" are the operands and results of
 every fused operation, wherever they lie, which over-counts what stays in on-chip memory. On CPU the
-convolutions have other forms (`gan_jax/models/layers.py`) that cost other counts. Times are
+convolutions have other forms (`gan_jax/models/convolution.py`) that cost other counts. Times are
 estimates: a roofline that no real step reaches.
 """
 

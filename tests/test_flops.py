@@ -8,7 +8,7 @@ import pytest
 
 from benchmarks.flops import dcgan_step, taps
 from benchmarks.problems import PROBLEMS
-from gan_jax.models import layers
+from gan_jax.models import convolution
 from gan_jax.task import make_task
 from gan_jax.train import make_step
 
@@ -18,7 +18,7 @@ def test_taps_are_the_pixels_that_a_convolution_sees(
     kernel: int, stride: int, pad: int, size: int
 ) -> None:
     ones = np.ones((1, size, 1, 1), np.float32)
-    seen = layers.conv2d(
+    seen = convolution.conv2d(
         ones,
         np.ones((kernel, 1, 1, 1), np.float32),
         strides=(stride, 1),
@@ -36,7 +36,7 @@ def test_a_step_of_dcgan_has_the_operations_that_xla_counts(
     It is shown its own convolutions: the forms for CPU multiply by padding as well.
     """
     monkeypatch.setattr(
-        layers, "_by_platform", lambda cpu, default, geometry, a, b: default(geometry, a, b)
+        convolution, "_by_platform", lambda cpu, default, geometry, a, b: default(geometry, a, b)
     )
     problem = PROBLEMS["DCGAN-64"].changed(
         (32, 64, 3),

@@ -114,7 +114,7 @@ def test_flag_of_convolutions(
 
 LAYERS = """
 import jax
-from gan_jax.models.layers import conv2d
+from gan_jax.models.convolution import conv2d
 x, kernel = jax.numpy.ones((2, 8, 8, 64)), jax.numpy.ones((3, 3, 64, 64))
 conv = jax.jit(lambda x, kernel: conv2d(x, kernel, padding="SAME"))
 print("ynn" in conv.lower(x, kernel).compile().as_text())

@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 
 from gan_jax.errors import UserError
+from gan_jax.models.convolution import conv2d
 from gan_jax.models.equalized import EqualizedConv, EqualizedDense
-from gan_jax.models.layers import avg_pool, conv2d
+from gan_jax.models.layers import avg_pool
 from gan_jax.models.progan import (
     Discriminator,
     Generator,

@@ -1,0 +1,140 @@
+"""The three products of a convolution as they run on CPU; see `convolution.py`."""
+
+from __future__ import annotations
+
+import jax
+import jax.numpy as jnp
+from jax import Array, lax
+from jax.experimental.xla_metadata import set_xla_metadata
+
+from gan_jax.models import conv_plain, winograd
+from gan_jax.models.conv_plain import LAYOUT, Geometry, Pair
+
+
+def _fit(x: Array, low: Pair, size: Pair) -> Array:
+    """Pad (crop, where negative) axes 1 and 2 by `low` in front, and behind up to `size`."""
+    pads = [(lo, new - lo - old, 0) for lo, new, old in zip(low, size, x.shape[1:3], strict=True)]
+    return lax.pad(x, jnp.zeros((), x.dtype), [(0, 0, 0), *pads, (0, 0, 0)])
+
+
+def _to_channels(x: Array, strides: Pair) -> Array:
+    """Move the stride x stride phases of axes 1 and 2 to channels, in front of the others."""
+    (batch, height, width, channels), (sh, sw) = x.shape, strides
+    x = x.reshape(batch, height // sh, sh, width // sw, sw, channels).transpose(0, 1, 3, 2, 4, 5)
+    return x.reshape(batch, height // sh, width // sw, sh * sw * channels)
+
+
+def _from_channels(x: Array, strides: Pair) -> Array:
+    """Undo `_to_channels`."""
+    (batch, height, width, channels), (sh, sw) = x.shape, strides
+    x = x.reshape(batch, height, width, sh, sw, channels // (sh * sw)).transpose(0, 1, 3, 2, 4, 5)
+    return x.reshape(batch, height * sh, width * sw, channels // (sh * sw))
+
+
+def _kernel_to_channels(kernel: Array, strides: Pair) -> Array:
+    """Return the kernel of stride 1 that fits `_to_channels`: [kh, kw, C, O] -> [t, t', ssC, O]."""
+    (kh, kw, channels, features), (sh, sw) = kernel.shape, strides
+    kernel = kernel.reshape(kh // sh, sh, kw // sw, sw, channels, features)
+    kernel = kernel.transpose(0, 2, 1, 3, 4, 5)
+    return kernel.reshape(kh // sh, kw // sw, sh * sw * channels, features)
+
+
+def _seen(geometry: Geometry, x: Array) -> Array:
+    """Return what the windows see of x, with the phases of the strides as channels."""
+    whole = zip(geometry.out, geometry.coarse_taps, geometry.strides, strict=True)
+    x = _fit(x, geometry.low, tuple((n + t - 1) * s for n, t, s in whole))
+    return _to_channels(x, geometry.strides)
+
+
+def _minimal(geometry: Geometry, x: Array, channels: Pair, *, of_kernel: bool = False) -> bool:
+    """Return whether `winograd` computes it faster; x has the images, whatever they are."""
+    (sh, sw), taps, batch = geometry.strides, geometry.coarse_taps, x.shape[0]
+    # A program that is exported for batches of any size has no number there.
+    if not isinstance(batch, int) or geometry.kernel != (sh * taps[0], sw * taps[1]):
+        return False
+    channels = (sh * sw * channels[0], channels[1])
+    return winograd.pays(taps, geometry.out, batch, channels, of_kernel=of_kernel)
+
+
+def forward(geometry: Geometry, x: Array, kernel: Array) -> Array:
+    """Multiply matrices where there is one window; XLA's own form where minimal is not faster."""
+    if geometry.one_window:
+        window = _fit(x, geometry.low, geometry.kernel)
+        return jnp.tensordot(window, kernel, 3)[:, None, None]
+    if _minimal(geometry, x, kernel.shape[2:]):
+        kernel = _kernel_to_channels(kernel, geometry.strides)
+        return winograd.correlate(_seen(geometry, x), kernel, size=geometry.out)
+    return conv_plain.forward(geometry, x, kernel)
+
+
+def input_gradient(geometry: Geometry, g: Array, kernel: Array) -> Array:
+    """Compute the stride x stride phases of the input gradient as channels of one convolution.
+
+    That has stride 1, where XLA dilates g with zeros. The rule is: when every phase has the same
+    number of taps, more than one (4x4 with stride 2, not 3x3 or 2x2). Otherwise the kernel would be
+    padded with zeros, whose arithmetic costs more than is won, or there is nothing to win.
+    """
+    before = tuple(-low for low in geometry.low)
+    if geometry.one_window:
+        return _fit(jnp.tensordot(g[:, 0, 0], kernel, (1, 3)), before, geometry.size)
+    (sh, sw), (th, tw) = geometry.strides, geometry.coarse_taps
+    if _minimal(geometry, g, kernel.shape[2:]):
+        return _minimal_input_gradient(geometry, g, kernel)
+    if (sh, sw) == (1, 1) or geometry.kernel != (sh * th, sw * tw) or th * tw == 1:
+        return conv_plain.input_gradient(geometry, g, kernel)
+    channels, features = kernel.shape[2:]
+    kernel = kernel.reshape(th, sh, tw, sw, channels, features)[::-1, :, ::-1]
+    kernel = kernel.transpose(0, 2, 5, 1, 3, 4).reshape(th, tw, features, sh * sw * channels)
+    pads = ((th - 1, th - 1), (tw - 1, tw - 1))
+    phases = lax.conv_general_dilated(g, kernel, (1, 1), pads, dimension_numbers=LAYOUT)
+    batch, qh, qw, _ = phases.shape
+    phases = phases.reshape(batch, qh, qw, sh, sw, channels).transpose(0, 1, 3, 2, 4, 5)
+    return _fit(phases.reshape(batch, qh * sh, qw * sw, channels), before, geometry.size)
+
+
+def _minimal_input_gradient(geometry: Geometry, g: Array, kernel: Array) -> Array:
+    """Compute the phases that the input has pixels of, and no others."""
+    lines = zip(geometry.low, geometry.size, geometry.strides, strict=True)
+    starts, size = zip(
+        *((low // s, -(-(low + n) // s) - low // s) for low, n, s in lines), strict=True
+    )
+    taps = geometry.coarse_taps
+    before = tuple(t - 1 - start for t, start in zip(taps, starts, strict=True))
+    g = _fit(g, before, tuple(n + t - 1 for n, t in zip(size, taps, strict=True)))
+    kernel = _kernel_to_channels(kernel, geometry.strides)
+    phases = winograd.correlate(g, kernel, size=size, transposed=True)
+    first = zip(starts, geometry.low, geometry.strides, strict=True)
+    x = _from_channels(phases, geometry.strides)
+    return _fit(x, tuple(start * s - low for start, low, s in first), geometry.size)
+
+
+def weight_gradient(geometry: Geometry, x: Array, g: Array) -> Array:
+    """Keep the transposition of x from being merged with what computes x.
+
+    XLA's form is a convolution of x, as [C, H, W, B], with g, as [H', W', B, O]. An activation is
+    cheap to compute again (BatchNorm, ReLU, a residual sum), so XLA does that inside the loop that
+    transposes, which then reads every term in large strides: three to five times as long as storing
+    x and transposing that. A function that must not be inlined keeps the two apart.
+    """
+    if geometry.one_window:
+        window = _fit(x, geometry.low, geometry.kernel)
+        return jnp.tensordot(window, g[:, 0, 0], (0, 0))
+    if _minimal(geometry, x, (x.shape[3], g.shape[3]), of_kernel=True):
+        taps = geometry.coarse_taps
+        kernel = winograd.kernel_gradient(_seen(geometry, x), g, taps)
+        th, tw, _, features = kernel.shape
+        (kh, kw), channels = geometry.kernel, x.shape[3]
+        kernel = kernel.reshape(th, tw, kh // th, kw // tw, channels, features)
+        return kernel.transpose(0, 2, 1, 3, 4, 5).reshape(kh, kw, channels, features)
+    with set_xla_metadata(inlineable="false"):
+        x = jax.jit(lambda x: x.transpose(3, 1, 2, 0))(x)
+    pads = []
+    sizes = (geometry.size, geometry.kernel, geometry.strides, geometry.pads, geometry.out)
+    for n, k, s, (low, _), out in zip(*sizes, strict=True):
+        span = (out - 1) * s + k  # of x that the windows cover
+        pads.append((low, span - n - low))
+    g = g.transpose(1, 2, 0, 3)
+    kernel = lax.conv_general_dilated(
+        x, g, (1, 1), pads, rhs_dilation=geometry.strides, dimension_numbers=LAYOUT
+    )
+    return kernel.transpose(1, 2, 0, 3)
