@@ -20,7 +20,7 @@ from gan_jax.task import Task, make_task
 from gan_jax.train import make_step
 
 LOSSES = 1e-4  # relative difference of the losses and other metrics
-GRADIENTS = 3e-2  # relative, in the norm of each array; the second network sees the first's update
+GRADIENTS = 6e-2  # relative, in the norm of each array; the second network sees the first's update
 ROUNDING = 1e-4  # arrays below this share of the network's gradient count as that: it is exactly 0
 # for a bias before BatchNorm, and what is computed is rounding
 UPDATES = 1e-2  # of a parameter's change, or of the root mean square of its array's, ...

@@ -57,7 +57,8 @@ def report(
     Args:
       workdirs: runs that were evaluated.
       metrics: first words of the names to show, in that order; () shows all.
-      output: a Markdown file, whose part between the lines BEGIN and END is replaced.
+      output: a Markdown file, whose part between the lines BEGIN and END is replaced; with
+        several such parts FILE#NAME says which.
 
     Raises:
       UserError: no run, none evaluated, a metric that none has, or no such part in the file.
@@ -150,16 +151,23 @@ def _number(values: Sequence[float]) -> str:
     return f"{mean:.{digits}f} ± {deviation:.{digits}f}"
 
 
-def _replace(path: Path, text: str) -> None:
-    """Put the tables between the two lines of a Markdown file that mark their place."""
-    pattern = re.escape(BEGIN).replace(r"\{\}", "(.*?)")
+def _replace(place: Path, text: str) -> None:
+    """Put the tables between the two lines that mark their place in a Markdown file.
+
+    FILE#NAME is the place of that name, FILE the first.
+    """
+    name, path = "", place
+    if "#" in place.name and not place.is_file():
+        file, _, name = place.name.partition("#")
+        path = place.with_name(file)
     there = path.read_text() if path.is_file() else ""
-    found = re.search(f"{pattern}\n.*?{re.escape(END)}", there, re.DOTALL)
+    pattern = re.escape(BEGIN).replace(r"\{\}", re.escape(name) if name else "(.*?)")
+    found = re.search(f"(?:{pattern})\n.*?{re.escape(END)}", there, re.DOTALL)
     if found is None:
         raise UserError(
-            f"--output={path} has no place for tables: a Markdown file with the lines"
-            f" {BEGIN.format('NAME')} and {END}"
+            f"--output={place} has no place for tables: a Markdown file with the lines"
+            f" {BEGIN.format(name or 'NAME')} and {END}"
         )
-    begin = BEGIN.format(found.group(1))
+    begin = found.group().partition("\n")[0]
     changed = f"{there[: found.start()]}{begin}\n\n{text}\n\n{END}{there[found.end() :]}"
     write_text(path, changed)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import socket
@@ -111,6 +112,18 @@ def test_two_processes_learn_what_one_learns(name: str, tmp_path: Path) -> None:
     assert read_spec(tmp_path / "two") == read_spec(tmp_path / "one")
     names = [sorted(p.name for p in (tmp_path / r).glob("samples/*")) for r in ("two", "one")]
     assert names[0] == names[1]
+
+
+@pytest.mark.slow
+def test_two_processes_measure_what_one_measures(trained, tmp_path: Path) -> None:
+    """Features of both sides, moments and patches are of the images of both processes."""
+    measured = dict(eval__metrics="fid,swd", eval__features=f"cnn:{trained('classifier').workdir}")
+    changes = plain("dcgan", train__steps=2, eval__every=2, train__save_every=2, **measured)
+    finish(start(tmp_path / "two", "dcgan", changes))
+    train(smoke_config("dcgan", **changes), tmp_path / "one")
+    two, one = (json.loads((tmp_path / r / "eval" / "2.json").read_text()) for r in ("two", "one"))
+    assert {name.partition("/")[0] for name in two} >= {"fid", "swd"}
+    assert two == pytest.approx(one, rel=1e-3)
 
 
 @pytest.mark.slow

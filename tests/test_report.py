@@ -77,6 +77,12 @@ def test_seeds_together_and_protocols_apart(
         assert page.read_text() == (
             f"before\n<!-- results: mnist -->\n\n{table}\n\n<!-- end of results -->\nafter\n"
         )
+    places = "".join(
+        f"<!-- results: {name} -->\n{{}}<!-- end of results -->\n" for name in ("a", "b")
+    )
+    page.write_text(places.format("1\n", "2\n"))
+    succeed(capsys, "--mode=report", where, "--metrics=fid,precision_k3", f"--output={page}#b")
+    assert page.read_text() == places.format("1\n", f"\n{table}\n\n")
 
 
 def test_mistakes(
@@ -98,6 +104,7 @@ def test_mistakes(
         ([f"--workdir={run}", "--metrics=fdi"], ["fdi", "did you mean 'fid'"]),
         ([f"--workdir={bare}"], ["none of the runs was evaluated", "--mode=eval"]),
         ([f"--workdir={run}", f"--output={page}"], [str(page), "<!-- results: NAME -->"]),
+        ([f"--workdir={run}", f"--output={page}#ladder"], [str(page), "<!-- results: ladder -->"]),
         ([f"--workdir={run}", "--num=3"], ["takes no --num"]),
     ):
         refuse(capsys, "--mode=report", *arguments, says=says, keeps=tmp_path)

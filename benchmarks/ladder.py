@@ -1,0 +1,137 @@
+"""GANs side by side: every config on MNIST at 32 px, each with the same processor time.
+
+    TFDS_DATA_DIR=DIR python benchmarks/ladder.py --output=DIR --classifier=RUN
+        [--only=NAME,...] [--seconds=150] [--seeds=0,1,2]
+
+One run after another, each on one core (`--core`; call the command once a core with other names in
+--only, to use several): `main.py` trains it until it has taken `--seconds` of processor time since
+the first line of its log, and is then asked by SIGTERM to save and end. Processor time of one core
+is the wall time that a run has on a core of its own, whatever else the machine does; compiling the
+first step is not counted. Then `main.py --mode=eval` compares 10,000 samples with the test images
+in the features of a classifier (`configs/classifier.py:mnist`), and `--mode=sample` makes a grid.
+
+What exists is not made again: a run that was trained this long, an evaluation that is there. The
+table is `main.py --mode=report`, whose commands are printed at the end.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+_WIDTH = "mnist,width=32"
+_CONSTANT = ("--config.optim.gen.schedule=constant", "--config.optim.disc.schedule=constant")
+# name -> (config, what is changed: no run ends where a decay of its learning rate would).
+UNCONDITIONAL: dict[str, tuple[str, tuple[str, ...]]] = {
+    "gan": ("gan.py:mnist", ()),
+    "dcgan": (f"dcgan.py:{_WIDTH}", ()),
+    "lsgan": (f"lsgan.py:{_WIDTH}", ()),
+    "wgan": (f"wgan.py:{_WIDTH}", ()),
+    "wgan_gp": (f"wgan_gp.py:{_WIDTH}", _CONSTANT),
+    "dragan": (f"dragan.py:{_WIDTH}", ()),
+    "relativistic_gan": (f"relativistic_gan.py:{_WIDTH}", ()),
+    "improved_gan": (f"improved_gan.py:{_WIDTH}", ()),
+    "semi_supervised_gan": (f"semi_supervised_gan.py:{_WIDTH}", ()),
+    "infogan": (f"infogan.py:{_WIDTH}", ()),
+    "sngan": (f"sngan.py:{_WIDTH}", _CONSTANT),
+    "ssgan": (f"ssgan.py:{_WIDTH}", ()),
+    "diffaugment_gan": (f"diffaugment_gan.py:{_WIDTH}", ()),
+    "ada_gan": (f"ada_gan.py:{_WIDTH}", ()),
+    "progan": ("progan.py:mnist,width=64,stage_images=3000", ()),
+    "lapgan": ("lapgan.py:mnist", ()),
+}
+CONDITIONAL: dict[str, tuple[str, tuple[str, ...]]] = {
+    "dcgan_projection": (f"dcgan.py:{_WIDTH},conditional=projection", ()),
+    "cgan_projection": (f"cgan_projection.py:{_WIDTH}", _CONSTANT),
+    "acgan": (f"acgan.py:{_WIDTH}", ()),
+    "sagan": (f"sagan.py:{_WIDTH}", ()),
+    "biggan": (f"biggan.py:{_WIDTH}", ()),
+    "biggan_deep": (f"biggan_deep.py:{_WIDTH}", ()),
+    "contragan": (f"contragan.py:{_WIDTH}", ()),
+    "reacgan": (f"reacgan.py:{_WIDTH}", ()),
+}
+MEASURED = ("fid", "precision_k3", "recall_k3", "density_k5", "coverage_k5")
+_FIELDS = ("steps=1000000", "log_every=10", "sample_every=0", "save_every=1000000")
+_TICKS = os.sysconf("SC_CLK_TCK")
+
+
+def processor_seconds(pid: int) -> float:
+    """Return what a running process has taken of the processors, by all its threads [s]."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / _TICKS
+
+
+def train(config: str, changes: tuple[str, ...], seed: int, seconds: float, run: Path) -> None:
+    """Train a run for so much processor time, unless it is there; its log is RUN.log."""
+    if (run / "trained").is_file():
+        return
+    command = [sys.executable, "main.py", f"--config=configs/{config}", f"--workdir={run}"]
+    command += [f"--config.seed={seed}", *changes, *(f"--config.train.{f}" for f in _FIELDS)]
+    log = run.with_suffix(".log")
+    with log.open("w") as file:
+        process = subprocess.Popen(command, stdout=file, stderr=subprocess.STDOUT)
+    lines, start = run / "metrics.jsonl", None
+    while process.poll() is None:
+        if start is None and lines.is_file() and lines.read_text().strip():
+            start = processor_seconds(process.pid)
+        if start is not None and processor_seconds(process.pid) - start >= seconds:
+            process.send_signal(signal.SIGTERM)
+            break
+        time.sleep(0.2)
+    if process.wait() not in (0, 128 + signal.SIGTERM) or start is None:
+        sys.exit(f"error: {run.name} ended with exit code {process.returncode}: see {log}")
+    (run / "trained").write_text(f"{seconds:g} s of processor time\n")
+
+
+def main() -> None:
+    """Train and evaluate, one run after another."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--output", type=Path, required=True, help="folder of the runs")
+    parser.add_argument("--classifier", required=True, help="run whose features compare images")
+    parser.add_argument("--only", default="", help="names, separated by commas; all by default")
+    parser.add_argument("--seconds", type=float, default=150.0, help="of processor time a run")
+    parser.add_argument("--seeds", default="0", help="separated by commas")
+    parser.add_argument("--core", type=int, default=0, help="that runs are bound to")
+    flags = parser.parse_args()
+    rows = {**UNCONDITIONAL, **CONDITIONAL}
+    names = flags.only.split(",") if flags.only else list(rows)
+    if unknown := sorted(set(names) - set(rows)):
+        parser.error(f"--only={','.join(unknown)}: of {', '.join(rows)}")
+    os.sched_setaffinity(0, {flags.core})
+    flags.output.mkdir(parents=True, exist_ok=True)
+    for seed in map(int, flags.seeds.split(",")):
+        for name in names:
+            run = flags.output / f"{name}_s{seed}"
+            train(*rows[name], seed, flags.seconds, run)
+            after(run, flags.classifier)
+            print(f"{time.strftime('%H:%M:%S')} {run.name}", flush=True)
+    for table in (UNCONDITIONAL, CONDITIONAL):
+        there = [p for name in table for p in sorted(flags.output.glob(f"{name}_s[0-9]*/eval"))]
+        runs = ",".join(str(path.parent) for path in there)
+        print(f"python main.py --mode=report --workdir={runs} --metrics={','.join(MEASURED)}")
+
+
+def after(run: Path, classifier: str) -> None:
+    """Evaluate a run and make its grid, unless they are there."""
+    command = [sys.executable, "main.py", f"--workdir={run}"]
+    if not any((run / "eval").glob("*.json")):
+        options = ["--metrics=fid,prdc", "--num=10000", "--split=test"]
+        features = f"--features=cnn:{classifier}"
+        subprocess.run(
+            [*command, "--mode=eval", *options, features], check=True, stdout=subprocess.DEVNULL
+        )
+    if not (run / "grid").is_dir():
+        subprocess.run(
+            [*command, "--mode=sample", "--num=80", f"--output={run / 'grid'}"],
+            check=True,
+            stdout=subprocess.DEVNULL,
+        )
+
+
+if __name__ == "__main__":
+    main()

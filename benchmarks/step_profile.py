@@ -1,0 +1,101 @@
+"""Where the time of a training step goes on CPU, by kind of operation, for rows of problems.py.
+
+    python benchmarks/step_profile.py --only=ResNet-18-32 [--steps=3]
+
+Traces some steps with `jax.profiler` after two that compile and warm up, and adds up what XLA's
+operations took, over all threads. A fusion is named after what it computes last, in the words of
+the source: its `op_name` in the compiled program, without the path. "fusion: dot_general" are
+products of matrices, "convolution" direct convolutions; fusions named `jit(...)` are calls, whose
+parts are in the table themselves.
+"""
+
+from __future__ import annotations
+
+import argparse
+import collections
+import re
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+import jax
+
+from benchmarks.problems import PROBLEMS
+from gan_jax.host import reuse_host_memory
+from gan_jax.keys import named_keys
+from gan_jax.parallel import make_parallel
+from gan_jax.task import make_task
+from gan_jax.train import make_step
+
+
+_OP_NAME = re.compile(r'op_name="([^"]*)"')
+_INSTRUCTION = re.compile(r"^\s*(?:ROOT )?%?([\w.-]+) = .*?\s([a-z][\w-]*)\(", re.M)
+
+
+def kinds(program: str) -> dict[str, str]:
+    """Return name -> kind of the instructions of a compiled program."""
+    found = {}
+    for line in program.splitlines():
+        match = _INSTRUCTION.match(line)
+        if match:
+            name, opcode = match.groups()
+            source = _OP_NAME.search(line)
+            last = source.group(1).rpartition("/")[2] if source else ""
+            found[name] = f"fusion: {last}" if opcode in ("fusion", "call") else opcode
+    return found
+
+
+def traced(folder: str) -> collections.Counter[str]:
+    """Return seconds by the name of an instruction."""
+    seconds: collections.Counter[str] = collections.Counter()
+    for path in Path(folder).rglob("*.xplane.pb"):
+        for plane in jax.profiler.ProfileData.from_file(str(path)).planes:
+            for line in plane.lines:
+                for event in line.events:
+                    stats = dict(event.stats)
+                    if "hlo_op" in stats:
+                        seconds[str(stats["hlo_op"])] += event.duration_ns * 1e-9
+    return seconds
+
+
+def main() -> None:
+    """Print a table a row."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--only", default="", help="rows whose name contains this")
+    parser.add_argument("--steps", type=int, default=3)
+    flags = parser.parse_args()
+    reuse_host_memory()
+    for name, problem in PROBLEMS.items():
+        if flags.only not in name:
+            continue
+        config = problem.config()
+        task, parallel = make_task(config, problem.spec()), make_parallel("jit", 1)
+        keys = named_keys(0)
+        state = parallel.compile_init(task.init)(keys["init"])
+        step = parallel.compile_step(make_step(task, config.train.batch_size))
+        batch, phase = parallel.place(problem.batch(), axis=1), task.phase(0)
+        program = step.lower(phase, state, batch, keys["train"]).compile().as_text()
+        for _ in range(2):
+            state, _ = step(phase, state, batch, keys["train"])
+        jax.block_until_ready(state)
+        with tempfile.TemporaryDirectory() as folder:
+            with jax.profiler.trace(folder):
+                began = time.perf_counter()
+                for _ in range(flags.steps):
+                    state, _ = step(phase, state, batch, keys["train"])
+                jax.block_until_ready(state)
+                passed = (time.perf_counter() - began) / flags.steps
+            kind = kinds(program)
+            by_kind: collections.Counter[str] = collections.Counter()
+            for op, seconds in traced(folder).items():
+                by_kind[kind.get(op, f"? {op}")] += seconds / flags.steps
+        print(f"{name}: {1e3 * passed:.1f} ms a step")
+        for what, seconds in by_kind.most_common(25):
+            print(f"  {1e3 * seconds:8.1f} ms  {seconds / passed:6.1%}  {what}")
+
+
+if __name__ == "__main__":
+    main()
