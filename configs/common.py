@@ -187,8 +187,10 @@ def gan(
         negative_margin=0.02,
     )
     augment = dict(
-        name="none",  # none | diffaugment | ada: of all that the discriminator sees
-        parts="",  # color,translation,cutout of diffaugment; geometry,color of ada; "": all
+        name="none",  # none | diffaugment | ada | distortion: of all that the discriminator sees
+        # color,translation,cutout of diffaugment; geometry,color of ada; affine,noise of
+        # distortion; "": all
+        parts="",
         ramp_images=500_000.0,  # real images in which ada's p can rise from 0 to 1
     )
     for player, weights in (("disc", disc_terms), ("gen", gen_terms)):

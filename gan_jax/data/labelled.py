@@ -79,7 +79,16 @@ def _beside(train: Split, chosen: np.ndarray) -> Split:
             "labelled_label": labelled["label"],
         }
 
-    return Split(len(train), read)
+    def read_all() -> Arrays:
+        whole = train.stored(np.arange(len(train)))
+        return {
+            **whole,
+            "label": np.full_like(whole["label"], -1),
+            "labelled_image": whole["image"][partner],
+            "labelled_label": whole["label"][partner],
+        }
+
+    return Split(len(train), read, read_all if train.in_memory else None)
 
 
 def _with_streams(spec: DataSpec) -> DataSpec:

@@ -61,6 +61,7 @@ def update_discriminator(
     buffers: Mapping[str, Any] | None = None,
     clip: float = 0.0,
     freeze: int = 0,
+    ema_decay: jax.Array | float = 0.0,
 ) -> tuple[NetState, Metrics]:
     """Take one step of the discriminator's optimizer.
 
@@ -77,6 +78,7 @@ def update_discriminator(
       buffers: of the state, for the terms.
       freeze: first stages that are not trained, see `regularisers.weights.frozen`.
       clip: limit of every weight after the step; 0 for none.
+      ema_decay: share of the network's moving average that is kept, where it has one.
 
     Returns:
       The network after the step; and metrics "disc" (the game's loss, weighted), "disc/TERM"
@@ -123,7 +125,7 @@ def update_discriminator(
     gradients, extra, metrics = mean_gradients(
         loss_of, net.params, net.extra, (inputs, keys), microbatches=microbatches
     )
-    net, norm = apply_gradients(net, gradients, optimizer, extra=extra)
+    net, norm = apply_gradients(net, gradients, optimizer, extra=extra, ema_decay=ema_decay)
     if clip:
         net = net.replace(params=clip_weights(net.params, clip))
     return net, {**metrics, "grad_norm/disc": norm}

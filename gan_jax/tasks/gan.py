@@ -107,9 +107,14 @@ def make_task(config: ConfigDict, spec: DataSpec) -> Task:
 
     def init(key: Key) -> TrainState:
         gen_key, disc_key = jax.random.split(key)
-        ema = config.train.ema_decay > 0
-        gen = init_net(generator, gen_key, inputs["gen"], gen_optimizer, ema=ema, train=False)
-        disc = init_net(discriminator, disc_key, inputs["disc"], disc_optimizer, train=False)
+        ema = dict(gen=config.train.ema_decay > 0, disc=config.train.ema_decay > 0 and semi)
+        gen, disc = (
+            init_net(net, key, inputs[name], optimizer, ema=ema[name], train=False)
+            for name, net, key, optimizer in (
+                ("gen", generator, gen_key, gen_optimizer),
+                ("disc", discriminator, disc_key, disc_optimizer),
+            )
+        )
         nets, adaptive = {"gen": gen, "disc": disc}, config.augment.name == "ada"
         return new_state(nets, initial_buffers(nets, all_terms, adaptive=adaptive))
 
@@ -145,14 +150,15 @@ def make_task(config: ConfigDict, spec: DataSpec) -> Task:
 
         def sides(inputs: Any) -> Sides:
             real, drawn, keys, labelled = inputs
-            real, fake = augment((real, generate(*drawn)), keys, state.buffers)
+            seen = (real, generate(*drawn), *labelled[:1])
+            real, fake, *few = augment(seen, keys, state.buffers)
             said = lambda variables, images: judge(variables, images, drawn[1:])  # noqa: E731
-            return Sides(said, real, fake, drawn, generate, labelled)
+            return Sides(said, real, fake, drawn, generate, (*few, *labelled[1:]))
 
         disc, metrics = update_discriminator(
             state.nets["disc"],
             sides,
-            (real, drawn, augment.keys(augment_key, len(real)), labelled),
+            (real, drawn, augment.keys(augment_key, len(real), 2 + semi), labelled),
             game=game,
             optimizer=disc_optimizer,
             microbatches=microbatches,
@@ -161,6 +167,7 @@ def make_task(config: ConfigDict, spec: DataSpec) -> Task:
             buffers=state.buffers,
             clip=task.weight_clipping,
             freeze=task.freeze_disc,
+            ema_decay=ema_decay_at(state.step, config.train.ema_decay),
         )
         return state.replace(nets={**state.nets, "disc": disc}), metrics
 
@@ -261,7 +268,8 @@ def make_task(config: ConfigDict, spec: DataSpec) -> Task:
             values["disc_accuracy_real"] = real_logits > game.boundary
             values["disc_accuracy_fake"] = fake_logits < game.boundary
         if semi:
-            said = discriminator.apply(variables, batch["image"], train=False, method="outputs")
+            average = state.nets["disc"].variables("ema")
+            said = discriminator.apply(average, batch["image"], train=False, method="outputs")
             values["accuracy"] = said.heads["class"].argmax(-1) == batch["label"]
         return masked_sums(values, batch["mask"])
 

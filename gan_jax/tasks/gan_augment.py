@@ -3,20 +3,26 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections.abc import Callable, Mapping
 from typing import Any
 
 import jax
 from ml_collections import ConfigDict
 
-from gan_jax.augment import ada, diffaugment
+from gan_jax.augment import ada, diffaugment, distortion
 from gan_jax.axes import example_keys
 from gan_jax.errors import UserError, check_choice
 from gan_jax.losses.adversarial import Game
 from gan_jax.task import Key
 
-PARTS = {"none": (), "diffaugment": tuple(diffaugment.PARTS), "ada": ada.PARTS}
-Both = tuple[jax.Array, jax.Array]
+PARTS = {
+    "none": (),
+    "diffaugment": tuple(diffaugment.PARTS),
+    "ada": ada.PARTS,
+    "distortion": distortion.PARTS,
+}
+Images = tuple[jax.Array, ...]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -39,18 +45,24 @@ class Augment:
         """Whether it needs keys."""
         return self.name != "none"
 
-    def keys(self, key: Key | None, batch: int) -> Any:
-        """Return the keys of one call, [batch, 2]: for the real and the generated images."""
+    def keys(self, key: Key | None, batch: int, sides: int = 2) -> Any:
+        """Return the keys of one call, [batch, sides]."""
         if not self.draws:
             return ()
-        return jax.vmap(jax.random.split)(example_keys(key, batch))
+        split = functools.partial(jax.random.split, num=sides)
+        return jax.vmap(split)(example_keys(key, batch))
 
-    def __call__(self, images: Both, keys: Any, buffers: Mapping[str, Any]) -> Both:
-        """Change (real, generated) images [B, H, W, C], given what `keys` returned."""
+    def __call__(self, sides: Images, keys: Any, buffers: Mapping[str, Any]) -> Images:
+        """Change each of several batches [B, H, W, C], given what `keys` returned.
+
+        Args:
+          sides: the real images, the generated ones and, in semi-supervised learning, the labelled.
+          keys: of as many sides.
+          buffers: of the state.
+        """
         if not self.draws:
-            return images
-        real, fake = (self.change(x, keys[:, i], buffers) for i, x in enumerate(images))
-        return real, fake
+            return sides
+        return tuple(self.change(x, keys[:, i], buffers) for i, x in enumerate(sides))
 
 
 def make_augment(section: ConfigDict, game: Game) -> Augment:
@@ -74,6 +86,7 @@ def make_augment(section: ConfigDict, game: Game) -> Augment:
     changes = {
         "none": lambda images, keys, buffers: images,
         "diffaugment": lambda images, keys, _: diffaugment.diffaugment(images, keys, parts),
+        "distortion": lambda images, keys, _: distortion.distortion(images, keys, parts),
         "ada": lambda images, keys, buffers: ada.ada(images, keys, buffers["ada"]["p"], parts),
     }
     return Augment(section.name, changes[section.name])

@@ -51,7 +51,8 @@ class Seen(NamedTuple):
       params: of the network that is being updated.
       buffers: of the state.
       keys: typed PRNG keys [B], of this term only.
-      labelled: (images, labels) of examples with a label, in semi-supervised learning.
+      labelled: (images, labels) of examples with a label, in semi-supervised learning; augmented
+        likewise.
     """
 
     judge: Callable[[jax.Array], Outputs]

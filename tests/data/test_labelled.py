@@ -7,6 +7,7 @@ import pytest
 from conftest import smoke_config
 
 from gan_jax.data import open_data
+from gan_jax.data.dataset import stack
 from gan_jax.data.labelled import choose_labelled
 from gan_jax.errors import UserError
 from gan_jax.task import make_task
@@ -26,10 +27,13 @@ def test_every_example_comes_with_a_labelled_one() -> None:
     whole = open_data(smoke_config("dcgan").data)
     dataset = open_data(smoke_config("semi_supervised_gan").data)
     train, size = dataset.splits["train"], len(whole.splits["train"])
-    assert len(train) == size and not train.in_memory
+    assert len(train) == size and train.in_memory
     batch, plain = (split.get(np.arange(size)) for split in (train, whole.splits["train"]))
     np.testing.assert_array_equal(batch["image"], plain["image"])
     assert (batch["label"] == -1).all(), "a label that was taken away cannot be learnt from"
+    each = stack([train.read(i) for i in range(size)])
+    for name, stored in train.stored(np.arange(size)).items():
+        np.testing.assert_array_equal(each[name], stored)
     seen = {image.tobytes() for image in batch["labelled_image"]}
     kept = open_data(smoke_config("semi_supervised_gan", data__unlabelled=False).data)
     few = kept.splits["train"].get(np.arange(20))

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from conftest import smoke_config
 
+from gan_jax.augment.distortion import PARTS, distortion
 from gan_jax.data import open_data
 from gan_jax.errors import UserError
 from gan_jax.losses.adversarial import discriminator_cross_entropy
@@ -252,3 +253,47 @@ def test_spectral_vectors_move_with_the_discriminator_only() -> None:
     kernels = {name: layer["kernel"] for name, layer in state.nets["disc"].params.items()}
     expected = {name: {"u": twice(kernels[name], old[name]["u"])} for name in kernels}
     chex.assert_trees_all_close(u, expected, rtol=1e-4, atol=1e-5)
+
+
+def test_a_semi_supervised_discriminator_says_classes_by_its_average() -> None:
+    """And learns them from labelled images that are augmented as the others are."""
+    config = smoke_config(
+        "semi_supervised_gan",
+        train__batch_size=16,
+        train__ema_decay=0.9,
+        augment__name="distortion",
+    )
+    config.optim.disc.update(dict(name="sgd", b1=0.0, lr=0.5))
+    dataset = open_data(config.data)
+    task = make_task(config, dataset.spec)
+    state = jax.jit(task.init)(jax.random.key(1))
+    batch = {k: x[None] for k, x in dataset.splits["train"].get(np.arange(16)).items()}
+    step = jax.jit(make_step(task, 16), static_argnums=0)
+    new, metrics = step(Phase(), state, batch, jax.random.key(5))
+    old, disc = state.nets["disc"], new.nets["disc"]
+    expected = jax.tree.map(lambda a, b: 0.1 * a + 0.9 * b, old.params, disc.params)
+    chex.assert_trees_all_close(disc.ema["params"], expected, rtol=1e-5, atol=1e-6)
+
+    def said(variables: Any, images: Any) -> jax.Array:
+        return (
+            task.modules["disc"]
+            .apply(variables, images, train=False, method="outputs")
+            .heads["class"]
+        )
+
+    labels, images = batch["labelled_label"][0], batch["labelled_image"][0]
+    plain = -jax.nn.log_softmax(said(old.variables(), images))[np.arange(16), labels].mean()
+    keys = jax.random.split(jax.random.split(jax.random.fold_in(jax.random.key(5), 0), 2)[0], 3)
+    each = jax.vmap(lambda i: jax.random.split(jax.random.fold_in(keys[2], i), 3)[2])(
+        jnp.arange(16)
+    )
+    changed = distortion(images, each, PARTS)
+    loss = -jax.nn.log_softmax(said(old.variables(), changed))[np.arange(16), labels].mean()
+    np.testing.assert_allclose(metrics["disc/labelled"], loss, rtol=1e-4)
+    assert abs(float(loss - plain)) > 1e-3 * float(loss)
+    held = dataset.splits["eval"].get(np.arange(16))
+    sums = task.eval_step(
+        new, {**held, "index": np.arange(16), "mask": np.ones(16)}, jax.random.key(0)
+    )
+    right = said(disc.variables("ema"), held["image"]).argmax(-1) == held["label"]
+    assert float(sums["accuracy"]) == right.sum()

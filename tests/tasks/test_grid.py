@@ -82,7 +82,9 @@ AXES: dict[str, dict[str, dict[str, Any]]] = {
         },
         "views": term("disc", views=0.1),
     },
-    "images": {name: {"augment__name": name} for name in ("none", "diffaugment", "ada")},
+    "images": {
+        name: {"augment__name": name} for name in ("none", "diffaugment", "ada", "distortion")
+    },
     "schedule": {
         "one": {},
         "two": {"task__disc_updates": 2},
