@@ -23,7 +23,8 @@ from __future__ import annotations
 
 from ml_collections import ConfigDict
 
-from configs.common import biggan, parse_arg
+from configs.common import parse_arg
+from configs.gan_common import biggan
 
 
 def get_config(arg: str = "cifar10") -> ConfigDict:

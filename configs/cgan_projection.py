@@ -18,33 +18,12 @@ from __future__ import annotations
 
 from ml_collections import ConfigDict
 
-from configs.common import gan, make_smoke, optimizer, parse_arg, set_data
+from configs.common import parse_arg
+from configs.gan_common import resnet_gan
 
 
 def get_config(arg: str = "cifar10") -> ConfigDict:
     """Return the config; `arg` is "PRESET[,width=256,...]"."""
     preset, values = parse_arg(arg, width=0, latent=128, steps=0)
-    config = gan(
-        "resnet",
-        0,
-        loss="hinge",
-        disc_updates=5,
-        disc_norm="spectral",
-        latent=values["latent"],
-        conditional="projection",
-    )
-    set_data(config, preset, values)
-    short = min(config.data.size)
-    small = short < 48
-    config.model.width = values["width"] or (256 if small else 64)
-    config.model.disc_width = max(config.model.width // 2, 1) if small else config.model.width
-    for name in ("gen", "disc"):
-        config.optim[name] = optimizer(2e-4, b1=0.0, b2=0.9, schedule="linear")
-    steps = values["steps"] or (50_000 if small else 250_000 if short < 128 else 450_000)
-    config.train.update(dict(steps=steps, batch_size=64, ema_decay=0.999))
-    if preset == "smoke":
-        make_smoke(config)
-        config.task.disc_updates = 2
-        config.model.update(dict(width=4, disc_width=4, latent=8))
-    config.lock()
-    return config
+    optim = dict(lr=2e-4, b1=0.0, b2=0.9, schedule="linear")
+    return resnet_gan(preset, values, optim, disc_updates=5, conditional="projection")

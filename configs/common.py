@@ -13,7 +13,6 @@ from typing import Any
 from ml_collections import ConfigDict
 
 from gan_jax.errors import UserError, did_you_mean
-from gan_jax.models.plans import plan
 
 
 def base(task: str) -> ConfigDict:
@@ -270,47 +269,3 @@ def make_smoke(config: ConfigDict) -> None:
     config.data.update(PRESETS["smoke"])
     config.train.update(dict(steps=2, batch_size=8, log_every=1, sample_every=2, save_every=1))
     config.eval.update(dict(batch_size=8, grid=4))
-
-
-def biggan(net: str, preset: str, values: dict[str, Any]) -> ConfigDict:
-    """Return the config of a BigGAN; see `configs/biggan.py`.
-
-    Args:
-      net: biggan | biggan_deep.
-      preset, values: of the parsed argument; 0 means what the paper has for the size of images.
-    """
-    config = gan(
-        net,
-        values["width"],
-        loss="hinge",
-        disc_norm="spectral",
-        conditional=values["conditional"],
-        gen_terms={"orthogonal": 1e-4},
-    )
-    set_data(config, preset, values)
-    short = min(config.data.size)
-    small = short < 64
-    parts = len(plan(*config.data.size, "biggan").generator)
-    config.model.latent = values["latent"] or 20 * parts
-    config.model.attention = values["attention"] or min(short // 2, 64)
-    config.task.disc_updates = 5 if small else 2
-    betas = dict(b1=0.5 if small else 0.0, b2=0.999)
-    config.optim.gen = optimizer(2e-4 if small else 5e-5, **betas)
-    config.optim.disc = optimizer(2e-4, **betas)
-    config.train.update(
-        dict(
-            steps=values["steps"] or 100_000,
-            batch_size=values["batch_size"] or (64 if small else 2048),
-            ema_decay=0.9999,
-        )
-    )
-    if preset == "smoke":
-        make_smoke(config)
-        config.task.disc_updates = 2
-        config.model.update(
-            dict(
-                width=4, disc_width=4, latent=6, attention=8, class_embedding=4, conditional="none"
-            )
-        )
-    config.lock()
-    return config

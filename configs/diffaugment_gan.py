@@ -17,7 +17,8 @@ from __future__ import annotations
 
 from ml_collections import ConfigDict
 
-from configs.common import gan, make_smoke, optimizer, parse_arg, set_data
+from configs.common import parse_arg
+from configs.gan_common import resnet_gan
 
 
 def get_config(arg: str = "folder") -> ConfigDict:
@@ -25,25 +26,12 @@ def get_config(arg: str = "folder") -> ConfigDict:
     preset, values = parse_arg(
         arg, width=0, latent=128, conditional="none", disc_updates=1, steps=50_000
     )
-    config = gan(
-        "resnet",
-        0,
-        loss="hinge",
+    config = resnet_gan(
+        preset,
+        values,
+        dict(lr=2e-4, b1=0.0, b2=0.9),
         disc_updates=values["disc_updates"],
-        disc_norm="spectral",
-        latent=values["latent"],
         conditional=values["conditional"],
     )
     config.augment.name = "diffaugment"
-    set_data(config, preset, values)
-    small = min(config.data.size) < 48
-    config.model.width = values["width"] or (256 if small else 64)
-    config.model.disc_width = max(config.model.width // 2, 1) if small else config.model.width
-    for name in ("gen", "disc"):
-        config.optim[name] = optimizer(2e-4, b1=0.0, b2=0.9)
-    config.train.update(dict(steps=values["steps"], batch_size=64, ema_decay=0.999))
-    if preset == "smoke":
-        make_smoke(config)
-        config.model.update(dict(width=4, disc_width=4, latent=8))
-    config.lock()
     return config

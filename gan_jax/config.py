@@ -65,7 +65,9 @@ def load_config(location: str) -> ConfigDict:
     if not path.is_file():
         folder = path.parent if path.parent.is_dir() else Path("configs")
         there = [
-            str(p) for p in sorted(folder.glob("*.py")) if p.stem not in ("common", "__init__")
+            str(p)
+            for p in sorted(folder.glob("*.py"))
+            if not p.stem.endswith(("common", "__init__"))
         ]
         raise UserError(
             f"no config file {name!r}{did_you_mean(name, there)} (there are: {', '.join(there)})"

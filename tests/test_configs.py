@@ -15,7 +15,9 @@ from gan_jax.inspection import inspect
 from gan_jax.train import train
 
 NAMES = sorted(
-    path.stem for path in (ROOT / "configs").glob("*.py") if path.stem not in ("common", "__init__")
+    path.stem
+    for path in (ROOT / "configs").glob("*.py")
+    if not path.stem.endswith(("common", "__init__"))
 )
 # One a family; the others behind a marker.
 DEFAULT = ("dcgan", "vae", "classifier", "pix2pix")

@@ -13,6 +13,8 @@ the up-sampling, which it commutes with.
 from __future__ import annotations
 
 import functools
+from collections.abc import Callable
+from typing import NamedTuple
 
 import flax.linen as nn
 import jax
@@ -21,7 +23,7 @@ import jax.numpy as jnp
 from gan_jax.compute import block_output
 from gan_jax.errors import UserError
 from gan_jax.models.attention import SelfAttention
-from gan_jax.models.disc_norm import disc_layers
+from gan_jax.models.disc_norm import DiscLayers, Initializer, disc_layers
 from gan_jax.models.norm import BatchNorm, ModulatedBatchNorm
 from gan_jax.models.plans import plan
 from gan_jax.models.resnet_gan import double, initializers
@@ -41,6 +43,54 @@ def check_latent(latent: int, height: int, width: int) -> None:
             f"model.latent={latent}: biggan cuts the latents into {parts} equal parts at this size"
             f" of images: use {near} or {near + parts}"
         )
+
+
+class Start(NamedTuple):
+    """What the generators of BigGAN and BigGAN-deep begin with.
+
+    Attributes:
+      layers: spectrally normalised.
+      branch, init: see `resnet_gan.initializers`.
+      shared: [B, E], the embedding of the class; E is 0 without classes.
+      first: the first layer, [B, F] -> [B, h, w, C].
+      blocks: channels after each doubling of the size.
+    """
+
+    layers: DiscLayers
+    branch: Initializer
+    init: Initializer
+    shared: jax.Array
+    first: Callable[[jax.Array], jax.Array]
+    blocks: list[int]
+
+
+def start(
+    generator: nn.Module, latents: jax.Array, labels: jax.Array | None, *, train: bool
+) -> Start:
+    """Return what a generator begins with; call it inside of its compact method.
+
+    Args:
+      generator: with the attributes of `Generator`.
+      latents, labels, train: as the generator was given them.
+    """
+    height, width, _ = generator.image_shape
+    layers = disc_layers("spectral", train=train)
+    branch, init = initializers(generator.weight_init)
+    channels, *blocks = (n * generator.width for n in plan(height, width, "biggan").generator)
+    size = (height >> len(blocks), width >> len(blocks), channels)
+    shared = latents[:, :0]
+    if generator.num_classes:
+        # As in the authors' code without spectral normalisation.
+        embed = nn.Embed(
+            generator.num_classes, generator.embedding, embedding_init=init, name="class"
+        )
+        shared = embed(labels).astype(latents.dtype)
+
+    def first(given: jax.Array) -> jax.Array:
+        dense = layers.dense(size[0] * size[1] * size[2], kernel_init=init, name="dense")
+        return dense(given).reshape(-1, *size)
+
+    return Start(layers, branch, init, shared, first, blocks)
 
 
 class Generator(nn.Module):
@@ -73,19 +123,10 @@ class Generator(nn.Module):
           labels: int [B]; only with num_classes.
           train: use and move the batch statistics, and take a power iteration.
         """
-        height, width, channels = self.image_shape
-        layers = disc_layers("spectral", train=train)
-        branch, init = initializers(self.weight_init)
-        first, *blocks = (n * self.width for n in plan(height, width, "biggan").generator)
-        base = (height >> len(blocks), width >> len(blocks))
+        layers, branch, init, shared, first, blocks = start(self, latents, labels, train=train)
         part, *parts = jnp.split(latents, len(blocks) + 1, axis=1)
-        if self.num_classes:
-            # As in the authors' code without spectral normalisation.
-            embed = nn.Embed(self.num_classes, self.embedding, embedding_init=init, name="class")
-            shared = embed(labels).astype(latents.dtype)
-            parts = [jnp.concatenate([shared, each], 1) for each in parts]
-        x = layers.dense(base[0] * base[1] * first, kernel_init=init, name="dense")(part)
-        x = x.reshape(x.shape[0], *base, first)
+        parts = [jnp.concatenate([shared, each], 1) for each in parts]
+        x = first(part)
         norm = functools.partial(ModulatedBatchNorm, layers.dense, init)
         for i, (features, part) in enumerate(zip(blocks, parts, strict=True)):
             name = f"block{i}"
@@ -98,4 +139,4 @@ class Generator(nn.Module):
             if min(x.shape[1:3]) == self.attention:
                 x = SelfAttention(layers.conv, init, name="attention")(x)
         x = nn.relu(BatchNorm(name="norm")(x, train=train))
-        return jnp.tanh(layers.conv(channels, (3, 3), kernel_init=init, name="image")(x))
+        return jnp.tanh(layers.conv(self.image_shape[2], (3, 3), kernel_init=init, name="image")(x))

@@ -18,6 +18,7 @@ import jax.numpy as jnp
 
 from gan_jax.compute import block_output
 from gan_jax.models.attention import SelfAttention
+from gan_jax.models.biggan import start
 from gan_jax.models.disc_norm import disc_layers
 from gan_jax.models.heads import Head, Outputs, judge, with_planes
 from gan_jax.models.layers import avg_pool
@@ -49,17 +50,9 @@ class Generator(nn.Module):
           labels: int [B]; only with num_classes.
           train: use and move the batch statistics, and take a power iteration.
         """
-        height, width, channels = self.image_shape
-        layers = disc_layers("spectral", train=train)
-        _, init = initializers(self.weight_init)
-        first, *blocks = (n * self.width for n in plan(height, width, "biggan").generator)
-        base = (height >> len(blocks), width >> len(blocks))
-        condition = latents
-        if self.num_classes:
-            embed = nn.Embed(self.num_classes, self.embedding, embedding_init=init, name="class")
-            condition = jnp.concatenate([embed(labels).astype(latents.dtype), latents], 1)
-        x = layers.dense(base[0] * base[1] * first, kernel_init=init, name="dense")(condition)
-        x = x.reshape(x.shape[0], *base, first)
+        layers, _, init, shared, first, blocks = start(self, latents, labels, train=train)
+        condition = jnp.concatenate([shared, latents], 1)
+        x = first(condition)
 
         def block(x: jax.Array, features: int, name: str, up: bool) -> jax.Array:
             narrow = x.shape[-1] // _BOTTLENECK
@@ -82,7 +75,7 @@ class Generator(nn.Module):
             if min(x.shape[1:3]) == self.attention:
                 x = SelfAttention(layers.conv, init, name="attention")(x)
         x = nn.relu(BatchNorm(name="norm")(x, train=train))
-        return jnp.tanh(layers.conv(channels, (3, 3), kernel_init=init, name="image")(x))
+        return jnp.tanh(layers.conv(self.image_shape[2], (3, 3), kernel_init=init, name="image")(x))
 
 
 class Discriminator(nn.Module):
@@ -139,9 +132,7 @@ class Discriminator(nn.Module):
                 x = jnp.concatenate([x, shortcut(x)], -1)
             return block_output(x + h)
 
-        x = images
-        if self.num_classes and self.head.conditional == "concat":
-            x = with_planes(images, labels, self.num_classes)
+        x = with_planes(images, labels, num_classes=self.num_classes, head=self.head)
         x = layers.conv(first, (3, 3), kernel_init=init, name="image")(x)
         for i, features in enumerate(rest):
             x = block(x, features, f"block{i}a", halve=i < shape.halvings)

@@ -147,9 +147,7 @@ class Discriminator(nn.Module):
           train: use and move the batch statistics, or take a power iteration.
         """
         layers = disc_layers(self.norm, train=train, scale_init=scale_init)
-        x = images
-        if self.num_classes and self.head.conditional == "concat":
-            x = with_planes(images, labels, self.num_classes)
+        x = with_planes(images, labels, num_classes=self.num_classes, head=self.head)
         for i in range(stages(*images.shape[1:3])):
             x = layers.conv(
                 self.width << i,

@@ -68,8 +68,16 @@ class Outputs(NamedTuple):
     heads: Any = ()
 
 
-def with_planes(images: jax.Array, labels: jax.Array, num_classes: int) -> jax.Array:
-    """Append `num_classes` constant planes, the one-hot class, to the channels of images."""
+def with_planes(
+    images: jax.Array, labels: jax.Array | None, *, num_classes: int, head: Head
+) -> jax.Array:
+    """Return what a discriminator sees of images [B, H, W, C].
+
+    With classes and a head that is "concat" the channels are followed by `num_classes` constant
+    planes, the one-hot class; else they are the images.
+    """
+    if not num_classes or head.conditional != "concat":
+        return images
     planes = jax.nn.one_hot(labels, num_classes, dtype=images.dtype)[:, None, None]
     shape = (*images.shape[:3], num_classes)
     return jnp.concatenate([images, jnp.broadcast_to(planes, shape)], -1)

@@ -142,9 +142,7 @@ class Discriminator(nn.Module):
           train: take a power iteration; only matters with norm "spectral".
         """
         layers = disc_layers(self.norm, train=train)
-        x = images
-        if self.num_classes and self.head.conditional == "concat":
-            x = with_planes(images, labels, self.num_classes)
+        x = with_planes(images, labels, num_classes=self.num_classes, head=self.head)
         if self.convolutional:
             for i in range(CONVOLUTIONS):
                 features = max(self.width // (4 if i < 2 else 2), 1) * CONV_PIECES

@@ -190,8 +190,7 @@ class Discriminator(nn.Module):
         """
         last = stages(*self.image_shape[:2]) - 1
         stage = last if stage is None else stage
-        if self.num_classes and self.head.conditional == "concat":
-            images = with_planes(images, labels, self.num_classes)
+        images = with_planes(images, labels, num_classes=self.num_classes, head=self.head)
 
         def active(layer: nn.Module, x: jax.Array) -> jax.Array:
             return nn.leaky_relu(layer(x), 0.2)

@@ -168,9 +168,7 @@ class Discriminator(nn.Module):
         shape = plan(*images.shape[1:3], self.plan)
         layers = disc_layers(self.norm, train=train)
         branch, init = initializers(self.weight_init)
-        x = images
-        if self.num_classes and self.head.conditional == "concat":
-            x = with_planes(images, labels, self.num_classes)
+        x = with_planes(images, labels, num_classes=self.num_classes, head=self.head)
         for i, factor in enumerate(shape.discriminator):
             features, halve, name = factor * self.width, i < shape.halvings, f"block{i}"
             # The first block sees pixels: no activation comes before it.

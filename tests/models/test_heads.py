@@ -66,9 +66,12 @@ def test_a_semi_supervised_discriminator_says_k_classes_and_generated() -> None:
 
 
 def test_planes_are_the_class() -> None:
-    planes = np.asarray(with_planes(IMAGES, LABELS, 3))
+    planes = np.asarray(with_planes(IMAGES, LABELS, num_classes=3, head=Head("concat")))
     np.testing.assert_array_equal(planes[..., :1], IMAGES)
     np.testing.assert_array_equal(planes[1, ..., 1:], np.broadcast_to([0, 0, 1], (16, 16, 3)))
+    for num_classes, conditional in ((0, "concat"), (3, "projection")):
+        seen = with_planes(IMAGES, LABELS, num_classes=num_classes, head=Head(conditional))
+        np.testing.assert_array_equal(seen, IMAGES)
 
 
 def test_minibatch_discrimination_by_definition() -> None:

@@ -1,0 +1,93 @@
+"""What configs of GANs share beyond `common.gan`: resnet_gan() and biggan()."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ml_collections import ConfigDict
+
+from configs.common import gan, make_smoke, optimizer, set_data
+from gan_jax.models.plans import plan
+
+
+def resnet_gan(
+    preset: str,
+    values: dict[str, Any],
+    optim: dict[str, Any],
+    *,
+    batch_size: int = 64,
+    ema_decay: float = 0.999,
+    **changes: Any,
+) -> ConfigDict:
+    """Return the config of a hinge GAN with the networks of `configs/sngan.py`.
+
+    Args:
+      preset, values: of the parsed argument, with width, latent and steps; a width or a number of
+        steps of 0 means SNGAN's for the size of images.
+      optim: arguments of `common.optimizer`, the same for both networks.
+      batch_size: images an update.
+      ema_decay: of the generator.
+      **changes: arguments of `common.gan`.
+    """
+    config = gan(
+        "resnet", 0, loss="hinge", disc_norm="spectral", latent=values["latent"], **changes
+    )
+    set_data(config, preset, values)
+    short = min(config.data.size)
+    small = short < 48
+    config.model.width = values["width"] or (256 if small else 64)
+    config.model.disc_width = max(config.model.width // 2, 1) if small else config.model.width
+    for name in ("gen", "disc"):
+        config.optim[name] = optimizer(**optim)
+    steps = values["steps"] or (50_000 if small else 250_000 if short < 128 else 450_000)
+    config.train.update(dict(steps=steps, batch_size=batch_size, ema_decay=ema_decay))
+    if preset == "smoke":
+        make_smoke(config)
+        config.task.disc_updates = min(config.task.disc_updates, 2)
+        config.model.update(dict(width=4, disc_width=4, latent=8))
+    config.lock()
+    return config
+
+
+def biggan(net: str, preset: str, values: dict[str, Any]) -> ConfigDict:
+    """Return the config of a BigGAN; see `configs/biggan.py`.
+
+    Args:
+      net: biggan | biggan_deep.
+      preset, values: of the parsed argument; 0 means what the paper has for the size of images.
+    """
+    config = gan(
+        net,
+        values["width"],
+        loss="hinge",
+        disc_norm="spectral",
+        conditional=values["conditional"],
+        gen_terms={"orthogonal": 1e-4},
+    )
+    set_data(config, preset, values)
+    short = min(config.data.size)
+    small = short < 64
+    parts = len(plan(*config.data.size, "biggan").generator)
+    config.model.latent = values["latent"] or 20 * parts
+    config.model.attention = values["attention"] or min(short // 2, 64)
+    config.task.disc_updates = 5 if small else 2
+    betas = dict(b1=0.5 if small else 0.0, b2=0.999)
+    config.optim.gen = optimizer(2e-4 if small else 5e-5, **betas)
+    config.optim.disc = optimizer(2e-4, **betas)
+    config.train.update(
+        dict(
+            steps=values["steps"] or 100_000,
+            batch_size=values["batch_size"] or (64 if small else 2048),
+            ema_decay=0.9999,
+        )
+    )
+    if preset == "smoke":
+        make_smoke(config)
+        config.task.disc_updates = 2
+        config.model.update(
+            dict(
+                width=4, disc_width=4, latent=6, attention=8, class_embedding=4, conditional="none"
+            )
+        )
+    config.lock()
+    return config
