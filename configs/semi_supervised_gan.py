@@ -19,7 +19,11 @@ the generator (authors: 3e-3); classes are said by the moving average of the dis
 against generated counts as much as the class does (authors' code: half); the labelled images are
 the same for every seed.
 
-Measured: not yet measured.
+Measured (2026-11-25, two cores of an AMD EPYC beside other jobs), seed 0, error on MNIST's 10,000
+test images from 100 labels, last step: `:mnist,width=16,size=28,steps=5000` 3.12 %, in 381 s of
+processor time; the classifier, `:mnist,steps=600` with the options above, 5.67 %, in 70 s, having
+all 100 labels right from the first 100 steps on. The paper's MLP has 0.93 % +- 0.065 % after a far
+longer training.
 """
 
 from __future__ import annotations
