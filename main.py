@@ -50,6 +50,8 @@ def make_parser() -> Parser:
     add("--output", type=Path, help="sample, transform: folder; report: Markdown file with a place")
     add("--num", type=int, help="images to generate; sample: 64; eval: as many as real ones")
     add("--labels", help="sample: classes of the images, such as 0,1,2; repeated to --num")
+    add("--interpolate", default="", help="sample: --num paths, along latents, classes or both")
+    add("--steps", type=int, help="sample --interpolate: images a path; 8")
     add("--coordinator", default="", help="train: HOST:PORT of process 0 of several")
     add("--processes", type=int, default=0, help="train: how many processes there are")
     add("--process", type=int, default=-1, help="train: which of them this one is, from 0")

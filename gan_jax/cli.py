@@ -181,24 +181,27 @@ def report(flags: argparse.Namespace, others: list[str]) -> None:
 def sample(flags: argparse.Namespace, others: list[str]) -> None:
     """Draw images of a run into a folder."""
     workdir = _existing(flags)
-    num = 64 if flags.num is None else flags.num
+    paths = flags.interpolate
+    num = flags.num if flags.num is not None else 8 if paths else 64
     if num < 1:
         raise UserError(f"--num={num}: at least 1")
+    if flags.steps is not None and not paths:
+        raise UserError(f"--steps={flags.steps} is of paths: give --interpolate=both too")
     options, rest = split_overrides(others, "--")
     _refuse(flags.mode, rest)
     labels = _integers("--labels", flags.labels) if flags.labels is not None else None
+    output = flags.output or workdir / "generated"
+    common = dict(seed=flags.seed, labels=labels, checkpoint=flags.checkpoint, options=options)
+    if paths:
+        steps = 8 if flags.steps is None else flags.steps
+        from gan_jax.generate import interpolate
+
+        path = interpolate(workdir, output, along=paths, rows=num, steps=steps, **common)
+        print(f"wrote {num} paths of {steps} images to {path}")
+        return
     from gan_jax.generate import sample as run_sampling
 
-    output = flags.output or workdir / "generated"
-    files = run_sampling(
-        workdir,
-        output,
-        num=num,
-        seed=flags.seed,
-        labels=labels,
-        checkpoint=flags.checkpoint,
-        options=options,
-    )
+    files = run_sampling(workdir, output, num=num, **common)
     print(f"wrote {len(files) - 1} images to {output}, all together in {files[0]}")
 
 
@@ -279,7 +282,9 @@ USES = {
         *("real", "fake", "num", "seed"),
     ),
     "report": ("workdir", "metrics", "output"),
-    "sample": ("workdir", "checkpoint", "output", "num", "labels", "seed"),
+    "sample": (
+        *("workdir", "checkpoint", "output", "num", "labels", "seed", "interpolate", "steps"),
+    ),
     "transform": ("workdir", "checkpoint", "input", "output", "seed"),
 }
 MODES: dict[str, Callable[[argparse.Namespace, list[str]], None]] = {

@@ -188,6 +188,7 @@ def evaluate(
             batch_size=batch_size,
             train_batch_size=run.config.train.batch_size,
             options=for_images,
+            held_out=run.held_out,
         )
     data = None
     if not names or passing or (looking and (measurement.needs_data or not request.num)):

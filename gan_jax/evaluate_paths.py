@@ -11,6 +11,7 @@ import numpy as np
 from gan_jax.errors import UserError
 from gan_jax.keys import image_keys
 from gan_jax.metrics.path_length import EPSILON, path_lengths, trimmed_mean
+from gan_jax.rejection import NONE
 from gan_jax.run import Run
 from gan_jax.standing import with_standing
 from gan_jax.state import TrainState
@@ -50,6 +51,11 @@ def perceptual_path_length(
     """
     generate, latents = run.task.require("generate"), run.task.require("latents")
     options = run.task.check_options(options)
+    if options.get("rejection", NONE) != NONE:
+        raise UserError(
+            f"ppl with --rejection={options['rejection']}: it measures paths between latents, none"
+            " of which is rejected: leave the option out"
+        )
     if num < LEAST:
         raise UserError(
             f"ppl: {num} paths, at least {LEAST} needed: a percent at either end is cut"

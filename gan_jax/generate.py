@@ -59,6 +59,43 @@ def sample(
     return files
 
 
+def interpolate(
+    workdir: Path,
+    output: Path,
+    *,
+    along: str,
+    rows: int = 8,
+    steps: int = 8,
+    seed: int = 0,
+    labels: Sequence[int] | None = None,
+    checkpoint: str = "",
+    options: Mapping[str, str] | None = None,
+) -> Path:
+    """Draw paths between images into `output`/paths.png, a row a path.
+
+    Args:
+      workdir: the run.
+      output: folder, created if need be.
+      along: "both", "latents" or "classes", as of `Run.interpolate`.
+      rows: how many paths.
+      steps: images a path.
+      seed, labels: as of `sample`, whose images 2i and 2i + 1 are the ends of path i.
+      checkpoint: as of `sample`.
+      options: of the task, as text.
+
+    Returns:
+      The file written.
+    """
+    _check_output(output)
+    run = load(workdir, checkpoint=checkpoint)
+    images = run.interpolate(
+        rows, steps=steps, along=along, seed=seed, labels=labels, **(options or {})
+    )
+    path = output / "paths.png"
+    save_png(path, grid(images), {**_metadata(run, seed), "interpolate": along})
+    return path
+
+
 def transform(
     workdir: Path,
     source: Path,

@@ -24,6 +24,7 @@ from gan_jax.protocol import (
     compute,
     needs_of,
 )
+from gan_jax.rejection import keep
 from gan_jax.side import MOMENTS, Origin, Side, keep_side, kept_side
 from gan_jax.spec import DataSpec
 from gan_jax.standing import with_standing
@@ -44,6 +45,7 @@ class Measurement:
       batch_size: images a batch, over all devices.
       train_batch_size: of the training, for option "standing".
       options: of the task, those not given at their defaults.
+      held_out: -> images that a discriminator was not trained on, for option "rejection".
 
     Raises:
       UserError: for metrics that the task lacks, or no feature network.
@@ -59,7 +61,9 @@ class Measurement:
         batch_size: int,
         train_batch_size: int,
         options: Mapping[str, Any] | None = None,
+        held_out: Callable[[], Split] | None = None,
     ) -> None:
+        self._held_out = held_out
         self._request, self._task, self._spec, self._parallel = request, task, spec, parallel
         self._train_batch_size = train_batch_size
         self._options = task.check_options(options or {})
@@ -85,6 +89,7 @@ class Measurement:
         look = Look(self._extractor, fake, pairs)
         if self._kind == SAMPLES:
             self._classes = spec.num_classes if takes_labels(task, spec, self._options) else 0
+            self._batch_size = batch_size
             self._sample = sample_pass(
                 look, task, self._classes, parallel, batch_size, self._options
             )
@@ -128,7 +133,7 @@ class Measurement:
           split: the real images; None only where `needs_data` is not.
         """
         real_number, fake_number = self.numbers(len(split) if split else 0)
-        real, fake = Side(), Side()
+        real, fake, kept = Side(), Side(), None
         if split is not None and real_number < len(split):
             order = np.random.Generator(np.random.Philox(0)).permutation(len(split))
             split = subset(split, np.sort(order[:real_number]))
@@ -136,19 +141,26 @@ class Measurement:
             real = self._real_side(split_name, split)
         if self._kind == SAMPLES:
             classes = self._classes
-            state = with_standing(
-                self._task,
-                state,
+            common = dict(
                 parallel=self._parallel,
-                seed=seed,
-                batch_size=self._train_batch_size,
                 labels=(lambda place: place % np.int32(classes)) if classes else None,
                 options=self._options,
             )
-            fake = self._sample(state, key, fake_number)
+            size = self._train_batch_size
+            state = with_standing(self._task, state, seed=seed, batch_size=size, **common)
+            kept = keep(
+                self._task,
+                state,
+                key=key,
+                num=fake_number,
+                batch_size=self._batch_size,
+                held_out=self._held_out,
+                **common,
+            )
+            fake = self._sample(state, key, fake_number, kept and kept.trials)
         else:
             fake = self._transform(state, key, split)
-        return compute(
+        measured = compute(
             self._measures,
             real,
             fake,
@@ -158,6 +170,8 @@ class Measurement:
             suffix=self._suffix(),
             about={"data": self._spec.fingerprint},
         )
+        measured.notes += [str(kept)] if kept else []
+        return measured
 
     def _suffix(self) -> list[str]:
         """Return what departs from the defaults, for the names."""

@@ -22,6 +22,7 @@ from gan_jax.features.extractor import Extractor
 from gan_jax.features.lpips import Distance
 from gan_jax.keys import fold_in_each
 from gan_jax.parallel import Parallel
+from gan_jax.rejection import trial_keys
 from gan_jax.side import FEATURES, IMAGES, LABELS, LOGITS, MOMENTS, Side, collect
 from gan_jax.spec import DataSpec
 from gan_jax.state import TrainState
@@ -112,11 +113,12 @@ def sample_pass(
     parallel: Parallel,
     batch_size: int,
     options: Mapping[str, Any],
-) -> Callable[[TrainState, Key, int], Side]:
-    """Return a function (state, key, number) that generates images and looks at them.
+) -> Callable[[TrainState, Key, int, np.ndarray | None], Side]:
+    """Return a function (state, key, number, trials) that generates images and looks at them.
 
     Image i depends on fold_in(key, i) and its label only. A conditional model makes as many images
-    of each class: image i has class i modulo their number.
+    of each class: image i has class i modulo their number. `trials` is None, or which trial of each
+    image rejection sampling has kept.
 
     Args:
       look: what is seen.
@@ -127,24 +129,29 @@ def sample_pass(
       options: every option of the task.
     """
 
-    def rows(state: TrainState, variables: Any, key: Key, place: jax.Array) -> Rows:
+    def rows(state: TrainState, variables: Any, key: Key, place: jax.Array, trial: Any) -> Rows:
         labels = place % classes if classes else None
-        latents = task.latents(fold_in_each(key, place), labels, **options)
+        keys = fold_in_each(key, place) if trial is None else trial_keys(key, place, trial)
+        latents = task.latents(keys, labels, **options)
         found = look(variables, task.generate(state, latents, **options))
         return {**found, LABELS: labels} if classes and LABELS in look.needs else found
 
     step, variables = parallel.compile_map(rows), parallel.place_whole(look.variables)
     local = batch_size // jax.process_count()
 
-    def made(state: TrainState, key: Key, number: int) -> Iterator[dict[str, np.ndarray]]:
+    def made(
+        state: TrainState, key: Key, number: int, trials: np.ndarray | None
+    ) -> Iterator[dict[str, np.ndarray]]:
         for start in range(0, number, batch_size):
             mine = start + jax.process_index() * local
-            place = parallel.place(np.arange(mine, mine + local, dtype=np.int32))
-            found = jax.device_get(step(state, variables, key, place))
+            place = np.arange(mine, mine + local, dtype=np.int32)
+            trial = None if trials is None else trials[np.minimum(place, number - 1)]
+            placed = parallel.place((place, trial))
+            found = jax.device_get(step(state, variables, key, *placed))
             whole = np.arange(start, start + batch_size)
             yield {**found, "mask": (whole < number).astype(np.float32)}
 
-    return lambda state, key, number: collect(made(state, key, number), look.needs)
+    return lambda *given: collect(made(*given), look.needs)
 
 
 def transform_pass(

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import logging
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -16,16 +17,20 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from gan_jax.checkpoint import Checkpoints
-from gan_jax.errors import UserError
+from gan_jax.data import Split, open_data
+from gan_jax.errors import UserError, check_choice
 from gan_jax.images import preprocess, to_float
 from gan_jax.keys import image_keys, named_keys
 from gan_jax.logs import quiet_libraries
 from gan_jax.parallel import Parallel, make_parallel
+from gan_jax.rejection import keep, trial_keys
 from gan_jax.spec import DataSpec
 from gan_jax.standing import with_standing
 from gan_jax.state import TrainState
-from gan_jax.task import Task, make_task
-from gan_jax.workdir import read_config, read_spec
+from gan_jax.task import PATHS, Task, make_task
+from gan_jax.workdir import check_spec, read_config, read_spec
+
+logger = logging.getLogger(__name__)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -69,6 +74,7 @@ class Run:
             a conditional model draw them.
           batch_size: images a pass.
           **options: of the task, such as weights="raw" or standing=16; see `run.task.options`.
+            With rejection (`gan_jax.rejection`) the images are those that it keeps.
 
         Returns:
           [num, H, W, C] float32 in [-1, 1].
@@ -83,21 +89,70 @@ class Run:
             return generate(state, latents(keys, labels, **options), **options)
 
         compiled = self._compiled("sample", draw, options)
-        state = with_standing(
-            self.task,
-            self.state,
-            parallel=self.parallel,
-            seed=seed,
-            batch_size=self.config.train.batch_size,
-            labels=None if chosen is None else lambda place: chosen[place % num],
-            options=options,
-        )
+        state, trials = self._state_and_trials(num, seed, chosen, batch_size, options)
 
         def call(index: np.ndarray) -> jax.Array:
             placed = None if chosen is None else self.parallel.place(chosen[index])
-            return compiled(state, self._keys(seed, index), placed)
+            return compiled(state, self._keys(seed, index, trials), placed)
 
         return self._in_batches(call, num, batch_size)
+
+    def interpolate(
+        self,
+        rows: int,
+        *,
+        steps: int = 8,
+        along: str = "both",
+        seed: int = 0,
+        labels: int | Sequence[int] | None = None,
+        batch_size: int = 64,
+        **options: Any,
+    ) -> np.ndarray:
+        """Draw the images on paths between pairs of images.
+
+        Path i leads from image 2i of `sample` with the same seed, labels and options to image
+        2i + 1: latents along the sphere (Shoemake 1985; arXiv:1609.04468), the class along a line
+        between what the network has of the two classes.
+
+        Args:
+          rows: how many paths.
+          steps: images a path, both ends among them; at least 2.
+          along: "both"; or "latents" or "classes" alone, and the other stays as it is at the start.
+          seed: as of `sample`.
+          labels: as of `sample`: class of image 2i, class of image 2i + 1.
+          batch_size: images a pass.
+          **options: of the task, as of `sample`.
+
+        Returns:
+          [rows, steps, H, W, C] float32 in [-1, 1].
+        """
+        generate, latents = self.task.require("generate"), self.task.require("latents")
+        interpolate = self.task.require("interpolate")
+        check_choice("--interpolate (along)", along, PATHS)
+        for name, value, least in (("--num (rows)", rows, 1), ("--steps (steps)", steps, 2)):
+            if value < least:
+                raise UserError(f"{name}={value}: at least {least}")
+        options = self.task.check_options(options)
+        chosen = None if labels is None else np.resize(self._check_labels(labels), 2 * rows)
+        place = self.parallel.place
+
+        def draw(state: TrainState, start: Any, end: Any, share: jax.Array) -> jax.Array:
+            ends = (latents(keys, label, **options) for keys, label in (start, end))
+            return generate(state, interpolate(*ends, share, along), **options)
+
+        compiled = self._compiled("interpolate", draw, {**options, "along": along})
+        state, trials = self._state_and_trials(2 * rows, seed, chosen, batch_size, options)
+
+        def call(index: np.ndarray) -> jax.Array:
+            first = 2 * (index // steps)
+            ends = [
+                (self._keys(seed, end, trials), None if chosen is None else place(chosen[end]))
+                for end in (first, first + 1)
+            ]
+            return compiled(state, *ends, place((index % steps / (steps - 1)).astype(np.float32)))
+
+        images = self._in_batches(call, rows * steps, batch_size)
+        return images.reshape(rows, steps, *images.shape[1:])
 
     def transform(
         self, images: np.ndarray, *, seed: int = 0, batch_size: int = 64, **options: Any
@@ -123,6 +178,46 @@ class Run:
         """Map images to latents, images as in `transform`; returns a pytree of [N, ...] arrays."""
         compiled = self._compiled("encode", self.task.require("encode"), {})
         return self._map_images(compiled, images, seed, batch_size)
+
+    def held_out(self) -> Split:
+        """Open split "eval" of the data that the run was trained on; it was not trained on this."""
+        dataset = open_data(self.config.data)
+        check_spec(self.workdir, dataset.spec)
+        return dataset.splits["eval"]
+
+    def _state_and_trials(
+        self,
+        num: int,
+        seed: int,
+        labels: np.ndarray | None,
+        batch_size: int,
+        options: dict[str, Any],
+    ) -> tuple[TrainState, np.ndarray | None]:
+        """Return the state to sample from, and which trial of each image is kept, if not the first.
+
+        What options "standing" and "rejection" mean.
+        """
+        common = dict(
+            parallel=self.parallel,
+            labels=None if labels is None else lambda place: labels[place % len(labels)],
+            options=options,
+        )
+        size = self.config.train.batch_size
+        state = with_standing(self.task, self.state, seed=seed, batch_size=size, **common)
+        key = self.parallel.replicate(lambda: jax.random.key(seed))
+        kept = keep(
+            self.task,
+            state,
+            key=key,
+            num=num,
+            batch_size=batch_size,
+            held_out=self.held_out,
+            **common,
+        )
+        if kept is None:
+            return state, None
+        logger.warning("%s", kept)
+        return state, kept.trials
 
     def _map_images(
         self, compiled: Callable[..., Any], images: np.ndarray, seed: int, batch_size: int
@@ -151,8 +246,12 @@ class Run:
             self._compiled_functions[key] = self.parallel.compile_map(function)
         return self._compiled_functions[key]
 
-    def _keys(self, seed: int, index: np.ndarray) -> jax.Array:
-        return jax.device_put(image_keys(seed, index), self.parallel.split())
+    def _keys(self, seed: int, index: np.ndarray, trials: np.ndarray | None = None) -> jax.Array:
+        if trials is None:
+            keys = image_keys(seed, index)
+        else:
+            keys = trial_keys(jax.random.key(seed), index.astype(np.int32), trials[index])
+        return jax.device_put(keys, self.parallel.split())
 
     def _check_labels(self, labels: int | Sequence[int]) -> np.ndarray:
         array = np.atleast_1d(np.asarray(labels))

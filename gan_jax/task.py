@@ -91,6 +91,7 @@ def check_options(
     }
 
 
+PATHS = ("both", "latents", "classes")  # what a path between two images leads through
 WEIGHTS = Option("ema", "which weights: moving average (ema) or last (raw)", choices=("ema", "raw"))
 
 
@@ -138,11 +139,15 @@ class Task:
         `key` is the same for every batch.
       eval_metrics: those sums over a whole split -> dict of Python floats.
       latents: (keys, labels or None, **options) -> pytree, one entry an image.
+      interpolate: (start, end, place, along) -> latents on the way from one to the other: place is
+        [B] in [0, 1], along one of PATHS.
       generate: (state, latents, **options) -> images.
       statistics: (state, latents, **options) -> dict network -> its BatchNorm statistics of that
         one batch in training mode; what option "standing" averages.
       judge: (state, images, labels or None) -> logits [B], larger for real, of the discriminator
         in use: its own statistics, no augmentation.
+      check_odds: how ("raw" or "calibrated") -> None; raises UserError where the logits of `judge`
+        are no log odds of real to generated, or cannot be made so; see `gan_jax.rejection`.
       encode: (state, images, keys) -> latents.
       transform: (state, images, keys, **options) -> images: reconstruct, translate, restore.
       grids: (state, batch, key) -> dict name -> [rows, columns, H, W, C], the pictures that the
@@ -162,9 +167,11 @@ class Task:
     eval_step: Callable[[TrainState, Batch, Key], Metrics]
     eval_metrics: Callable[[Mapping[str, Any]], dict[str, float]]
     latents: Callable[..., Any] | None = None
+    interpolate: Callable[..., Any] | None = None
     generate: Callable[..., jax.Array] | None = None
     statistics: Callable[..., Any] | None = None
     judge: Callable[..., jax.Array] | None = None
+    check_odds: Callable[[str], None] | None = None
     encode: Callable[..., Any] | None = None
     transform: Callable[..., jax.Array] | None = None
     grids: Callable[[TrainState, Batch, Key], dict[str, jax.Array]] | None = None

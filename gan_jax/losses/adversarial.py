@@ -212,6 +212,8 @@ class Game(NamedTuple):
         nothing but by comparison.
       relativistic: whether the generator's side compares with real images.
       smoothable: whether the discriminator takes smoothing=, as its real images have a target.
+      odds: whether the best discriminator's logit is log p(x) / q(x), of the densities of real and
+        generated images (arXiv:1406.2661, proposition 1, for the cross entropy).
     """
 
     discriminator: Callable[..., jax.Array]
@@ -219,6 +221,7 @@ class Game(NamedTuple):
     boundary: float | None
     relativistic: bool = False
     smoothable: bool = False
+    odds: bool = False
 
 
 def _relativistic(pair: Callable[..., jax.Array]) -> Game:
@@ -231,8 +234,10 @@ def _relativistic(pair: Callable[..., jax.Array]) -> Game:
 
 
 GAMES = {
-    "minimax": Game(discriminator_cross_entropy, minimax, 0.0, smoothable=True),
-    "non_saturating": Game(discriminator_cross_entropy, non_saturating, 0.0, smoothable=True),
+    "minimax": Game(discriminator_cross_entropy, minimax, 0.0, smoothable=True, odds=True),
+    "non_saturating": Game(
+        discriminator_cross_entropy, non_saturating, 0.0, smoothable=True, odds=True
+    ),
     "least_squares": Game(discriminator_least_squares, least_squares, 0.5, smoothable=True),
     "wasserstein": Game(critic_wasserstein, raise_logits, None),
     "hinge": Game(discriminator_hinge, raise_logits, 0.0),
@@ -266,4 +271,4 @@ def make_game(name: str, *, label_smoothing: float = 0.0) -> Game:
             f" images to smooth: set 0, or task.loss to one of {allowed}"
         )
     smoothed = functools.partial(game.discriminator, smoothing=label_smoothing)
-    return game._replace(discriminator=smoothed)
+    return game._replace(discriminator=smoothed, odds=False)

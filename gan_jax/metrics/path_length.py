@@ -39,7 +39,10 @@ def slerp(a: jax.Array, b: jax.Array, t: jax.Array) -> jax.Array:
       [B, ...]; for a and b of unlike lengths the length changes steadily between them.
     """
     x, y = a.reshape(len(a), -1), b.reshape(len(b), -1)
-    unit = lambda v: v / jnp.linalg.norm(v, axis=1, keepdims=True)  # noqa: E731
+
+    def unit(v: jax.Array) -> jax.Array:
+        return v / jnp.maximum(jnp.linalg.norm(v, axis=1, keepdims=True), 1e-12)
+
     cosine = (unit(x) * unit(y)).sum(1)
     # Not of parallel vectors, where any path between them is the same and the sine is 0.
     angle = jnp.maximum(jnp.arccos(jnp.clip(cosine, -1, 1)), 1e-4)[:, None]

@@ -27,6 +27,7 @@ from gan_jax.models.disc_norm import DiscLayers, Initializer, disc_layers
 from gan_jax.models.norm import BatchNorm, ModulatedBatchNorm
 from gan_jax.models.plans import plan
 from gan_jax.models.resnet_gan import double, initializers
+from gan_jax.models.soft_labels import entries
 
 
 def check_latent(latent: int, height: int, width: int) -> None:
@@ -84,7 +85,7 @@ def start(
         embed = nn.Embed(
             generator.num_classes, generator.embedding, embedding_init=init, name="class"
         )
-        shared = embed(labels).astype(latents.dtype)
+        shared = entries(embed.embedding, labels).astype(latents.dtype)
 
     def first(given: jax.Array) -> jax.Array:
         dense = layers.dense(size[0] * size[1] * size[2], kernel_init=init, name="dense")
@@ -120,7 +121,7 @@ class Generator(nn.Module):
 
         Args:
           latents: [B, L], from N(0, I); see `check_latent`.
-          labels: int [B]; only with num_classes.
+          labels: int [B], or weights of the classes [B, num_classes]; only with num_classes.
           train: use and move the batch statistics, and take a power iteration.
         """
         layers, branch, init, shared, first, blocks = start(self, latents, labels, train=train)

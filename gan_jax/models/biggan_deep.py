@@ -47,7 +47,7 @@ class Generator(nn.Module):
 
         Args:
           latents: [B, L], from N(0, I); L is 128 in the paper.
-          labels: int [B]; only with num_classes.
+          labels: int [B], or weights of the classes [B, num_classes]; only with num_classes.
           train: use and move the batch statistics, and take a power iteration.
         """
         layers, _, init, shared, first, blocks = start(self, latents, labels, train=train)

@@ -70,7 +70,7 @@ class Generator(nn.Module):
 
         Args:
           latents: [B, L], from N(0, I).
-          labels: int [B]; only with num_classes.
+          labels: int [B], or weights of the classes [B, num_classes]; only with num_classes.
           train: use and move the batch statistics.
         """
         height, width, channels = self.image_shape

@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 
 from gan_jax.models.norm import BatchNorm
+from gan_jax.models.soft_labels import one_hot
 
 # How a generator is conditioned (`model.gen_conditional`), beside "default", the network's own.
 # concat: the one-hot class beside the latents (arXiv:1411.1784).
@@ -71,7 +72,7 @@ class Reference(nn.Module):
     def __call__(
         self, latents: jax.Array, labels: jax.Array | None
     ) -> tuple[jax.Array, jax.Array | None]:
-        """Put the reference batch before latents [B, L] and labels [B]."""
+        """Put the reference batch before latents [B, L] and labels, as of `gen_norm`."""
 
         def start() -> jax.Array:
             key = self.make_rng("params")
@@ -81,7 +82,10 @@ class Reference(nn.Module):
         latents = jnp.concatenate([kept, latents])
         if not self.num_classes:
             return latents, labels
-        return latents, jnp.concatenate([jnp.arange(self.size) % self.num_classes, labels])
+        own = jnp.arange(self.size) % self.num_classes
+        if jnp.issubdtype(labels.dtype, jnp.floating):
+            own = one_hot(own, self.num_classes, labels.dtype)
+        return latents, jnp.concatenate([own, labels])
 
 
 class SelfModulation(nn.Module):
@@ -110,7 +114,7 @@ def with_class(latents: jax.Array, labels: jax.Array | None, num_classes: int) -
     """Return latents [B, L] with the one-hot class beside them, if there are classes."""
     if not num_classes:
         return latents
-    return jnp.concatenate([latents, jax.nn.one_hot(labels, num_classes, dtype=latents.dtype)], -1)
+    return jnp.concatenate([latents, one_hot(labels, num_classes, latents.dtype)], -1)
 
 
 def gen_norm(
@@ -128,7 +132,7 @@ def gen_norm(
     Args:
       conditional: one of GEN_CONDITIONALS; "batch_norm" is plain BatchNorm without classes.
       latents: [B, L], as the generator was given them.
-      labels: int [B]; only with num_classes.
+      labels: int [B], or weights [B, num_classes], see `soft_labels`; only with num_classes.
       num_classes: 0 for an unconditional generator.
       train: use and move the batch statistics.
       reference: images of the reference batch of virtual batch normalisation, which takes the

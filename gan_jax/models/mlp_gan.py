@@ -87,7 +87,7 @@ class Generator(nn.Module):
 
         Args:
           latents: [B, L].
-          labels: int [B]; only with num_classes.
+          labels: int [B], or weights of the classes [B, num_classes]; only with num_classes.
           train: makes no difference.
         """
         height, width, channels = self.image_shape

@@ -10,6 +10,7 @@ import jax
 import jax.numpy as jnp
 
 from gan_jax.axes import axis_mean
+from gan_jax.models.soft_labels import entries
 
 Initializer = nn.initializers.Initializer
 
@@ -47,7 +48,7 @@ class BatchNorm(nn.Module):
 
         Args:
           x: activations; [B, H, W, C] with num_classes or modulation.
-          labels: int [B]; only with num_classes.
+          labels: int [B], or weights [B, num_classes], see `soft_labels`; only with num_classes.
           modulation: (scale, bias) of each image, [B, C] each, in place of parameters.
           train: True uses the statistics of this batch and moves the running ones (collection
             "batch_stats"); False uses the running ones.
@@ -73,7 +74,8 @@ class BatchNorm(nn.Module):
             affine = (self.num_classes, *shape) if self.num_classes else shape
             scale = self.param("scale", self.scale_init, affine, jnp.float32)
             bias = self.param("bias", nn.initializers.zeros, affine, jnp.float32)
-            modulation = (scale[labels], bias[labels]) if self.num_classes else None
+            if self.num_classes:
+                modulation = (entries(scale, labels), entries(bias, labels))
         if modulation is not None:
             scale, bias = (each.astype(jnp.float32)[:, None, None] for each in modulation)
         # One multiplication and one addition a pixel: the rest is per channel (and image).

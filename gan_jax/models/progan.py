@@ -1,15 +1,15 @@
 """The growing generator and discriminator of ProGAN.
 
-Karras et al. 2017 (arXiv:1710.10196, section 2 and appendix A). Both networks have a stage
-for every size from about 4 px to that of the images, all of whose parameters exist from the start;
-a pass runs the stages up to the one asked for. `fade` blends a stage in: at 0 the image
-is that of the stage before, enlarged, at 1 the new stage's alone.
+Karras et al. 2017 (arXiv:1710.10196, section 2 and appendix A). Both networks have a stage for
+every size from about 4 px to that of the images, all of whose parameters exist from the start; a
+pass runs the stages up to the one asked for. `fade` blends a stage in: at 0 the image is that of
+the stage before, enlarged, at 1 the new stage's alone.
 
 Deviations: the minibatch standard deviation is taken over groups of four neighbours in the batch
-(the authors' code: of four that stand batch / 4 apart), which are the same examples however the
-batch is spread over devices; sizes other than powers of two start from 5, 6 or 7 px; a class is
-one-hot beside the latents, as in the authors' code, and `heads` says what the discriminator does
-with it.
+(the authors' code: of four that stand batch / 4 apart; with the paper's settings, of 16), which are
+the same examples however the batch is spread over devices; sizes other than powers of two start
+from 5, 6 or 7 px; a class is one-hot beside the latents, as in the authors' code, and `heads` says
+what the discriminator does with it.
 """
 
 from __future__ import annotations
@@ -111,7 +111,7 @@ class Generator(nn.Module):
 
         Args:
           latents: [B, L], from N(0, I); their length does not matter (section 4.2).
-          labels: int [B]; only with num_classes.
+          labels: int [B], or weights of the classes [B, num_classes]; only with num_classes.
           train: changes nothing; there are no statistics.
           stage: 0 the smallest; None the last.
           fade: how far this stage is blended in, in [0, 1].

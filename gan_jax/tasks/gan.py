@@ -25,6 +25,7 @@ from gan_jax.losses.adversarial import GAMES, make_game, top_k_weights
 from gan_jax.metrics.totals import masked_sums, means
 from gan_jax.models.heads import Outputs
 from gan_jax.optim import make_optimizer
+from gan_jax.rejection import OPTIONS as REJECTION
 from gan_jax.spec import DataSpec
 from gan_jax.standing import STANDING, batch_statistics, require_statistics
 from gan_jax.state import MUTABLE, TrainState, apply_gradients, ema_decay_at, init_net, new_state
@@ -33,8 +34,9 @@ from gan_jax.tasks.discriminator import Sides, term_keys, update_discriminator
 from gan_jax.tasks.gan_augment import make_augment
 from gan_jax.tasks.gan_buffers import initial_buffers, moved_buffers
 from gan_jax.tasks.gan_growth import make_growth
-from gan_jax.tasks.gan_latents import make_draw
+from gan_jax.tasks.gan_latents import make_draw, make_interpolate
 from gan_jax.tasks.gan_networks import check_terms, make_networks
+from gan_jax.tasks.gan_odds import make_check_odds
 from gan_jax.tasks.terms import Seen, add_terms, disc_terms, due_names, gen_terms, make_terms, taken
 
 OPTIONS = {
@@ -43,6 +45,7 @@ OPTIONS = {
         0.0, "latents beyond this many standard deviations are drawn again; 0: none", low=0.0
     ),
     "standing": STANDING,
+    **REJECTION,
 }
 GRID_ROWS = 8  # of the unconditional sample grid; a conditional one has a row a class
 MOST_CLASSES = 16  # that a sample grid shows
@@ -320,9 +323,11 @@ def make_task(config: ConfigDict, spec: DataSpec) -> Task:
         eval_step=eval_step,
         eval_metrics=means,
         latents=latents,
+        interpolate=make_interpolate(config.model, classes),
         generate=generate,
         statistics=statistics,
         judge=judge,
+        check_odds=make_check_odds(config, game),
         grids=grids,
         options=OPTIONS,
     )

@@ -1,4 +1,4 @@
-"""What a GAN's generator is given: latents, codes, and the class."""
+"""What a GAN's generator is given: latents, codes and the class, and what lies between two such."""
 
 from __future__ import annotations
 
@@ -9,6 +9,9 @@ import jax
 import jax.numpy as jnp
 from ml_collections import ConfigDict
 
+from gan_jax.errors import UserError
+from gan_jax.metrics.path_length import slerp
+from gan_jax.models.soft_labels import one_hot
 from gan_jax.task import Key
 
 Draw = Callable[..., Any]
@@ -56,3 +59,37 @@ def make_draw(model: ConfigDict, classes: int) -> tuple[Draw, int]:
         return (z, labels)
 
     return draw, model.latent + sum(sizes) + continuous
+
+
+def make_interpolate(model: ConfigDict, classes: int) -> Callable[..., Any]:
+    """Return (start, end, place, along) -> the generator's arguments at a place of a path.
+
+    The normal latents move along the sphere, codes along a line. A class moves along a line too, as
+    weights of the two classes (`models.soft_labels`). What does not move is that of the start.
+
+    Args:
+      model: the section of the config.
+      classes: that the generator is given; 0 for none.
+    """
+
+    def interpolate(start: Any, end: Any, place: jax.Array, along: str) -> Any:
+        if along == "classes" and not classes:
+            raise UserError(
+                "--interpolate=classes: this GAN is unconditional: use --interpolate=latents"
+            )
+        share = place[:, None]
+        z = start[0]
+        if along != "classes":
+            (a, a_codes), (b, b_codes) = (
+                jnp.split(each[0], [model.latent], axis=1) for each in (start, end)
+            )
+            codes = (1 - share) * a_codes + share * b_codes
+            z = jnp.concatenate([slerp(a, b, place), codes], 1)
+        if not classes:
+            return (z,)
+        if along == "latents":
+            return (z, start[1])
+        first, last = (one_hot(each[1], classes, z.dtype) for each in (start, end))
+        return (z, (1 - share) * first + share * last)
+
+    return interpolate

@@ -35,6 +35,7 @@ from gan_jax.losses.likelihood import (
     gaussian_kl,
     gaussian_log_likelihood,
 )
+from gan_jax.metrics.path_length import slerp
 from gan_jax.metrics.totals import masked_sums, means
 from gan_jax.models.vae import VAE, ConvDecoder, ConvEncoder, MLPDecoder, MLPEncoder
 from gan_jax.optim import make_optimizer
@@ -135,6 +136,12 @@ def make_task(config: ConfigDict, spec: DataSpec) -> Task:
             raise UserError("this VAE is unconditional: it takes no labels, leave them out")
         return temperature * draw(keys)
 
+    def interpolate(start: jax.Array, end: jax.Array, place: jax.Array, along: str) -> jax.Array:
+        """Move z [N, latent] along the sphere, from `start` at place [N] 0 to `end` at 1."""
+        if along == "classes":
+            raise UserError("--interpolate=classes: a VAE has none: use --interpolate=latents")
+        return slerp(start, end, place)
+
     def generate(
         state: TrainState, latents: jax.Array, *, weights: str = "ema", **_: Any
     ) -> jax.Array:
@@ -175,6 +182,7 @@ def make_task(config: ConfigDict, spec: DataSpec) -> Task:
         eval_step=eval_step,
         eval_metrics=means,
         latents=latents,
+        interpolate=interpolate,
         generate=generate,
         encode=encode,
         transform=transform,
