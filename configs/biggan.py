@@ -1,7 +1,7 @@
 """BigGAN (Brock et al. 2018, arXiv:1809.11096): wide, conditional, latents into every block.
 
     python main.py --config=configs/biggan.py:cifar10 --config.data.dir=TFDS_DIR
-    python main.py --config=configs/biggan.py:folder,path=DIR,size=128
+    python main.py --config=configs/biggan.py:imagenet --config.data.dir=TFDS_DIR
     python main.py --mode=sample --workdir=RUN --output=DIR --standing=16 --truncation=0.5
 
 From 64 px on as in the paper (section 3 and appendix C): width 96, 20 latents for the first layer
@@ -12,9 +12,11 @@ regularisation 1e-4 of the generator, a moving average of 0.9999.
 
 At 32 px as StudioGAN's BigGAN for CIFAR-10, which is not in the paper: batches of 64, 80 latents,
 Adam 2e-4 with beta1 0.5, five discriminator updates, 100,000 updates of the generator, attention
-over features of 16 px (theirs: the first block of the discriminator, 16 px, too).
+over features of 16 px (theirs: the first block of the discriminator, 16 px, too), no orthogonal
+regularisation.
 
-Deviation: the moving average ramps up from the start.
+Deviations: the moving average ramps up from the start; 200,000 updates of the generator from 64 px
+on are StudioGAN's for ImageNet (the paper stops when a training collapses).
 
 Measured: not yet measured.
 """

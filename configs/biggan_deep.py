@@ -1,12 +1,12 @@
 """BigGAN-deep (Brock et al. 2018, arXiv:1809.11096, appendix B): four times as deep.
 
-    python main.py --config=configs/biggan_deep.py:folder,path=DIR,size=128
+    python main.py --config=configs/biggan_deep.py:imagenet --config.data.dir=TFDS_DIR
     python main.py --config=configs/biggan_deep.py:cifar10,width=32 --config.data.dir=TFDS_DIR
 
 As `configs/biggan.py` (its docstring has the hyper-parameters), but for width 128 and 128 latents,
 all of which reach every block.
 
-Deviation: 32 px is not in the paper.
+Deviations: 32 px is not in the paper; as `configs/biggan.py`.
 
 Measured: not yet measured.
 """

@@ -1,7 +1,7 @@
 """cGAN with a projection discriminator (Miyato & Koyama 2018, arXiv:1802.05637).
 
     python main.py --config=configs/cgan_projection.py:cifar10 --config.data.dir=TFDS_DIR
-    python main.py --config=configs/cgan_projection.py:folder,path=DIR,size=128
+    python main.py --config=configs/cgan_projection.py:imagenet --config.data.dir=TFDS_DIR
 
 As in the authors' code: the networks of `configs/sngan.py` with conditional BatchNorm in the
 generator and the class's vector times the features in the discriminator, hinge, spectral

@@ -211,6 +211,13 @@ PRESETS: dict[str, dict[str, Any]] = {
     ),
     "cifar10": dict(source="tfds", name="cifar10", size=(32, 32), channels=3, holdout=5000.0),
     "celeb_a": dict(source="tfds", name="celeb_a", size=(64, 64), channels=3, fit="crop"),
+    "celeb_a_hq": dict(source="tfds", name="celeb_a_hq/1024", size=(256, 256), channels=3),
+    # One category of LSUN, without labels: name=lsun/church_outdoor, lsun/cat, ... for another.
+    "lsun": dict(source="tfds", name="lsun/bedroom", size=(64, 64), channels=3, fit="crop"),
+    "imagenet": dict(source="tfds", name="imagenet2012", size=(128, 128), channels=3, fit="crop"),
+    # ImageNet as it was made small by others (arXiv:1707.08819), with classes in another order.
+    "imagenet64": dict(source="tfds", name="imagenet_resized/64x64", size=(64, 64), channels=3),
+    "imagenet32": dict(source="tfds", name="imagenet_resized/32x32", size=(32, 32), channels=3),
     "folder": dict(source="folder", size=(64, 64), channels=3, holdout=0.2),
     "pairs": dict(source="folder", size=(64, 64), channels=3, holdout=0.2),
     "tfds": dict(source="tfds", size=(32, 32)),
@@ -254,9 +261,17 @@ def parse_arg(arg: str, **defaults: Any) -> tuple[str, dict[str, Any]]:
     return preset, values
 
 
-def set_data(config: ConfigDict, preset: str, values: dict[str, Any]) -> None:
-    """Fill `config.data` from a preset and the data keys of a parsed argument, in place."""
+def set_data(config: ConfigDict, preset: str, values: dict[str, Any], **sizes: int) -> None:
+    """Fill `config.data` from a preset and the data keys of a parsed argument, in place.
+
+    Args:
+      config: a whole config.
+      preset, values: as `parse_arg` returns them.
+      **sizes: by preset, the side of its images in the config's paper, where that is another [px].
+    """
     config.data.update(PRESETS[preset])
+    if preset in sizes:
+        config.data.size = (sizes[preset], sizes[preset])
     for key in ("name", "path", "target_path", "channels"):
         if key in values:
             config.data[key] = values[key]

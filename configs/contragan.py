@@ -1,11 +1,13 @@
 """ContraGAN (Kang & Park 2020, arXiv:2006.12681): a contrastive loss of images and classes.
 
     python main.py --config=configs/contragan.py:cifar10 --config.data.dir=TFDS_DIR
-    python main.py --config=configs/contragan.py:folder,path=DIR,size=64
+    python main.py --config=configs/contragan.py:imagenet --config.data.dir=TFDS_DIR
 
 As in the authors' code for CIFAR-10: 2C with weight 1 and temperature 1 in 512 dimensions, hinge,
 Adam 2e-4 with beta1 0.5 and beta2 0.999, five discriminator updates a generator update, 100,000
-generator updates, batches of 64.
+generator updates, batches of 64. At 128 px and more as in theirs for ImageNet: 1,536 dimensions,
+Adam 5e-5 for the generator and 2e-4 for the discriminator with beta1 0, two discriminator updates a
+generator update, 200,000 generator updates, batches of 256.
 
 Deviations: the networks of `configs/sngan.py` with a linear layer more (authors: BigGAN's).
 
@@ -17,13 +19,14 @@ from __future__ import annotations
 from ml_collections import ConfigDict
 
 from configs.common import parse_arg
-from configs.gan_common import resnet_gan
+from configs.gan_common import contrastive_for_imagenet, resnet_gan
 
 
 def get_config(arg: str = "cifar10") -> ConfigDict:
     """Return the config; `arg` is "PRESET[,width=256,...]"."""
-    preset, values = parse_arg(arg, width=0, latent=128, steps=100_000)
-    return resnet_gan(
+    preset, given = parse_arg(arg, width=0, latent=128, steps=0)
+    values = {**given, "steps": given["steps"] or 100_000}
+    config = resnet_gan(
         preset,
         values,
         dict(lr=2e-4, b1=0.5),
@@ -33,3 +36,6 @@ def get_config(arg: str = "cifar10") -> ConfigDict:
         disc_terms=dict(classes=1.0),
         gen_terms=dict(classes=1.0),
     )
+    if min(config.data.size) >= 128:
+        contrastive_for_imagenet(config, given, embedding=1536, steps=200_000)
+    return config

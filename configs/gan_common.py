@@ -1,4 +1,4 @@
-"""What configs of GANs share beyond `common.gan`: resnet_gan() and biggan()."""
+"""What configs of GANs share beyond `common.gan`: resnet_gan(), biggan(), and for ImageNet."""
 
 from __future__ import annotations
 
@@ -49,6 +49,24 @@ def resnet_gan(
     return config
 
 
+def contrastive_for_imagenet(
+    config: ConfigDict, values: dict[str, Any], *, embedding: int, steps: int
+) -> None:
+    """Change what the authors of ContraGAN and ReACGAN have otherwise for ImageNet, in place.
+
+    Args:
+      config: of images of 128 px or more.
+      values: of the parsed argument.
+      embedding: its dimensions.
+      steps: updates of the generator.
+    """
+    config.model.embedding = embedding
+    config.task.disc_updates = 2
+    config.optim.gen.update(dict(lr=5e-5, b1=0.0))
+    config.optim.disc.update(dict(lr=2e-4, b1=0.0))
+    config.train.update(dict(steps=values["steps"] or steps, batch_size=256))
+
+
 def biggan(net: str, preset: str, values: dict[str, Any]) -> ConfigDict:
     """Return the config of a BigGAN; see `configs/biggan.py`.
 
@@ -62,11 +80,11 @@ def biggan(net: str, preset: str, values: dict[str, Any]) -> ConfigDict:
         loss="hinge",
         disc_norm="spectral",
         conditional=values["conditional"],
-        gen_terms={"orthogonal": 1e-4},
     )
     set_data(config, preset, values)
     short = min(config.data.size)
     small = short < 64
+    config.terms.gen.orthogonal.weight = 0.0 if small else 1e-4
     parts = len(plan(*config.data.size, "biggan").generator)
     config.model.latent = values["latent"] or 20 * parts
     config.model.attention = values["attention"] or min(short // 2, 64)
@@ -76,7 +94,7 @@ def biggan(net: str, preset: str, values: dict[str, Any]) -> ConfigDict:
     config.optim.disc = optimizer(2e-4, **betas)
     config.train.update(
         dict(
-            steps=values["steps"] or 100_000,
+            steps=values["steps"] or (100_000 if small else 200_000),
             batch_size=values["batch_size"] or (64 if small else 2048),
             ema_decay=0.9999,
         )

@@ -1,16 +1,18 @@
 """ProGAN (Karras et al. 2017, arXiv:1710.10196): both networks grow during training.
 
+    python main.py --config=configs/progan.py:celeb_a_hq --config.data.dir=TFDS_DIR
     python main.py --config=configs/progan.py:folder,path=DIR,size=256
     python main.py --config=configs/progan.py:cifar10 --config.data.dir=TFDS_DIR
 
-As in section 2 and appendix A: from 4 px on each size is blended in during 800,000 images and
-trained on 800,000, the last to 12 million in all; WGAN-GP's loss with its penalty of 10 and a drift
-term of 0.001, Adam 1e-3 with beta1 0 and beta2 0.99, as many latents as channels at most (512),
-batches of 16, a moving average of the generator of 0.999, equalised learning rate, pixel norm,
-minibatch standard deviation.
+As in the authors' code with the paper's settings: from 4 px on each size is blended in during
+800,000 images and trained on 800,000, the last to 19 million in all; WGAN-GP's loss with its
+penalty of 10 and a drift term of 0.001, Adam 1e-3 with beta1 0 and beta2 0.99, as many latents as
+channels at most (512), batches of 16, a moving average of the generator of 0.999, equalised
+learning rate, pixel norm, minibatch standard deviation. CelebA has 128 px, LSUN 256 px, CelebA-HQ
+1,024 px.
 
-Deviations: one batch size for all image sizes; see `gan_jax/tasks/gan_growth.py` and
-`gan_jax/models/progan.py`.
+Deviations: one batch size for all image sizes (authors: 14, 6 and 3 at 256, 512 and 1,024 px); see
+`gan_jax/tasks/gan_growth.py` and `gan_jax/models/progan.py`.
 
 Measured: not yet measured.
 """
@@ -23,9 +25,9 @@ from configs.common import gan, make_smoke, optimizer, parse_arg, set_data
 
 
 def get_config(arg: str = "cifar10") -> ConfigDict:
-    """Return the config; `arg` is "PRESET[,width=512,stage_images=800000,steps=750000,...]"."""
+    """Return the config; `arg` is "PRESET[,width=512,stage_images=800000,steps=1187500,...]"."""
     preset, values = parse_arg(
-        arg, width=512, conditional="none", stage_images=800_000, steps=750_000
+        arg, width=512, conditional="none", stage_images=800_000, steps=1_187_500
     )
     config = gan(
         "progan",
@@ -38,7 +40,7 @@ def get_config(arg: str = "cifar10") -> ConfigDict:
         fade_images=values["stage_images"],
         disc_terms={"gradient_penalty": 10.0, "drift": 0.001},
     )
-    set_data(config, preset, values)
+    set_data(config, preset, values, celeb_a=128, celeb_a_hq=1024, lsun=256)
     for name in ("gen", "disc"):
         config.optim[name] = optimizer(1e-3, b1=0.0, b2=0.99)
     config.train.update(dict(steps=values["steps"], batch_size=16, ema_decay=0.999))

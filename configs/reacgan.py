@@ -1,13 +1,17 @@
 """ReACGAN (Kang et al. 2021, arXiv:2111.01118): data-to-data cross entropy on the unit sphere.
 
     python main.py --config=configs/reacgan.py:cifar10 --config.data.dir=TFDS_DIR
-    python main.py --config=configs/reacgan.py:folder,path=DIR,size=64
+    python main.py --config=configs/reacgan.py:imagenet --config.data.dir=TFDS_DIR
 
 As in the authors' code for CIFAR-10: D2D-CE with weight 0.5, temperature 0.5 and margins 0.98 and
-0.02 in 512 dimensions, hinge, Adam 2.83e-4 with beta1 0.5 and beta2 0.999, batches of 128.
+0.02 in 512 dimensions, hinge, Adam 2.83e-4 with beta1 0.5 and beta2 0.999, batches of 128. At 128
+px and more as in theirs for ImageNet: weight 1, 2,048 dimensions, Adam 5e-5 for the generator and
+2e-4 for the discriminator with beta1 0, two discriminator updates a generator update, 500,000
+generator updates, batches of 256.
 
 Deviations: the networks of `configs/sngan.py` with a linear layer more (authors: BigGAN's), and
-five discriminator updates a generator update for 100,000 of these, as `configs/contragan.py`.
+below 128 px five discriminator updates a generator update for 100,000 of these, as
+`configs/contragan.py`.
 
 Measured: not yet measured.
 """
@@ -17,12 +21,13 @@ from __future__ import annotations
 from ml_collections import ConfigDict
 
 from configs.common import parse_arg
-from configs.gan_common import resnet_gan
+from configs.gan_common import contrastive_for_imagenet, resnet_gan
 
 
 def get_config(arg: str = "cifar10") -> ConfigDict:
     """Return the config; `arg` is "PRESET[,width=256,...]"."""
-    preset, values = parse_arg(arg, width=0, latent=128, steps=100_000)
+    preset, given = parse_arg(arg, width=0, latent=128, steps=0)
+    values = {**given, "steps": given["steps"] or 100_000}
     config = resnet_gan(
         preset,
         values,
@@ -35,4 +40,8 @@ def get_config(arg: str = "cifar10") -> ConfigDict:
         gen_terms=dict(classes=0.5),
     )
     config.terms.update(dict(temperature=0.5, positive_margin=0.98, negative_margin=0.02))
+    if min(config.data.size) >= 128:
+        contrastive_for_imagenet(config, given, embedding=2048, steps=500_000)
+        for player in ("disc", "gen"):
+            config.terms[player].classes.weight = 1.0
     return config

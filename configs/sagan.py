@@ -1,7 +1,7 @@
 """SAGAN (Zhang et al. 2018, arXiv:1805.08318): self-attention, spectral normalisation in both.
 
     python main.py --config=configs/sagan.py:cifar10 --config.data.dir=TFDS_DIR
-    python main.py --config=configs/sagan.py:folder,path=DIR,size=128,conditional=none
+    python main.py --config=configs/sagan.py:imagenet --config.data.dir=TFDS_DIR
 
 As in section 4 of the paper: hinge, Adam with beta1 0 and beta2 0.9 (the authors' code leaves beta2
 at 0.999), learning rates 1e-4 of the generator and 4e-4 of the discriminator (TTUR), one

@@ -2,7 +2,7 @@
 
     python main.py --config=configs/wgan_gp.py:cifar10 --config.data.dir=TFDS_DIR
     python main.py --config=configs/wgan_gp.py:mnist,width=32
-    python main.py --config=configs/wgan_gp.py:folder,path=DIR,size=64
+    python main.py --config=configs/wgan_gp.py:lsun --config.data.dir=TFDS_DIR
 
 As in the authors' code for CIFAR-10: the critic's gradient is held at norm 1 with weight 10, no
 normalisation in the critic, Adam 2e-4 with beta1 0 and beta2 0.9, decayed linearly to 0 over
@@ -40,7 +40,7 @@ def get_config(arg: str = "cifar10") -> ConfigDict:
         latent=values["latent"],
         conditional=values["conditional"],
     )
-    set_data(config, preset, values)
+    set_data(config, preset, values, lsun=128)
     small = min(config.data.size) < 48
     width = values["width"] or (128 if small else 64)
     config.model.update(dict(width=width, disc_width=width))

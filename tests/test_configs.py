@@ -11,7 +11,10 @@ from conftest import ROOT, smoke_config
 
 import gan_jax
 from gan_jax.config import check_config, load_config
+from gan_jax.errors import UserError
 from gan_jax.inspection import inspect
+from gan_jax.spec import DataSpec, Stream
+from gan_jax.task import make_task
 from gan_jax.train import train
 
 NAMES = sorted(
@@ -64,6 +67,49 @@ def test_presets_build(argument: str, name: str) -> None:
 def test_widths_are_those_of_the_papers(argument: str, widths: tuple[int, int]) -> None:
     model = load_config(f"configs/{argument}").model
     assert (model.width, model.disc_width) == widths
+
+
+# Of each config, a preset with the size of its paper's images; all others behind a marker.
+GANS = [name for name in NAMES if load_config(f"{ROOT}/configs/{name}.py").task.name == "gan"]
+LARGE = ("lsun", "celeb_a", "celeb_a_hq", "imagenet", "imagenet64", "imagenet32")
+PAPERS = {
+    ("dcgan", "lsun"): 64,
+    ("lsgan", "lsun"): 112,
+    ("wgan_gp", "lsun"): 128,
+    ("progan", "celeb_a_hq"): 1024,
+    ("sngan", "imagenet"): 128,
+    ("biggan", "imagenet"): 128,
+    ("reacgan", "imagenet"): 128,
+}
+
+
+@pytest.mark.parametrize(
+    ("name", "preset"),
+    [
+        pytest.param(n, p, marks=() if (n, p) in PAPERS else pytest.mark.all_configs)
+        for n in GANS
+        for p in LARGE
+    ],
+)
+def test_every_gan_builds_for_large_images(name: str, preset: str) -> None:
+    """Shapes only: the networks, optimizers and moving averages of a whole training state."""
+    config = load_config(f"configs/{name}.py:{preset}")
+    check_config(config)
+    side = config.data.size[0]
+    assert side == PAPERS.get((name, preset), side)
+    classes = 1000 if preset.startswith("imagenet") else 0
+    streams = {"image": Stream((side, side, 3), "float32", "image")}
+    if classes:
+        streams["label"] = Stream((), "int32", "label")
+    if config.data.labelled:
+        streams |= {f"labelled_{stream}": what for stream, what in streams.items()}
+    spec = DataSpec(preset, streams, classes, counts={"train": 1_000_000})
+    if config.model.conditional != "none" and not classes:
+        with pytest.raises(UserError, match=f"{preset} has none"):
+            make_task(config, spec)
+        return
+    state = jax.eval_shape(make_task(config, spec).init, jax.random.key(0))
+    assert state.nets.keys() == {"gen", "disc"}
 
 
 def test_inspecting_a_config_needs_no_run(capsys: pytest.CaptureFixture[str]) -> None:
