@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 
 import jax
@@ -10,11 +9,12 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from commands import refuse, snapshot, succeed
-from conftest import Trained, smoke_config
+from conftest import smoke_config
 from PIL import Image
 
 import gan_jax
 from gan_jax.data import open_data
+from gan_jax.errors import UserError
 from gan_jax.models.soft_labels import entries, one_hot
 from gan_jax.task import make_task
 from gan_jax.tasks.gan_latents import make_draw, make_interpolate
@@ -109,9 +109,20 @@ def test_latents_turn_codes_and_classes_go_straight() -> None:
         np.testing.assert_allclose(z[i, :40], there, rtol=1e-4, atol=1e-5)
 
 
-def test_command(
-    capsys: pytest.CaptureFixture, trained: Callable[..., Trained], gan: Path, tmp_path: Path
-) -> None:
+def test_what_a_vae_lies_between() -> None:
+    config = smoke_config("vae")
+    task = make_task(config, open_data(config.data).spec)
+    start, end = jax.random.normal(jax.random.key(0), (2, 3, config.model.latent))
+    place = jnp.array([0.0, 1.0, 0.5])
+    z = task.interpolate(start, end, place, "both")
+    np.testing.assert_allclose(z[:2], jnp.stack([start[0], end[1]]), atol=1e-5)
+    zeros = jnp.zeros_like(start)  # option temperature=0
+    np.testing.assert_array_equal(task.interpolate(zeros, zeros, place, "latents"), zeros)
+    with pytest.raises(UserError, match="a VAE has none: use --interpolate=latents"):
+        task.interpolate(start, end, place, "classes")
+
+
+def test_command(capsys: pytest.CaptureFixture, gan: Path, tmp_path: Path) -> None:
     output = tmp_path / "out"
     base = ["--mode=sample", f"--workdir={gan}", f"--output={output}"]
     out = succeed(capsys, *base, "--interpolate=latents", "--num=2", "--steps=3", "--labels=5")
@@ -120,26 +131,11 @@ def test_command(
     assert list(first) == ["paths.png"]
     with Image.open(output / "paths.png") as picture:
         assert picture.width > picture.height and picture.info["interpolate"] == "latents"
-    vae = trained("vae").workdir
-    succeed(
-        capsys,
-        "--mode=sample",
-        f"--workdir={vae}",
-        f"--output={tmp_path / 'v'}",
-        "--interpolate=both",
-        "--num=1",
-        "--steps=2",
-        "--temperature=0",
-    )
     for arguments, says in (
         ([*base, "--interpolate=lines"], ["lines", "both, latents, classes"]),
         ([*base, "--interpolate=both", "--steps=1"], ["--steps", "1", "at least 2"]),
         ([*base, "--interpolate=both", "--num=0"], ["--num=0"]),
         ([*base, "--steps=3"], ["--steps=3", "--interpolate=both"]),
-        (
-            ["--mode=sample", f"--workdir={vae}", f"--output={output}", "--interpolate=classes"],
-            ["a VAE has none", "--interpolate=latents"],
-        ),
         (["--mode=eval", f"--workdir={gan}", "--interpolate=both"], ["takes no --interpolate"]),
     ):
         refuse(capsys, *arguments, says=says, keeps=output)

@@ -29,7 +29,7 @@ FAMILIES = {
     "mlp": ("gan", {}, False),
     "conv2014": ("gan", {"net": "conv2014"}, False),
 }
-DEFAULT = ("infogan", "progan")
+DEFAULT = ("progan", "mlp")
 
 
 @pytest.mark.parametrize(
