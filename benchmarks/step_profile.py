@@ -30,7 +30,6 @@ from gan_jax.parallel import make_parallel
 from gan_jax.task import make_task
 from gan_jax.train import make_step
 
-
 _OP_NAME = re.compile(r'op_name="([^"]*)"')
 _INSTRUCTION = re.compile(r"^\s*(?:ROOT )?%?([\w.-]+) = .*?\s([a-z][\w-]*)\(", re.M)
 
