@@ -211,7 +211,7 @@ PRESETS: dict[str, dict[str, Any]] = {
     ),
     "cifar10": dict(source="tfds", name="cifar10", size=(32, 32), channels=3, holdout=5000.0),
     "celeb_a": dict(source="tfds", name="celeb_a", size=(64, 64), channels=3, fit="crop"),
-    "celeb_a_hq": dict(source="tfds", name="celeb_a_hq/1024", size=(256, 256), channels=3),
+    "celeb_a_hq": dict(source="tfds", name="celeb_a_hq/1024", size=(128, 128), channels=3),
     # One category of LSUN, without labels: name=lsun/church_outdoor, lsun/cat, ... for another.
     "lsun": dict(source="tfds", name="lsun/bedroom", size=(64, 64), channels=3, fit="crop"),
     "imagenet": dict(source="tfds", name="imagenet2012", size=(128, 128), channels=3, fit="crop"),
