@@ -113,8 +113,8 @@ def sample_pass(
     parallel: Parallel,
     batch_size: int,
     options: Mapping[str, Any],
-) -> Callable[[TrainState, Key, int, np.ndarray | None], Side]:
-    """Return a function (state, key, number, trials) that generates images and looks at them.
+) -> Callable[..., Side]:
+    """Return a function (state, key, number, trials=None) that generates images and looks at them.
 
     Image i depends on fold_in(key, i) and its label only. A conditional model makes as many images
     of each class: image i has class i modulo their number. `trials` is None, or which trial of each
@@ -140,7 +140,7 @@ def sample_pass(
     local = batch_size // jax.process_count()
 
     def made(
-        state: TrainState, key: Key, number: int, trials: np.ndarray | None
+        state: TrainState, key: Key, number: int, trials: np.ndarray | None = None
     ) -> Iterator[dict[str, np.ndarray]]:
         for start in range(0, number, batch_size):
             mine = start + jax.process_index() * local
