@@ -43,7 +43,7 @@ UNCONDITIONAL: dict[str, tuple[str, tuple[str, ...]]] = {
     "diffaugment_gan": (f"diffaugment_gan.py:{_WIDTH}", ()),
     "ada_gan": (f"ada_gan.py:{_WIDTH}", ()),
     "progan": ("progan.py:mnist,width=64,stage_images=3000", ()),
-    "lapgan": ("lapgan.py:mnist", ()),
+    "lapgan": ("lapgan.py:mnist,width=8", ()),
 }
 CONDITIONAL: dict[str, tuple[str, tuple[str, ...]]] = {
     "dcgan_projection": (f"dcgan.py:{_WIDTH},conditional=projection", ()),

@@ -134,7 +134,8 @@ def gan(
     """Return base("gan") with the fields of every GAN.
 
     Args:
-      net: dcgan | tutorial | resnet | biggan | biggan_deep | progan | mlp | conv2014.
+      net: dcgan | tutorial | resnet | biggan | biggan_deep | progan | mlp | conv2014 |
+        lapgan.
       width: channels of both networks next to the image.
       disc_terms, gen_terms: weights by name.
       **changes: fields of the sections task and model.
@@ -172,6 +173,8 @@ def gan(
         weight_init="orthogonal",  # orthogonal | normal | xavier; biggan and biggan_deep only
         reference_batch=0,  # images of virtual batch normalisation's, in place of BatchNorm; dcgan
         embedding=512,  # dimensions, of contrastive and d2d_ce
+        coarsest=0,  # least shorter side of the smallest level [px]; lapgan only
+        coarse_width=0,  # units of the generator of the smallest level; lapgan only
         minibatch_kernels=0,  # of minibatch discrimination; 0: none
         categorical_codes=(),  # InfoGAN: number of values of each
         continuous_codes=0,

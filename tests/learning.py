@@ -45,6 +45,7 @@ DRAWING = {
     "pix2pix": dict(),
     "sngan": dict(model__conditional="projection", train__ema_decay=0.9),
     "wgan_gp": dict(),
+    "lapgan": dict(model__conditional="concat", train__ema_decay=0.9),
 }
 
 

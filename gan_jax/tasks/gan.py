@@ -34,7 +34,13 @@ from gan_jax.tasks.discriminator import Sides, term_keys, update_discriminator
 from gan_jax.tasks.gan_augment import make_augment
 from gan_jax.tasks.gan_buffers import initial_buffers, moved_buffers
 from gan_jax.tasks.gan_growth import make_growth
-from gan_jax.tasks.gan_latents import make_draw, make_interpolate
+from gan_jax.tasks.gan_latents import (
+    Players,
+    make_draw,
+    make_interpolate,
+    make_latents,
+    sample_grid,
+)
 from gan_jax.tasks.gan_networks import check_terms, make_networks
 from gan_jax.tasks.gan_odds import make_check_odds
 from gan_jax.tasks.terms import Seen, add_terms, disc_terms, due_names, gen_terms, make_terms, taken
@@ -47,8 +53,6 @@ OPTIONS = {
     "standing": STANDING,
     **REJECTION,
 }
-GRID_ROWS = 8  # of the unconditional sample grid; a conditional one has a row a class
-MOST_CLASSES = 16  # that a sample grid shows
 
 
 def check_task(config: ConfigDict) -> None:
@@ -77,7 +81,18 @@ def check_task(config: ConfigDict) -> None:
 
 def make_task(config: ConfigDict, spec: DataSpec) -> Task:
     """Build a GAN; see `configs/dcgan.py` for its fields."""
+    if config.model.net == "lapgan":
+        from gan_jax.tasks import lapgan  # it imports this file
+
+        return lapgan.make_task(config, spec)
     generator, discriminator, classes = make_networks(config, spec)
+    draw, latent = make_draw(config.model, classes)
+    return make_gan(config, spec, Players(generator, discriminator, classes, draw, (latent,)))
+
+
+def make_gan(config: ConfigDict, spec: DataSpec, players: Players) -> Task:
+    """Build a GAN of given networks."""
+    generator, discriminator, classes, draw, given_shape, beside = players
     game = make_game(config.task.loss, label_smoothing=config.task.label_smoothing)
     check_task(config)
     task, updates, microbatches = config.task, config.task.disc_updates, config.train.microbatches
@@ -87,7 +102,6 @@ def make_task(config: ConfigDict, spec: DataSpec) -> Task:
     }
     growth = make_growth(config, spec.image_shape)
     augment = make_augment(config.augment, game)
-    draw, latent = make_draw(config.model, classes)
     semi = config.model.conditional == "semi_supervised"
     epoch = spec.counts.get("train", 0) / config.train.batch_size  # in steps, for top-k
     apply_gen, apply_disc = (
@@ -100,7 +114,7 @@ def make_task(config: ConfigDict, spec: DataSpec) -> Task:
     images = jax.ShapeDtypeStruct((1, *spec.image_shape), jnp.float32)
     labels = (jax.ShapeDtypeStruct((1,), jnp.int32),) if classes else ()
     inputs = {
-        "gen": (jax.ShapeDtypeStruct((1, latent), jnp.float32), *labels),
+        "gen": (jax.ShapeDtypeStruct((1, *given_shape), jnp.float32), *labels),
         "disc": (images, *labels),
     }
     check_terms(config, discriminator, inputs["disc"])
@@ -145,7 +159,7 @@ def make_task(config: ConfigDict, spec: DataSpec) -> Task:
         gen, terms = state.nets["gen"].variables(), taken("disc", all_terms["disc"], phase.due)
         make, judge = passes(phase, state)
         key, terms_key, augment_key = split(key, terms)
-        drawn = draw(example_keys(key, len(real)), *(given or (None,)))
+        drawn = beside(draw(example_keys(key, len(real)), *(given or (None,))), real)
 
         def generate(*drawn: Any) -> jax.Array:
             # What the generator's pass moves is kept once a step, in its own update.
@@ -181,7 +195,7 @@ def make_task(config: ConfigDict, spec: DataSpec) -> Task:
         terms = taken("gen", all_terms["gen"], phase.due)
         make, judge = passes(phase, state)
         key, terms_key, augment_key = split(key, terms)
-        drawn = draw(example_keys(key, len(real)), *(given or (None,)))
+        drawn = beside(draw(example_keys(key, len(real)), *(given or (None,))), real)
 
         def loss_of(params: Any, extra: Any, inputs: Any) -> Any:
             real, drawn, augment_keys, keys = inputs
@@ -251,7 +265,7 @@ def make_task(config: ConfigDict, spec: DataSpec) -> Task:
     def eval_step(state: TrainState, batch: Batch, key: Key) -> Metrics:
         keys = fold_in_each(key, batch["index"])
         given = (batch["label"],) if classes else ()
-        drawn = draw(keys, *(given or (None,)))
+        drawn = beside(draw(keys, *(given or (None,))), batch["image"])
         variables = state.nets["disc"].variables()
 
         def judged(stage: int | None) -> tuple[jax.Array, ...]:
@@ -275,11 +289,6 @@ def make_task(config: ConfigDict, spec: DataSpec) -> Task:
             said = discriminator.apply(average, batch["image"], train=False, method="outputs")
             values["accuracy"] = said.heads["class"].argmax(-1) == batch["label"]
         return masked_sums(values, batch["mask"])
-
-    def latents(keys: jax.Array, labels: jax.Array | None, **options: Any) -> Any:
-        if labels is not None and not classes:
-            raise UserError(f"this GAN on {spec.name} is unconditional: leave labels out")
-        return draw(keys, labels, options["truncation"])
 
     def generate(state: TrainState, latents: Any, **options: Any) -> jax.Array:
         variables = state.nets["gen"].variables(options["weights"])
@@ -307,11 +316,8 @@ def make_task(config: ConfigDict, spec: DataSpec) -> Task:
         return {"gen": batch_statistics(generator, variables, *latents)}
 
     def grids(state: TrainState, batch: Batch, key: Key) -> dict[str, jax.Array]:
-        rows, columns = min(classes, MOST_CLASSES) or GRID_ROWS, len(batch["image"])
-        keys = jax.random.split(key, rows * columns)
-        given = jnp.repeat(jnp.arange(rows), columns) if classes else None
-        images = generate(state, draw(keys, given), weights="ema")
-        return {"samples": images.reshape(rows, columns, *images.shape[1:])}
+        make = functools.partial(generate, state, weights="ema")
+        return {"samples": sample_grid(make, draw, classes, len(batch["image"]), key)}
 
     return Task(
         name="gan",
@@ -322,7 +328,7 @@ def make_task(config: ConfigDict, spec: DataSpec) -> Task:
         train_step=train_step,
         eval_step=eval_step,
         eval_metrics=means,
-        latents=latents,
+        latents=make_latents(draw, classes, spec.name),
         interpolate=make_interpolate(config.model, classes),
         generate=generate,
         statistics=statistics,

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+from flax import linen as nn
 from ml_collections import ConfigDict
 
 from gan_jax.errors import UserError
@@ -15,6 +16,28 @@ from gan_jax.models.soft_labels import one_hot
 from gan_jax.task import Key
 
 Draw = Callable[..., Any]
+GRID_ROWS = 8  # of the unconditional sample grid; a conditional one has a row a class
+MOST_CLASSES = 16  # that a sample grid shows
+
+
+class Players(NamedTuple):
+    """The networks of a GAN, and what its generator is given.
+
+    Attributes:
+      generator, discriminator: the networks.
+      classes: how many they are given; 0 for none.
+      draw: see `gan_latents.make_draw`.
+      given_shape: of the generator's first argument, without the batch axis.
+      beside: (drawn, real images) -> the generator's arguments in training, where it is given more
+        than what is drawn.
+    """
+
+    generator: nn.Module
+    discriminator: nn.Module
+    classes: int
+    draw: Draw
+    given_shape: tuple[int, ...]
+    beside: Callable[[tuple, jax.Array], tuple] = lambda drawn, real: drawn
 
 
 def make_draw(model: ConfigDict, classes: int) -> tuple[Draw, int]:
@@ -93,3 +116,25 @@ def make_interpolate(model: ConfigDict, classes: int) -> Callable[..., Any]:
         return (z, (1 - share) * first + share * last)
 
     return interpolate
+
+
+def make_latents(draw: Draw, classes: int, name: str) -> Callable[..., Any]:
+    """Return `Task.latents` of a GAN; `name` is that of the data."""
+
+    def latents(keys: jax.Array, labels: jax.Array | None, **options: Any) -> Any:
+        if labels is not None and not classes:
+            raise UserError(f"this GAN on {name} is unconditional: leave labels out")
+        return draw(keys, labels, options["truncation"])
+
+    return latents
+
+
+def sample_grid(
+    make: Callable[[Any], jax.Array], draw: Draw, classes: int, columns: int, key: Key
+) -> jax.Array:
+    """Return images [rows, columns, H, W, C], with classes a row each; `make` is given latents."""
+    rows = min(classes, MOST_CLASSES) or GRID_ROWS
+    keys = jax.random.split(key, rows * columns)
+    given = jnp.repeat(jnp.arange(rows), columns) if classes else None
+    images = make(draw(keys, given))
+    return images.reshape(rows, columns, *images.shape[1:])

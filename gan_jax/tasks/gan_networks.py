@@ -23,6 +23,8 @@ OF_NETS = {
     "attention": (0, ("resnet", "biggan", "biggan_deep")),
     "gen_norm": ("none", ("resnet",)),  # the BigGANs are spectrally normalised anyway
     "wide": (False, ("resnet",)),
+    "coarsest": (0, ("lapgan",)),
+    "coarse_width": (0, ("lapgan",)),
 }
 VIEW = 128  # dimensions of the embedding of term "views", as SimCLR's
 
@@ -49,7 +51,19 @@ def make_networks(config: ConfigDict, spec: DataSpec) -> tuple[nn.Module, nn.Mod
         "mlp": _mlp,
         "conv2014": _mlp,
     }
-    check_choice("model.net", model.net, nets)
+    check_choice("model.net", model.net, (*nets, "lapgan"))
+    classes = class_count(config, spec)
+    head = make_head(config, spec)
+    return *nets[model.net](model, spec.image_shape, classes, head), classes
+
+
+def class_count(config: ConfigDict, spec: DataSpec) -> int:
+    """Return how many classes the networks are given, 0 for none.
+
+    Raises:
+      UserError: for choices of the section `model` that are not known or do not go together.
+    """
+    model = config.model
     check_choice("model.disc_norm", model.disc_norm, DISC_NORMS)
     check_choice("model.conditional", model.conditional, ("none", *CONDITIONALS))
     check_choice("model.gen_conditional", model.gen_conditional, ("default", *GEN_CONDITIONALS))
@@ -79,8 +93,7 @@ def make_networks(config: ConfigDict, spec: DataSpec) -> tuple[nn.Module, nn.Mod
                 f"model.{name}={model[name]} with model.net={model.net}, which has none: set"
                 f" model.{name}={nothing}, or model.net to one of {', '.join(having)}"
             )
-    head = make_head(config, spec)
-    return *nets[model.net](model, spec.image_shape, classes, head), classes
+    return classes
 
 
 def make_head(config: ConfigDict, spec: DataSpec) -> Head:

@@ -1,0 +1,186 @@
+"""LAPGAN: the Laplacian pyramid, and the networks of its levels.
+
+Denton et al. 2015 (arXiv:1506.05751, section 3 and appendix, and the authors' code for CIFAR-10). A
+level's generator is given the enlarged image of the level below it, with noise as one plane more
+beside its colours, and makes what that image lacks; its discriminator sees the sum. The smallest
+level is a GAN of two hidden layers each. A class is a plane more, a rectified linear function of
+the one-hot class; at the smallest level it stands beside the latents and the pixels.
+
+Both directions of the pyramid weight by triangles, [1, 3, 3, 1] / 8 to halve and its transpose, up
+to the border, to double (the paper names no filter, the code scales bilinearly). Real images are
+the enlarged level below plus what it lacks, by construction, so that the pyramid loses nothing.
+
+Deviations: no dropout in the discriminators; the smallest level's images end in tanh.
+"""
+
+from __future__ import annotations
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+from gan_jax.compute import block_output
+from gan_jax.errors import UserError
+from gan_jax.models.disc_norm import disc_layers
+from gan_jax.models.gen_norm import with_class
+from gan_jax.models.heads import Head, Outputs, judge
+from gan_jax.models.layers import Conv
+from gan_jax.models.soft_labels import one_hot
+
+NORMS = ("none", "spectral", "layer")
+# Uniform in 1 / sqrt(inputs of a unit), the default of the authors' framework.
+_INIT = nn.initializers.variance_scaling(1 / 3, "fan_in", "uniform")
+
+
+def sizes(height: int, width: int, coarsest: int) -> list[tuple[int, int]]:
+    """Return (height, width) of the levels, the smallest first.
+
+    Args:
+      height, width: of the images [px].
+      coarsest: least shorter side of the smallest level [px].
+
+    Raises:
+      UserError: for sizes that do not halve once.
+    """
+    found = [(height, width)]
+    while not (found[0][0] % 2 or found[0][1] % 2) and min(found[0]) // 2 >= coarsest:
+        found.insert(0, (found[0][0] // 2, found[0][1] // 2))
+    if len(found) < 2:
+        raise UserError(
+            f"lapgan: images of {height}x{width} px do not halve to {coarsest} px or more, and a"
+            " pyramid has two levels at least: set an even --config.data.size, or a smaller"
+            " --config.model.coarsest"
+        )
+    return found
+
+
+def shrink(images: jax.Array) -> jax.Array:
+    """Halve the sides of images [..., H, W, C], which are even."""
+    *lead, height, width, channels = images.shape
+    return jax.image.resize(images, (*lead, height // 2, width // 2, channels), "linear")
+
+
+def enlarge(images: jax.Array) -> jax.Array:
+    """Double the sides of images [..., H, W, C]."""
+    *lead, height, width, channels = images.shape
+    return jax.image.resize(images, (*lead, 2 * height, 2 * width, channels), "linear")
+
+
+def pyramid(images: jax.Array, levels: int) -> list[jax.Array]:
+    """Return images [..., H, W, C] at each level, the smallest first (a Gaussian pyramid)."""
+    found = [images]
+    for _ in range(levels - 1):
+        found.insert(0, shrink(found[0]))
+    return found
+
+
+def planes(low: jax.Array, noise: jax.Array) -> jax.Array:
+    """Return what a level's generator is given, [B, H, W, C + 1].
+
+    Args:
+      low: the enlarged image of the level below, [B, H, W, C].
+      noise: [B, H * W], from N(0, I).
+    """
+    return jnp.concatenate([low, noise.reshape(*low.shape[:3], 1).astype(low.dtype)], -1)
+
+
+def _with_class_plane(x: jax.Array, labels: jax.Array | None, num_classes: int) -> jax.Array:
+    """Return x [B, H, W, C] with the plane of the class, if there are classes."""
+    if not num_classes:
+        return x
+    plane = nn.Dense(x.shape[1] * x.shape[2], kernel_init=_INIT, name="class_plane")
+    made = nn.relu(plane(one_hot(labels, num_classes, x.dtype)))
+    return jnp.concatenate([x, made.reshape(*x.shape[:3], 1)], -1)
+
+
+class Generator(nn.Module):
+    """Add to an enlarged image what it lacks, by three convolutions.
+
+    Attributes:
+      width: channels of the two hidden layers; 64 in the authors' code.
+      num_classes: 0 for an unconditional generator.
+    """
+
+    width: int = 64
+    num_classes: int = 0
+
+    @nn.compact
+    def __call__(
+        self, given: jax.Array, labels: jax.Array | None = None, *, train: bool
+    ) -> jax.Array:
+        """Return images [B, H, W, C], not bounded.
+
+        Args:
+          given: [B, H, W, C + 1], see `planes`.
+          labels: int [B]; only with num_classes.
+          train: makes no difference.
+        """
+        x = _with_class_plane(given, labels, self.num_classes)
+        for i in range(2):
+            x = nn.relu(Conv(self.width, (7, 7), kernel_init=_INIT, name=f"conv{i}")(x))
+            x = block_output(x)
+        lacking = Conv(given.shape[-1] - 1, (5, 5), kernel_init=_INIT, name="image")(x)
+        return given[..., :-1] + lacking
+
+
+class Discriminator(nn.Module):
+    """Map images of a level to one logit each.
+
+    Attributes:
+      width: channels of the two convolutions, 64 in the authors' code; `coarse`: units of the two
+        layers, 600 in the paper.
+      num_classes: 0 for an unconditional discriminator.
+      norm: one of NORMS; the paper's is "none".
+      head: its last layers.
+      coarse: whether it is that of the smallest level, of dense layers.
+    """
+
+    width: int = 64
+    num_classes: int = 0
+    norm: str = "none"
+    head: Head = Head()
+    coarse: bool = False
+
+    def __call__(
+        self, images: jax.Array, labels: jax.Array | None = None, *, train: bool
+    ) -> jax.Array:
+        """Return logits [B], positive for real; arguments as of `outputs`."""
+        return self.outputs(images, labels, train=train).logits
+
+    @nn.compact
+    def outputs(
+        self, images: jax.Array, labels: jax.Array | None = None, *, train: bool
+    ) -> Outputs:
+        """Return all that the discriminator says.
+
+        Args:
+          images: [B, H, W, C], the enlarged level below and what it lacks, real or generated,
+            added; at least 10 px unless `coarse`.
+          labels: int [B]; only with num_classes.
+          train: take a power iteration; only matters with norm "spectral".
+        """
+        layers = disc_layers(self.norm, train=train)
+        seen = self.num_classes if self.head.conditional == "concat" else 0
+        if self.coarse:
+            x = with_class(images.reshape(images.shape[0], -1), labels, seen)
+            for i in range(2):
+                x = layers.dense(self.width, kernel_init=_INIT, name=f"hidden{i}")(x)
+                x = block_output(nn.relu(layers.norm(f"norm{i}")(x)))
+            pooled = x
+        else:
+            x = _with_class_plane(images, labels, seen)
+            for i in range(2):
+                conv = layers.conv(
+                    self.width, (5, 5), (i + 1, i + 1), "VALID", kernel_init=_INIT, name=f"conv{i}"
+                )
+                x = block_output(nn.relu(layers.norm(f"norm{i}")(conv(x))))
+            pooled, x = x.sum((1, 2)), x.reshape(x.shape[0], -1)
+        return judge(
+            layers,
+            x,
+            pooled,
+            labels,
+            num_classes=self.num_classes,
+            head=self.head,
+            kernel_init=_INIT,
+        )
