@@ -1,6 +1,6 @@
 """What the training loop adds to its steps: time a step in it, over the time of the step alone.
 
-    python benchmarks/loop_overhead.py [--rounds=5]
+    python benchmarks/loop_overhead.py [--rounds=5] [--only=SUBSTRING]
 
 Each row trains a config by `gan_jax.train.train`, in a temporary run directory, with logging every
 48 steps and nothing else, and times the same compiled step on one batch that is on the device
@@ -96,6 +96,7 @@ def main() -> None:
     """Print the table."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--only", default="", help="rows whose name contains this")
     flags = parser.parse_args()
     set_up_logging()
     reuse_host_memory()
@@ -103,6 +104,8 @@ def main() -> None:
     print("| training | step alone [ms] | in the loop [ms] | ratio | input wait |")
     print("|---|---|---|---|---|")
     for name, row in ROWS.items():
+        if flags.only not in name:
+            continue
         config = make_config(*row)
         pairs = []
         for _ in range(flags.rounds):
