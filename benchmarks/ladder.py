@@ -75,7 +75,12 @@ def train(config: str, changes: tuple[str, ...], seed: int, seconds: float, run:
     if (run / "trained").is_file():
         return
     command = [sys.executable, "main.py", f"--config=configs/{config}", f"--workdir={run}"]
-    command += [f"--config.seed={seed}", _ONE_UPDATE, *changes, *(f"--config.train.{f}" for f in _FIELDS)]
+    command += [
+        f"--config.seed={seed}",
+        _ONE_UPDATE,
+        *changes,
+        *(f"--config.train.{f}" for f in _FIELDS),
+    ]
     log = run.with_suffix(".log")
     with log.open("w") as file:
         process = subprocess.Popen(command, stdout=file, stderr=subprocess.STDOUT)

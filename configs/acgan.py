@@ -9,7 +9,10 @@ latent 100.
 
 Deviations: DCGAN networks at every size, without dropout and noise in the discriminator.
 
-Measured: not yet measured.
+Measured (2026-11-25, `:mnist,width=32`, 150 s of one core of an AMD EPYC, 951 steps, seed 0, one
+discriminator update a step; `benchmarks/ladder.py`): FID 1.72 against 10,000 MNIST test images,
+precision 0.59 and recall 0.47 at k = 3, density 0.38 and coverage 0.31 at k = 5, in the features of
+`configs/classifier.py:mnist`. Longer trainings are not yet measured.
 """
 
 from __future__ import annotations

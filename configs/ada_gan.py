@@ -10,7 +10,10 @@ authors' code, 0.0002 pixels / batch.
 Deviations: a residual GAN without normalisation in the discriminator (paper: StyleGAN2), Adam 2e-4
 with beta1 0 and beta2 0.99, whose betas and rate do not change at the lazy steps; p stays below 1.
 
-Measured: not yet measured.
+Measured (2026-11-25, `:mnist,width=32`, 150 s of one core of an AMD EPYC, 331 steps, seed 0, one
+discriminator update a step; `benchmarks/ladder.py`): FID 11.30 against 10,000 MNIST test images,
+precision 0.17 and recall 0.53 at k = 3, density 0.06 and coverage 0.02 at k = 5, in the features of
+`configs/classifier.py:mnist`. Longer trainings are not yet measured.
 """
 
 from __future__ import annotations

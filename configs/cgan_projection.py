@@ -11,7 +11,10 @@ batches of 64 (at 128 px of four GPUs with 16 each), latent 128; 50,000 generato
 
 Deviations: those of `configs/sngan.py`.
 
-Measured: not yet measured.
+Measured (2026-11-25, `:mnist,width=32`, 150 s of one core of an AMD EPYC, 441 steps, seed 0, one
+discriminator update a step; `benchmarks/ladder.py`): FID 9.26 against 10,000 MNIST test images,
+precision 0.25 and recall 0.75 at k = 3, density 0.12 and coverage 0.04 at k = 5, in the features of
+`configs/classifier.py:mnist`. Longer trainings are not yet measured.
 """
 
 from __future__ import annotations

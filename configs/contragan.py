@@ -11,7 +11,10 @@ generator update, 200,000 generator updates, batches of 256.
 
 Deviations: the networks of `configs/sngan.py` with a linear layer more (authors: BigGAN's).
 
-Measured: not yet measured.
+Measured (2026-11-25, `:mnist,width=32`, 150 s of one core of an AMD EPYC, 451 steps, seed 0, one
+discriminator update a step; `benchmarks/ladder.py`): FID 8.67 against 10,000 MNIST test images,
+precision 0.30 and recall 0.67 at k = 3, density 0.12 and coverage 0.03 at k = 5, in the features of
+`configs/classifier.py:mnist`. Longer trainings are not yet measured.
 """
 
 from __future__ import annotations

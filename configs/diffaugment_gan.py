@@ -10,7 +10,10 @@ GAN is that of `configs/sngan.py` with one discriminator update a generator upda
 Deviations: the paper's GANs are BigGAN and StyleGAN2; the authors' scripts for CIFAR do without the
 colours (--config.augment.parts=translation,cutout).
 
-Measured: not yet measured.
+Measured (2026-11-25, `:mnist,width=32`, 150 s of one core of an AMD EPYC, 461 steps, seed 0, one
+discriminator update a step; `benchmarks/ladder.py`): FID 9.15 against 10,000 MNIST test images,
+precision 0.24 and recall 0.66 at k = 3, density 0.10 and coverage 0.03 at k = 5, in the features of
+`configs/classifier.py:mnist`. Longer trainings are not yet measured.
 """
 
 from __future__ import annotations

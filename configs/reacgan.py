@@ -13,7 +13,10 @@ Deviations: the networks of `configs/sngan.py` with a linear layer more (authors
 below 128 px five discriminator updates a generator update for 100,000 of these, as
 `configs/contragan.py`.
 
-Measured: not yet measured.
+Measured (2026-11-25, `:mnist,width=32`, 150 s of one core of an AMD EPYC, 231 steps, seed 0, one
+discriminator update a step; `benchmarks/ladder.py`): FID 10.83 against 10,000 MNIST test images,
+precision 0.30 and recall 0.48 at k = 3, density 0.12 and coverage 0.03 at k = 5, in the features of
+`configs/classifier.py:mnist`. Longer trainings are not yet measured.
 """
 
 from __future__ import annotations

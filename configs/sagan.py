@@ -12,7 +12,10 @@ below, where attention is over features of half the image's size.
 Deviations: samples come from a moving average of the generator; sizes other than 128 px are not in
 the paper; see `gan_jax/models/resnet_gan.py` and `attention.py` for the network's.
 
-Measured: not yet measured.
+Measured (2026-11-25, `:mnist,width=32`, 150 s of one core of an AMD EPYC, 381 steps, seed 0, one
+discriminator update a step; `benchmarks/ladder.py`): FID 8.49 against 10,000 MNIST test images,
+precision 0.23 and recall 0.66 at k = 3, density 0.12 and coverage 0.02 at k = 5, in the features of
+`configs/classifier.py:mnist`. Longer trainings are not yet measured.
 """
 
 from __future__ import annotations

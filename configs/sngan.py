@@ -14,7 +14,10 @@ decays from the start at every size (authors, from 64 px on: in the last 50,000 
 samples come from a moving average of the generator; `gan_jax/models/resnet_gan.py` says the
 network's.
 
-Measured: not yet measured.
+Measured (2026-11-25, `:mnist,width=32`, 150 s of one core of an AMD EPYC, 471 steps, seed 0, one
+discriminator update a step; `benchmarks/ladder.py`): FID 6.67 against 10,000 MNIST test images,
+precision 0.28 and recall 0.77 at k = 3, density 0.13 and coverage 0.04 at k = 5, in the features of
+`configs/classifier.py:mnist`. Longer trainings are not yet measured.
 """
 
 from __future__ import annotations

@@ -7,6 +7,7 @@ import re
 import shutil
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -189,6 +190,16 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
     subprocess.run(["umount", "--lazy", str(folder)], check=True)
 
 
+def make_read_only(disk: Path) -> None:
+    """Mount anew; threads of the checkpoint library may hold files for a moment after an error."""
+    for _ in range(150):
+        done = subprocess.run(["mount", "-o", "remount,ro", str(disk)], capture_output=True)
+        if done.returncode == 0:
+            return
+        time.sleep(0.2)
+    raise AssertionError(done.stderr)
+
+
 def test_small_and_read_only_disk(
     capsys: pytest.CaptureFixture, gan: Path, small_disk: Path
 ) -> None:
@@ -199,7 +210,7 @@ def test_small_and_read_only_disk(
     check_error(code, err, ["No space left", "step", "make room"])
     good = gan_jax.load(workdir, checkpoint="latest").step
     assert f"step {good}" in err
-    subprocess.run(["mount", "-o", "remount,ro", str(small_disk)], check=True)
+    make_read_only(small_disk)
     says = ["Read-only file system", str(workdir)]
     refuse(capsys, *command, "--config.train.steps=60", says=says, keeps=workdir)
     refuse(capsys, "--mode=eval", f"--workdir={workdir}", says=says[:1], keeps=workdir)

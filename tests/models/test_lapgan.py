@@ -8,16 +8,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from gan_jax.errors import UserError
 from gan_jax.models import lapgan
 from gan_jax.models.heads import Head
 
 
-@settings(max_examples=4, deadline=None)
-@given(height=st.integers(2, 5), width=st.integers(2, 5), levels=st.integers(2, 3))
+@pytest.mark.parametrize(("height", "width", "levels"), [(2, 5, 2), (3, 2, 3), (4, 4, 2)])
 def test_the_pyramid_loses_nothing(height: int, width: int, levels: int) -> None:
     """Enlarging and adding what each level lacks gives the image back to float32 rounding."""
     shape = (2, height << (levels - 1), width << (levels - 1), 3)
