@@ -9,7 +9,10 @@ the authors' code: 112 px, latents of 1,024 and Adam 1e-3.
 Deviations: the networks are those of `configs/dcgan.py` (authors, for LSUN: a deeper generator, and
 uniform latents), and so are latent 100 and 2e-4 but for LSUN.
 
-Measured: not yet measured.
+Measured (2026-11-25, `:mnist,width=32`, 150 s of one core of an AMD EPYC, 1,651 steps, seed 0, one
+discriminator update a step; `benchmarks/ladder.py`): FID 5.20 against 10,000 MNIST test images,
+precision 0.47 and recall 0.68 at k = 3, density 0.23 and coverage 0.11 at k = 5, in the features of
+`configs/classifier.py:mnist`. Longer trainings are not yet measured.
 """
 
 from __future__ import annotations

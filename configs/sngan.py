@@ -17,7 +17,7 @@ network's.
 Measured (2026-11-25, `:mnist,width=32`, 150 s of one core of an AMD EPYC, 471 steps, seed 0, one
 discriminator update a step; `benchmarks/ladder.py`): FID 6.67 against 10,000 MNIST test images,
 precision 0.28 and recall 0.77 at k = 3, density 0.13 and coverage 0.04 at k = 5, in the features of
-`configs/classifier.py:mnist`. Longer trainings are not yet measured.
+`configs/classifier.py:mnist`. Resumed to 1,113 steps the FID is 3.65.
 """
 
 from __future__ import annotations

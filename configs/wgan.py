@@ -10,7 +10,10 @@ authors' code.
 Deviations: the first 25 and every 500th generator update have five critic updates as all others
 (authors' code: 100), and samples come from a moving average of the generator.
 
-Measured: not yet measured.
+Measured (2026-11-25, `:mnist,width=32`, 150 s of one core of an AMD EPYC, 1,661 steps, seed 0, one
+discriminator update a step; `benchmarks/ladder.py`): FID 7.31 against 10,000 MNIST test images,
+precision 0.36 and recall 0.60 at k = 3, density 0.16 and coverage 0.05 at k = 5, in the features of
+`configs/classifier.py:mnist`. Longer trainings are not yet measured.
 """
 
 from __future__ import annotations
