@@ -11,7 +11,10 @@ Deviations: the rest is that of `configs/dcgan.py`: its networks, without BatchN
 discriminator, which the penalty forbids (LayerNorm: disc_norm=layer), Adam 2e-4 with beta2 0.999,
 batches of 64 (authors: an MLP of 128 units, 1e-4 with beta2 0.9, batches of 128).
 
-Measured: not yet measured.
+Measured (2026-11-25, `:mnist,width=32`, 150 s of one core of an AMD EPYC, 1,231 steps, seed 0, one
+discriminator update a step; `benchmarks/ladder.py`): FID 27.12 against 10,000 MNIST test images,
+precision 0.19 and recall 0.00 at k = 3, density 0.05 and coverage 0.00 at k = 5, in the features of
+`configs/classifier.py:mnist`. Longer trainings are not yet measured.
 """
 
 from __future__ import annotations

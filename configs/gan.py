@@ -15,9 +15,9 @@ come from a moving average of the generator; `gan_jax/models/mlp_gan.py` says th
 Measured (2026-11-25, `:mnist`, 150 s of one core of an AMD EPYC, 2,531 steps, seed 0, one
 discriminator update a step; `benchmarks/ladder.py`): FID 13.40 against 10,000 MNIST test images,
 precision 0.43 and recall 0.00 at k = 3, density 0.21 and coverage 0.02 at k = 5, in the features of
-`configs/classifier.py:mnist`. That is with learning rates of 0.02: at 0.1 the discriminator diverges
-after 170 steps, where the authors' bounds the weights of each unit. Longer trainings are not yet
-measured.
+`configs/classifier.py:mnist`. That is with learning rates of 0.02: at 0.1 the discriminator
+diverges after 170 steps, where the authors' bounds the weights of each unit. Longer trainings are
+not yet measured.
 """
 
 from __future__ import annotations
