@@ -2,19 +2,11 @@
 
 from __future__ import annotations
 
-import jax
 import jax.numpy as jnp
 from jax import Array, lax
-from jax.experimental.xla_metadata import set_xla_metadata
 
 from gan_jax.models import conv_plain, winograd
-from gan_jax.models.conv_plain import LAYOUT, Geometry, Pair
-
-
-def _fit(x: Array, low: Pair, size: Pair) -> Array:
-    """Pad (crop, where negative) axes 1 and 2 by `low` in front, and behind up to `size`."""
-    pads = [(lo, new - lo - old, 0) for lo, new, old in zip(low, size, x.shape[1:3], strict=True)]
-    return lax.pad(x, jnp.zeros((), x.dtype), [(0, 0, 0), *pads, (0, 0, 0)])
+from gan_jax.models.conv_plain import LAYOUT, Geometry, Pair, apart, fit
 
 
 def _to_channels(x: Array, strides: Pair) -> Array:
@@ -39,10 +31,18 @@ def _kernel_to_channels(kernel: Array, strides: Pair) -> Array:
     return kernel.reshape(kh // sh, kw // sw, sh * sw * channels, features)
 
 
+def _kernel_from_channels(kernel: Array, strides: Pair) -> Array:
+    """Undo `_kernel_to_channels`."""
+    (th, tw, channels, features), (sh, sw) = kernel.shape, strides
+    kernel = kernel.reshape(th, tw, sh, sw, channels // (sh * sw), features)
+    kernel = kernel.transpose(0, 2, 1, 3, 4, 5)
+    return kernel.reshape(th * sh, tw * sw, channels // (sh * sw), features)
+
+
 def _seen(geometry: Geometry, x: Array) -> Array:
     """Return what the windows see of x, with the phases of the strides as channels."""
     whole = zip(geometry.out, geometry.coarse_taps, geometry.strides, strict=True)
-    x = _fit(x, geometry.low, tuple((n + t - 1) * s for n, t, s in whole))
+    x = fit(x, geometry.low, tuple((n + t - 1) * s for n, t, s in whole))
     return _to_channels(x, geometry.strides)
 
 
@@ -59,7 +59,7 @@ def _minimal(geometry: Geometry, x: Array, channels: Pair, *, of_kernel: bool = 
 def forward(geometry: Geometry, x: Array, kernel: Array) -> Array:
     """Multiply matrices where there is one window; XLA's own form where minimal is not faster."""
     if geometry.one_window:
-        window = _fit(x, geometry.low, geometry.kernel)
+        window = fit(x, geometry.low, geometry.kernel)
         return jnp.tensordot(window, kernel, 3)[:, None, None]
     if _minimal(geometry, x, kernel.shape[2:]):
         kernel = _kernel_to_channels(kernel, geometry.strides)
@@ -76,7 +76,7 @@ def input_gradient(geometry: Geometry, g: Array, kernel: Array) -> Array:
     """
     before = tuple(-low for low in geometry.low)
     if geometry.one_window:
-        return _fit(jnp.tensordot(g[:, 0, 0], kernel, (1, 3)), before, geometry.size)
+        return fit(jnp.tensordot(g[:, 0, 0], kernel, (1, 3)), before, geometry.size)
     (sh, sw), (th, tw) = geometry.strides, geometry.coarse_taps
     if _minimal(geometry, g, kernel.shape[2:]):
         return _minimal_input_gradient(geometry, g, kernel)
@@ -87,9 +87,7 @@ def input_gradient(geometry: Geometry, g: Array, kernel: Array) -> Array:
     kernel = kernel.transpose(0, 2, 5, 1, 3, 4).reshape(th, tw, features, sh * sw * channels)
     pads = ((th - 1, th - 1), (tw - 1, tw - 1))
     phases = lax.conv_general_dilated(g, kernel, (1, 1), pads, dimension_numbers=LAYOUT)
-    batch, qh, qw, _ = phases.shape
-    phases = phases.reshape(batch, qh, qw, sh, sw, channels).transpose(0, 1, 3, 2, 4, 5)
-    return _fit(phases.reshape(batch, qh * sh, qw * sw, channels), before, geometry.size)
+    return fit(_from_channels(phases, geometry.strides), before, geometry.size)
 
 
 def _minimal_input_gradient(geometry: Geometry, g: Array, kernel: Array) -> Array:
@@ -100,34 +98,28 @@ def _minimal_input_gradient(geometry: Geometry, g: Array, kernel: Array) -> Arra
     )
     taps = geometry.coarse_taps
     before = tuple(t - 1 - start for t, start in zip(taps, starts, strict=True))
-    g = _fit(g, before, tuple(n + t - 1 for n, t in zip(size, taps, strict=True)))
+    g = fit(g, before, tuple(n + t - 1 for n, t in zip(size, taps, strict=True)))
     kernel = _kernel_to_channels(kernel, geometry.strides)
     phases = winograd.correlate(g, kernel, size=size, transposed=True)
     first = zip(starts, geometry.low, geometry.strides, strict=True)
     x = _from_channels(phases, geometry.strides)
-    return _fit(x, tuple(start * s - low for start, low, s in first), geometry.size)
+    return fit(x, tuple(start * s - low for start, low, s in first), geometry.size)
 
 
 def weight_gradient(geometry: Geometry, x: Array, g: Array) -> Array:
     """Keep the transposition of x from being merged with what computes x.
 
-    XLA's form is a convolution of x, as [C, H, W, B], with g, as [H', W', B, O]. An activation is
-    cheap to compute again (BatchNorm, ReLU, a residual sum), so XLA does that inside the loop that
-    transposes, which then reads every term in large strides: three to five times as long as storing
-    x and transposing that. A function that must not be inlined keeps the two apart.
+    XLA's form is a convolution of x, as [C, H, W, B], with g, as [H', W', B, O]. It would compute x
+    again inside the loop that transposes, which then reads every term in large strides: three to
+    five times as long as storing x and transposing that.
     """
     if geometry.one_window:
-        window = _fit(x, geometry.low, geometry.kernel)
+        window = fit(x, geometry.low, geometry.kernel)
         return jnp.tensordot(window, g[:, 0, 0], (0, 0))
     if _minimal(geometry, x, (x.shape[3], g.shape[3]), of_kernel=True):
-        taps = geometry.coarse_taps
-        kernel = winograd.kernel_gradient(_seen(geometry, x), g, taps)
-        th, tw, _, features = kernel.shape
-        (kh, kw), channels = geometry.kernel, x.shape[3]
-        kernel = kernel.reshape(th, tw, kh // th, kw // tw, channels, features)
-        return kernel.transpose(0, 2, 1, 3, 4, 5).reshape(kh, kw, channels, features)
-    with set_xla_metadata(inlineable="false"):
-        x = jax.jit(lambda x: x.transpose(3, 1, 2, 0))(x)
+        kernel = winograd.kernel_gradient(_seen(geometry, x), g, geometry.coarse_taps)
+        return _kernel_from_channels(kernel, geometry.strides)
+    x = apart(lambda x: x.transpose(3, 1, 2, 0), x)
     pads = []
     sizes = (geometry.size, geometry.kernel, geometry.strides, geometry.pads, geometry.out)
     for n, k, s, (low, _), out in zip(*sizes, strict=True):

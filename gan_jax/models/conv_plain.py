@@ -1,11 +1,14 @@
-"""The shapes of a convolution, and XLA's own form of each of its three products."""
+"""What all forms of a convolution share, and XLA's own form of each of its three products."""
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
 import jax
+import jax.numpy as jnp
 from jax import Array, lax
+from jax.experimental.xla_metadata import set_xla_metadata
 
 Pair = tuple[int, int]
 Pads = tuple[Pair, Pair]
@@ -44,6 +47,22 @@ class Geometry(NamedTuple):
     def coarse_taps(self) -> Pair:
         """Kernel size in units of the stride: k = stride * coarse + phase."""
         return tuple(-(-k // s) for k, s in zip(self.kernel, self.strides, strict=True))
+
+
+def fit(x: Array, low: Pair, size: Pair) -> Array:
+    """Pad (crop, where negative) axes 1 and 2 by `low` in front, and behind up to `size`."""
+    pads = [(lo, new - lo - old, 0) for lo, new, old in zip(low, size, x.shape[1:3], strict=True)]
+    return lax.pad(x, jnp.zeros((), x.dtype), [(0, 0, 0), *pads, (0, 0, 0)])
+
+
+def apart(function: Callable[..., Array], *arrays: Array, **static: Any) -> Array:
+    """Call a function that XLA must not merge with what computes its arrays.
+
+    An activation is cheap enough to compute again (BatchNorm, ReLU, a residual sum) for XLA to do
+    that wherever it is read, however often or badly that is.
+    """
+    with set_xla_metadata(inlineable="false"):
+        return jax.jit(function, static_argnames=tuple(static))(*arrays, **static)
 
 
 def forward(geometry: Geometry, x: Array, kernel: Array) -> Array:

@@ -14,16 +14,15 @@ to 3e-7 in the direct form), unlike those of larger tiles.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-import jax
 import jax.numpy as jnp
-from jax import Array, lax
-from jax.experimental.xla_metadata import set_xla_metadata
+from jax import Array
+
+from gan_jax.models.conv_plain import Pair, apart, fit
 
 Matrix = tuple[tuple[float, ...], ...]
-Pair = tuple[int, int]
 
 
 class _Filter(NamedTuple):
@@ -40,6 +39,10 @@ class _Filter(NamedTuple):
     inputs: Matrix
     kernel: Matrix
     result: Matrix
+
+    def tiles(self, outputs: int) -> int:
+        """Return how many tiles cover so many outputs."""
+        return -(-outputs // self.outputs)
 
 
 _FOUR = ((1, 0, -1, 0), (0, 1, 1, 0), (0, -1, 1, 0), (0, -1, 0, 1))  # points 0, 1, -1, infinity
@@ -85,18 +88,8 @@ def pays(taps: Pair, size: Pair, batch: int, channels: Pair, *, of_kernel: bool 
         return False
     tiles = batch
     for n, t in zip(size, taps, strict=True):
-        tiles *= -(-n // _filter(n, t).outputs)
+        tiles *= _filter(n, t).tiles(n)
     return sum(1 / n for n in (tiles, *channels)) <= (1 / 48 if of_kernel else 1 / 30)
-
-
-def _by_itself(function: Callable[..., Array], *arrays: Array, **static: Any) -> Array:
-    """Call a function that XLA must not merge with what is around it.
-
-    Each of its transformations reads all of x. What computes x (BatchNorm, ReLU, a residual sum)
-    is cheap enough for XLA to do it again in each.
-    """
-    with set_xla_metadata(inlineable="false"):
-        return jax.jit(function, static_argnames=tuple(static))(*arrays, **static)
 
 
 def correlate(x: Array, kernel: Array, *, size: Pair, transposed: bool = False) -> Array:
@@ -111,7 +104,7 @@ def correlate(x: Array, kernel: Array, *, size: Pair, transposed: bool = False) 
     Returns:
       [B, *size, O].
     """
-    return _by_itself(_correlate, x, kernel, size=size, transposed=transposed)
+    return apart(_correlate, x, kernel, size=size, transposed=transposed)
 
 
 def _correlate(x: Array, kernel: Array, *, size: Pair, transposed: bool) -> Array:
@@ -143,15 +136,15 @@ def kernel_gradient(x: Array, g: Array, taps: Pair) -> Array:
     Returns:
       [*taps, C, O].
     """
-    return _by_itself(_kernel_gradient, x, g, taps=taps)
+    return apart(_kernel_gradient, x, g, taps=taps)
 
 
 def _kernel_gradient(x: Array, g: Array, *, taps: Pair) -> Array:
     size = g.shape[1:3]
     rows, columns = (_filter(n, t) for n, t in zip(size, taps, strict=True))
     inputs = _input_tiles(rows, columns, x, size)
-    whole = [-(-n // f.outputs) * f.outputs for n, f in zip(size, (rows, columns), strict=True)]
-    g = _extend(g, whole)
+    whole = (rows.tiles(size[0]) * rows.outputs, columns.tiles(size[1]) * columns.outputs)
+    g = fit(g, (0, 0), whole)
     parts = [
         [g[:, i :: rows.outputs, j :: columns.outputs] for j in range(columns.outputs)]
         for i in range(rows.outputs)
@@ -173,28 +166,20 @@ def _matrix(x: Array) -> Array:
 def _filter(outputs: int, taps: int) -> _Filter:
     """Return the filter that covers so many outputs with the fewest multiplications."""
     fitting = [f for f in _FILTERS if f.taps == taps]
-    return min(fitting, key=lambda f: -(-outputs // f.outputs) * len(f.inputs))
+    return min(fitting, key=lambda f: f.tiles(outputs) * len(f.inputs))
 
 
 def _input_tiles(rows: _Filter, columns: _Filter, x: Array, size: Pair) -> list[list[Array]]:
     """Cut the input into overlapping tiles and transform them: n x n' arrays [B, t, t', C]."""
-    spans = []
-    for n, f in zip(size, (rows, columns), strict=True):
-        spans.append((-(-n // f.outputs) - 1) * f.outputs + 1)  # from first to last tile
-    th, tw = spans
+    # From the start of the first tile to that of the last.
+    th, tw = ((f.tiles(n) - 1) * f.outputs + 1 for n, f in zip(size, (rows, columns), strict=True))
     nh, nw = len(rows.inputs), len(columns.inputs)
-    x = _extend(x, (th + nh - 1, tw + nw - 1))
+    x = fit(x, (0, 0), (th + nh - 1, tw + nw - 1))
     parts = [
         [x[:, i : i + th : rows.outputs, j : j + tw : columns.outputs] for j in range(nw)]
         for i in range(nh)
     ]
     return _transform(rows.inputs, columns.inputs, parts)
-
-
-def _extend(x: Array, size: Sequence[int]) -> Array:
-    """Append zeros to, or cut, axes 1 and 2."""
-    pads = [(0, new - old, 0) for new, old in zip(size, x.shape[1:3], strict=True)]
-    return lax.pad(x, jnp.zeros((), x.dtype), [(0, 0, 0), *pads, (0, 0, 0)])
 
 
 def _transpose(matrix: Matrix) -> Matrix:
