@@ -24,11 +24,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 import jax
 
 from benchmarks.problems import PROBLEMS
+from benchmarks.worker import Ours
 from gan_jax.host import reuse_host_memory
-from gan_jax.keys import named_keys
-from gan_jax.parallel import make_parallel
-from gan_jax.task import make_task
-from gan_jax.train import make_step
 
 _OP_NAME = re.compile(r'op_name="([^"]*)"')
 _INSTRUCTION = re.compile(r"^\s*(?:ROOT )?%?([\w.-]+) = .*?\s([a-z][\w-]*)\(", re.M)
@@ -70,22 +67,17 @@ def main() -> None:
     for name, problem in PROBLEMS.items():
         if flags.only not in name:
             continue
-        config = problem.config()
-        task, parallel = make_task(config, problem.spec()), make_parallel("jit", 1)
-        keys = named_keys(0)
-        state = parallel.compile_init(task.init)(keys["init"])
-        step = parallel.compile_step(make_step(task, config.train.batch_size))
-        batch, phase = parallel.place(problem.batch(), axis=1), task.phase(0)
-        program = step.lower(phase, state, batch, keys["train"]).compile().as_text()
+        ours = Ours(problem)
+        given = (ours.task.phase(0), ours.state, ours.batch, ours.keys["train"])
+        program = ours.compiled.lower(*given).compile().as_text()
+        del given  # the state is donated to the first step
         for _ in range(2):
-            state, _ = step(phase, state, batch, keys["train"])
-        jax.block_until_ready(state)
+            ours.step()
         with tempfile.TemporaryDirectory() as folder:
             with jax.profiler.trace(folder):
                 began = time.perf_counter()
                 for _ in range(flags.steps):
-                    state, _ = step(phase, state, batch, keys["train"])
-                jax.block_until_ready(state)
+                    ours.step()
                 passed = (time.perf_counter() - began) / flags.steps
             kind = kinds(program)
             by_kind: collections.Counter[str] = collections.Counter()
