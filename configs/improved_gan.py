@@ -13,7 +13,10 @@ Deviations: DCGAN networks, no dropout, noise and weight normalisation in the di
 classes in it (the authors' CIFAR-10 discriminator says the class too); the learning rate does not
 decay; latents are normal (authors: uniform); the weight of historical averaging, 1e-4, is ours.
 
-Measured: not yet measured.
+Measured (2026-11-25, `:mnist,width=32`, 150 s of one core of an AMD EPYC, 511 steps, seed 0, one
+discriminator update a step; `benchmarks/ladder.py`): FID 3.46 against 10,000 MNIST test images,
+precision 0.47 and recall 0.80 at k = 3, density 0.25 and coverage 0.18 at k = 5, in the features of
+`configs/classifier.py:mnist`. Longer trainings are not yet measured.
 """
 
 from __future__ import annotations

@@ -11,7 +11,10 @@ Deviations: DCGAN networks, the noise is normal (authors: uniform), Q is linear 
 discriminator's last features (authors: a hidden layer of 128 more), and 10,000 updates (authors:
 5,000).
 
-Measured: not yet measured.
+Measured (2026-11-25, `:mnist,width=32`, 150 s of one core of an AMD EPYC, 751 steps, seed 0, one
+discriminator update a step; `benchmarks/ladder.py`): FID 3.21 against 10,000 MNIST test images,
+precision 0.61 and recall 0.40 at k = 3, density 0.38 and coverage 0.17 at k = 5, in the features of
+`configs/classifier.py:mnist`. Longer trainings are not yet measured.
 """
 
 from __future__ import annotations

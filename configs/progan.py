@@ -14,7 +14,10 @@ learning rate, pixel norm, minibatch standard deviation. CelebA has 128 px, LSUN
 Deviations: one batch size for all image sizes (authors: 14, 6 and 3 at 256, 512 and 1,024 px); see
 `gan_jax/tasks/gan_growth.py` and `gan_jax/models/progan.py`.
 
-Measured: not yet measured.
+Measured (2026-11-25, `:mnist,width=32,stage_images=800`, 150 s of one core of an AMD EPYC, 871
+steps, seed 0, one discriminator update a step; `benchmarks/ladder.py`): FID 13.21 against 10,000
+MNIST test images, precision 0.45 and recall 0.42 at k = 3, density 0.25 and coverage 0.10 at k = 5,
+in the features of `configs/classifier.py:mnist`. Longer trainings are not yet measured.
 """
 
 from __future__ import annotations

@@ -24,6 +24,9 @@ test images from 100 labels, last step: `:mnist,width=16,size=28,steps=5000` 3.1
 processor time; the classifier, `:mnist,steps=600` with the options above, 5.67 %, in 70 s, having
 all 100 labels right from the first 100 steps on. The paper's MLP has 0.93 % +- 0.065 % after a far
 longer training.
+Its samples, by `benchmarks/ladder.py` (`:mnist,width=32`, 150 s of one core of an AMD EPYC, 731
+steps, seed 0): FID 3.96 against 10,000 MNIST test images, precision 0.41 and recall 0.74 at k = 3,
+density 0.19 and coverage 0.10 at k = 5, in the features of `configs/classifier.py:mnist`.
 """
 
 from __future__ import annotations

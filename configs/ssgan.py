@@ -11,7 +11,10 @@ normalisation in the discriminator, Adam 2e-4 with beta1 0 and beta2 0.9, batche
 Deviations: the generator has no self-modulation unless asked for it (gen_conditional), and there is
 one discriminator update a generator update (disc_updates).
 
-Measured: not yet measured.
+Measured (2026-11-25, `:mnist,width=32`, 150 s of one core of an AMD EPYC, 371 steps, seed 0, one
+discriminator update a step; `benchmarks/ladder.py`): FID 8.53 against 10,000 MNIST test images,
+precision 0.28 and recall 0.72 at k = 3, density 0.13 and coverage 0.04 at k = 5, in the features of
+`configs/classifier.py:mnist`. Longer trainings are not yet measured.
 """
 
 from __future__ import annotations
