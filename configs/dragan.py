@@ -9,11 +9,15 @@ generator, beta1 0.5.
 
 Deviations: the rest is that of `configs/dcgan.py`: its networks, Adam 2e-4 with beta2 0.999, batches
 of 64 (authors: an MLP of 128 units, 1e-4 with beta2 0.9, batches of 128). The discriminator has
-LayerNorm: BatchNorm is forbidden by the penalty, and without any normalisation
-(disc_norm=none) it loses track of a generator that makes one pattern after another, with the
-penalty and without it.
+LayerNorm: the penalty forbids BatchNorm, and without any normalisation (disc_norm=none) the
+generator makes one pattern after another.
 
-Measured: not yet measured.
+Measured (2026-11-25, `:mnist,width=32`, 150 s of one core of an AMD EPYC, 1,051 steps, seed 0, one
+discriminator update a step; `benchmarks/ladder.py`): FID 5.87 against 10,000 MNIST test images,
+precision 0.40 and recall 0.30 at k = 3, density 0.21 and coverage 0.04 at k = 5, in the features of
+`configs/classifier.py:mnist`. Without LayerNorm: FID 27.12 after 1,231 steps, recall 0; and
+as `configs/dcgan.py` with --config.model.disc_norm=none, which has no penalty, 16.22 after 1,281
+steps, recall 0. So the penalty is not what fails. Longer trainings are not yet measured.
 """
 
 from __future__ import annotations
