@@ -7,9 +7,9 @@ As in the authors' program for MNIST: gradients of norm 1 near real images with 
 discriminator update a generator update, the loss of the first GANs with its non-saturating
 generator, beta1 0.5.
 
-Deviations: the rest is that of `configs/dcgan.py`: its networks, Adam 2e-4 with beta2 0.999, batches
-of 64 (authors: an MLP of 128 units, 1e-4 with beta2 0.9, batches of 128). The discriminator has
-LayerNorm: the penalty forbids BatchNorm, and without any normalisation (disc_norm=none) the
+Deviations: the rest is that of `configs/dcgan.py`: its networks, Adam 2e-4 with beta2 0.999,
+batches of 64 (authors: an MLP of 128 units, 1e-4 with beta2 0.9, batches of 128). The discriminator
+has LayerNorm: the penalty forbids BatchNorm, and without any normalisation (disc_norm=none) the
 generator makes one pattern after another.
 
 Measured (2026-11-25, `:mnist,width=32`, 150 s of one core of an AMD EPYC, 1,051 steps, seed 0, one
