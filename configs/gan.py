@@ -8,10 +8,10 @@ five pieces twice, SGD of momentum 0.5, batches of 100, latent 100. With net=con
 for CIFAR-10: learning rate 0.004, batches of 128. The generator raises log D, as the paper advises.
 
 Deviations: the learning rate of the MLPs is 0.02 (authors: 0.1, with dropout in the discriminator
-and half of its loss; without them 0.1 diverges after 170 steps on MNIST); learning rate and momentum
-stay what they are (authors: the one decays, the other rises to 0.7); the players take turns
-(authors: both move at once); images are scaled to 32 px, and samples come from a moving average of
-the generator; `gan_jax/models/mlp_gan.py` says the networks'.
+and half of its loss; without them 0.1 diverges after 170 steps on MNIST); learning rate and
+momentum stay what they are (authors: the one decays, the other rises to 0.7); the players take
+turns (authors: both move at once); images are scaled to 32 px, and samples come from a moving
+average of the generator; `gan_jax/models/mlp_gan.py` says the networks'.
 
 Measured (2026-11-25, `:mnist`, 150 s of one core of an AMD EPYC, 2,531 steps, seed 0, one
 discriminator update a step; `benchmarks/ladder.py`): FID 13.40 against 10,000 MNIST test images,
