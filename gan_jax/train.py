@@ -40,7 +40,7 @@ from gan_jax.speed import Speedometer
 from gan_jax.state import TrainState
 from gan_jax.task import Batch, Key, Metrics, Phase, Task, make_task
 from gan_jax.transfer import starting_from
-from gan_jax.workdir import check_spec, check_workdir, write_record
+from gan_jax.workdir import alone, check_spec, check_workdir, write_record
 from gan_jax.writer import NoWriter, Writer
 
 logger = logging.getLogger(__name__)
@@ -121,6 +121,7 @@ def train(config: ConfigDict, workdir: Path) -> Outcome:
         start = starting_from(Path(config.train.init_from), start, target)
     with (
         disk_errors(workdir),
+        alone(workdir) if hosts.first() else contextlib.nullcontext(),
         hosts.watching(lambda: f"{kept(workdir)}: start all processes again to resume"),
         stop_on_signals() as stop,
         Checkpoints(

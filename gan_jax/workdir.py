@@ -5,15 +5,18 @@ Nothing here imports JAX, so that a workdir of another config is refused at once
 
 from __future__ import annotations
 
+import contextlib
 import datetime
 import importlib.metadata
 import json
 import os
 import platform
 import subprocess
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from filelock import FileLock, Timeout
 from ml_collections import ConfigDict
 
 from gan_jax.added_fields import complete
@@ -95,6 +98,30 @@ def check_spec(workdir: Path, spec: DataSpec) -> None:
                 f" {old.fingerprint[:12]} -> {spec.fingerprint[:12]}; counts {dict(old.counts)} ->"
                 f" {dict(spec.counts)}): restore them, or train in another --workdir"
             )
+
+
+@contextlib.contextmanager
+def alone(workdir: Path) -> Iterator[None]:
+    """Hold `workdir` for one training; UserError while another holds it.
+
+    A job that is started again while the one before still saves would go back to an older
+    checkpoint and write over the newer one. The system frees the lock of a process that dies.
+    """
+    workdir.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(workdir / ".lock")
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        raise UserError(
+            f"{workdir} is in use by another training, which may be saving still: wait until it"
+            " has ended, or choose another --workdir"
+        ) from None
+    except NotImplementedError:  # a file system without locks
+        pass
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 def write_record(workdir: Path, config: ConfigDict, spec: DataSpec, devices: list[str]) -> None:

@@ -12,6 +12,7 @@ from gan_jax.config import load_config
 from gan_jax.errors import UserError
 from gan_jax.spec import DataSpec, Stream
 from gan_jax.workdir import (
+    alone,
     check_spec,
     check_workdir,
     read_config,
@@ -117,3 +118,13 @@ def test_write_text(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(OSError, match="No space"):
         write_text(path, "three")
     assert path.read_text() == "two" and [p.name for p in path.parent.iterdir()] == ["x.txt"]
+
+
+def test_one_training_at_a_time(tmp_path: Path) -> None:
+    with alone(tmp_path):
+        with pytest.raises(UserError, match="in use by another training"), alone(tmp_path):
+            pass
+        with alone(tmp_path / "another"):
+            pass
+    with alone(tmp_path):
+        pass
