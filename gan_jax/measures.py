@@ -21,7 +21,7 @@ from gan_jax.metrics.frechet import fid_infinity, frechet_distance, intra_class_
 from gan_jax.metrics.image_quality import psnr, ssim
 from gan_jax.metrics.inception import inception_score
 from gan_jax.metrics.kernel import kernel_distance
-from gan_jax.metrics.manifold import precision_recall_density_coverage
+from gan_jax.metrics.manifold import by_neighbours
 from gan_jax.metrics.ms_ssim import diversity
 from gan_jax.metrics.sliced import pyramid_distance
 from gan_jax.side import FEATURES, IMAGES, LABELS, LOGITS, MOMENTS, Side
@@ -95,9 +95,7 @@ def _inception_score(real: Side, fake: Side, notes: list[str]) -> Values:
 
 def _prdc(real: Side, fake: Side, notes: list[str]) -> Values:
     # The neighbours of the papers: arXiv:1904.06991 has 3, arXiv:2002.09797 has 5.
-    three, five = (
-        precision_recall_density_coverage(real.features, fake.features, k=k) for k in (3, 5)
-    )
+    three, five = by_neighbours(real.features, fake.features, ks=(3, 5)).values()
     values = three["precision"], three["recall"], five["density"], five["coverage"]
     return dict(zip(_PRDC, values, strict=True))
 

@@ -50,56 +50,82 @@ def precision_recall_density_coverage(
       UserError: for k below 1, or fewer samples than k + 1 on a side.
       ValueError: for features of unlike dimensions.
     """
-    if k < 1:
-        raise UserError(f"prdc: k={k}: at least 1")
-    real, fake = feature_pair("prdc", real, fake, least=k + 1)
-    real_bounds, fake_bounds = _squared_radii(real, k), _squared_radii(fake, k)
-    balls = np.zeros(len(fake), np.int64)  # real balls around each generated sample
-    covered = np.zeros(len(real), bool)
-    recalled = np.zeros(len(real), bool)
+    return by_neighbours(real, fake, ks=(k,))[k]
+
+
+def by_neighbours(
+    real: jax.Array, fake: jax.Array, *, ks: tuple[int, ...]
+) -> dict[int, dict[str, float]]:
+    """Return what `precision_recall_density_coverage` does for several k, in one pass.
+
+    Args:
+      real, fake: as there.
+      ks: one to four.
+
+    Returns:
+      The four numbers by k, equal to those of a pass each.
+    """
+    if min(ks) < 1:
+        raise UserError(f"prdc: k={min(ks)}: at least 1")
+    real, fake = feature_pair("prdc", real, fake, least=max(ks) + 1)
+    real_bounds, fake_bounds = _squared_radii(real, ks), _squared_radii(fake, ks)
+    balls = np.zeros((len(ks), len(fake)), np.int64)  # real balls around each generated sample
+    covered = np.zeros((len(ks), len(real)), bool)
+    recalled = np.zeros((len(ks), len(real)), bool)
     center = _center(real)
     columns = _on_device(fake, center)
     for rows in _blocks(len(real)):
-        found = _inside(*_on_device(real[rows], center), *columns, real_bounds[rows], fake_bounds)
-        in_real, covers, recalls, unsure = map(np.array, found)
-        i, j = np.nonzero(unsure)
-        squared = _squared_distances(real, fake, i + rows.start, j)
-        in_row = (unsure[i, j] & 1 > 0) & (squared < real_bounds[rows][i])
-        in_column = (unsure[i, j] & 2 > 0) & (squared < fake_bounds[j])
-        np.add.at(in_real, j[in_row], 1)
-        covers[i[in_row]] = True
-        recalls[i[in_column]] = True
+        bounds = real_bounds[:, rows]
+        found = _inside(*_on_device(real[rows], center), *columns, bounds, fake_bounds)
+        in_real, covered[:, rows], recalled[:, rows], unsure = map(np.asarray, found)
         balls += in_real
-        covered[rows], recalled[rows] = covers, recalls
+        i, j = np.nonzero(unsure)
+        unsure, squared = unsure[i, j], _squared_distances(real, fake, i + rows.start, j)
+        for place in range(len(ks)):
+            in_row = (unsure & 1 << 2 * place > 0) & (squared < bounds[place, i])
+            in_column = (unsure & 2 << 2 * place > 0) & (squared < fake_bounds[place, j])
+            np.add.at(balls[place], j[in_row], 1)
+            covered[place, i[in_row] + rows.start] = True
+            recalled[place, i[in_column] + rows.start] = True
     return {
-        "precision": float((balls > 0).mean()),
-        "recall": float(recalled.mean()),
-        "density": float(balls.mean() / k),
-        "coverage": float(covered.mean()),
+        k: {
+            "precision": float((balls[place] > 0).mean()),
+            "recall": float(recalled[place].mean()),
+            "density": float(balls[place].mean() / k),
+            "coverage": float(covered[place].mean()),
+        }
+        for place, k in enumerate(ks)
     }
 
 
-def _squared_radii(features: np.ndarray, k: int) -> np.ndarray:
-    """Return the squared distance of each sample to its k-th nearest neighbour, in float64."""
-    wanted = min(k + _SPARE, len(features) - 1)
+def _squared_radii(features: np.ndarray, ks: tuple[int, ...]) -> np.ndarray:
+    """Return the squared distances [len(ks), N] to the k-th nearest neighbours, in float64."""
+    wanted = min(max(ks) + _SPARE, len(features) - 1)
     columns = _on_device(features, _center(features))
-    radii = np.empty(len(features))
+    radii = np.empty((len(ks), len(features)))
     for rows in _blocks(len(features)):
         own = np.arange(rows.start, rows.stop)
         block = tuple(x[rows] for x in columns)
         neighbours, nearness = map(np.asarray, _nearest(*block, *columns, own, wanted))
         index = np.repeat(own, wanted)
         exact = _squared_distances(features, features, index, neighbours.reshape(-1))
-        radii[rows] = np.partition(exact.reshape(-1, wanted), k - 1, axis=1)[:, k - 1]
+        radii[:, rows] = _of_candidates(exact.reshape(-1, wanted), ks)
         # Who is not a candidate is at least as far as the bound of the last one, and never below 0.
-        unsure = own[(radii[rows] > -nearness[:, -1]) & (radii[rows] > 0)]
+        largest = radii[:, rows].max(0)
+        unsure = own[(largest > -nearness[:, -1]) & (largest > 0)]
         if wanted < len(features) - 1 and unsure.size:
-            radii[unsure] = _squared_radii_in_float64(features, unsure, k, wanted)
+            radii[:, unsure] = _squared_radii_in_float64(features, unsure, ks, wanted)
     return radii
 
 
+def _of_candidates(squared: np.ndarray, ks: tuple[int, ...]) -> np.ndarray:
+    """Return the k-th smallest of each row, [len(ks), rows]."""
+    places = [k - 1 for k in ks]
+    return np.partition(squared, places, axis=1)[:, places].T
+
+
 def _squared_radii_in_float64(
-    features: np.ndarray, rows: np.ndarray, k: int, wanted: int
+    features: np.ndarray, rows: np.ndarray, ks: tuple[int, ...], wanted: int
 ) -> np.ndarray:
     """Return what `_squared_radii` does, for rows whose neighbours float32 cannot tell apart."""
     center = _center(features)
@@ -112,7 +138,7 @@ def _squared_radii_in_float64(
     neighbours = np.argpartition(squared, wanted - 1, axis=1)[:, :wanted]
     index = np.repeat(rows, wanted)
     exact = _squared_distances(features, features, index, neighbours.reshape(-1))
-    return np.partition(exact.reshape(-1, wanted), k - 1, axis=1)[:, k - 1]
+    return _of_candidates(exact.reshape(-1, wanted), ks)
 
 
 def _squared_distances(
@@ -187,17 +213,22 @@ def _inside(
     row_bounds: jax.Array,
     column_bounds: jax.Array,
 ) -> tuple[jax.Array, jax.Array, jax.Array, jax.Array]:
-    """Return what is certain about who is in whose ball.
+    """Return what is certain about who is in whose ball, for bounds [K, B] and [K, N].
 
     Returns:
-      [N] balls of rows around each column; [B] whether a row's ball holds a column; [B] whether a
-      column's ball holds the row; and [B, N] uint8 of what is not certain: 1 for the ball of the
-      row, 2 for that of the column.
+      [K, N] balls of rows around each column; [K, B] whether a row's ball holds a column; [K, B]
+      whether a column's ball holds the row; and [B, N] uint8 of what is not certain, two bits a k:
+      the lower for the ball of the row, the higher for that of the column.
     """
     squared, error = _distances(rows, row_norms, columns, column_norms)
     low, high = squared - error, squared + error
-    in_row, in_column = high < row_bounds[:, None], high < column_bounds
-    unsure_row = ~in_row & (low < row_bounds[:, None])
-    unsure_column = ~in_column & (low < column_bounds)
-    unsure = unsure_row.astype(jnp.uint8) + 2 * unsure_column.astype(jnp.uint8)
-    return in_row.sum(0), in_row.any(1), in_column.any(1), unsure
+    counts, covers, recalls, unsure = [], [], [], jnp.zeros(squared.shape, jnp.uint8)
+    for k, (of_row, of_column) in enumerate(zip(row_bounds[..., None], column_bounds, strict=True)):
+        in_row, in_column = high < of_row, high < of_column
+        unsure_row = (~in_row & (low < of_row)).astype(jnp.uint8)
+        unsure_column = (~in_column & (low < of_column)).astype(jnp.uint8)
+        unsure = unsure | unsure_row << 2 * k | unsure_column << 2 * k + 1
+        counts.append(in_row.sum(0))
+        covers.append(in_row.any(1))
+        recalls.append(in_column.any(1))
+    return jnp.stack(counts), jnp.stack(covers), jnp.stack(recalls), unsure

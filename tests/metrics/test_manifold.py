@@ -8,6 +8,7 @@ from metrics_golden import PRDC, features, golden
 
 from gan_jax.errors import UserError
 from gan_jax.metrics import manifold
+from gan_jax.metrics.manifold import by_neighbours
 from gan_jax.metrics.manifold import precision_recall_density_coverage as prdc
 
 
@@ -41,6 +42,21 @@ def test_equal_to_prdc(name, blocks):
     """In float64 and exactly: counts of samples, but for the last bit of a quotient."""
     found = prdc(*features(24, (400, 350)), k=PRDC[name])
     assert found == pytest.approx(golden()["prdc"]["prdc"][name], rel=1e-14)
+
+
+@pytest.mark.parametrize("distance", [0.0, 1e4])
+def test_several_k_in_one_pass(distance, blocks):
+    """Also where float32 knows nothing, the same bits as in a pass each, which is the package's."""
+    real, fake = features(24, (400, 350))
+    for x in (real, fake):
+        x[::2] += distance
+    found = by_neighbours(real, fake, ks=(3, 5))
+    assert found == {k: prdc(real, fake, k=k) for k in (3, 5)}
+    assert found[3] != found[5]
+    if not distance:
+        expected = golden()["prdc"]["prdc"]
+        assert found[3] == pytest.approx(expected["k=3"], rel=1e-14)
+        assert found[5] == pytest.approx(expected["k=5"], rel=1e-14)
 
 
 def test_precision_and_recall_are_torch_fidelitys(blocks):
