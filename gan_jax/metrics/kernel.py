@@ -6,9 +6,12 @@ from typing import NamedTuple
 
 import jax
 import numpy as np
+from scipy.linalg import get_blas_funcs
 
 from gan_jax.errors import UserError
 from gan_jax.metrics.samples import feature_pair
+
+_ROWS = 128  # of a block of the kernel: it stays in the cache
 
 
 class KernelResult(NamedTuple):
@@ -27,6 +30,8 @@ def kernel_distance(
     Binkowski et al. 2018, arXiv:1801.01401, section 4: k(x, y) = (x.y / D + 1)^3, and the unbiased
     estimate, averaged over random subsets; unbiased, it may fall below zero. Equal to
     torch-fidelity of the same seed, whose subsets these are, to 1e-10 on features in float64.
+    Products are taken about the mean of the real features in the type of the features, and all else
+    in float64: of float32 features the value is within 1e-5 of its own standard error.
 
     `deviation` is the standard deviation over subsets (torch-fidelity's "std"). The standard error
     is another number: subsets overlap, and many of them don't make up for few samples. With s^2 the
@@ -53,29 +58,52 @@ def kernel_distance(
     if subsets < 2 or subset_size < 2:
         raise UserError(f"kid: subsets={subsets}, subset_size={subset_size}: at least 2 of each")
     sides = feature_pair("kid", real, fake, least=subset_size)
+    kind = np.result_type(np.float32, *sides)
+    center = sides[0].mean(0, dtype=np.float64).astype(kind)
+    along = [_along(rows, center) for rows in sides]
     draw = np.random.RandomState(seed)  # its stream is the same in all versions of NumPy
+    both, both_along = np.empty((2 * subset_size, len(center)), kind), np.empty(2 * subset_size)
     values = np.empty(subsets)
     for i in range(subsets):
-        chosen = [rows[draw.choice(len(rows), subset_size, replace=False)] for rows in sides]
-        values[i] = _unbiased(*(rows.astype(np.float64) for rows in chosen))
+        for side, rows in enumerate(sides):
+            chosen = draw.choice(len(rows), subset_size, replace=False)
+            half = slice(side * subset_size, (side + 1) * subset_size)
+            both[half], both_along[half] = rows[chosen], along[side][chosen]
+        both -= center
+        values[i] = _unbiased(both, both_along)
     share = subset_size / min(map(len, sides))
     variance = values.var(ddof=1) * (share / (1 - share) + 1 / subsets) if share < 1 else np.nan
     return KernelResult(float(values.mean()), float(np.sqrt(variance)), float(values.std()))
 
 
-def _unbiased(x: np.ndarray, y: np.ndarray) -> float:
-    """Return the unbiased squared discrepancy of [n, D] and [n, D] (MMD_u of the paper)."""
-    count = len(x)
-    within = [(_kernel_sum(a, a) - _diagonal_sum(a)) / (count * (count - 1)) for a in (x, y)]
-    return sum(within) - 2 * _kernel_sum(x, y) / count**2
+def _along(features: np.ndarray, center: np.ndarray) -> np.ndarray:
+    """Return x.c - c.c / 2 of each row x, [N] float64.
+
+    x.y is (x - c).(y - c) and these two numbers of x and y. A product of what is about the center
+    is small, and so is its rounding.
+    """
+    center = center.astype(np.float64)
+    products = np.einsum("nd,d->n", features, center, dtype=np.float64, casting="safe")
+    return products - center @ center / 2
 
 
-def _kernel_sum(x: np.ndarray, y: np.ndarray) -> float:
-    kernel = x @ y.T
-    kernel /= x.shape[1]
-    kernel += 1
-    return float(np.einsum("ij,ij,ij->", kernel, kernel, kernel))
-
-
-def _diagonal_sum(x: np.ndarray) -> float:
-    return float(((np.einsum("ij,ij->i", x, x) / x.shape[1] + 1) ** 3).sum())
+def _unbiased(both: np.ndarray, along: np.ndarray) -> float:
+    """Return the unbiased squared discrepancy (MMD_u of the paper) of two halves of [2n, D]."""
+    count, dimensions = len(both) // 2, both.shape[1]
+    along = along / dimensions
+    # In BLAS's order these are the products on and below the diagonal; half of all is enough.
+    products = get_blas_funcs("syrk", (both,))(1.0, both.T, trans=1, lower=1).T
+    above = np.triu(np.ones((_ROWS, _ROWS)), 1)
+    within = between = 0.0
+    for half in (0, count):
+        for start in range(half, half + count, _ROWS):
+            stop = min(start + _ROWS, half + count)
+            kernel = np.multiply(products[start:stop, start:], 1 / dimensions, dtype=np.float64)
+            kernel += along[start:stop, None] + 1
+            kernel += along[start:]
+            cubes = kernel * kernel * kernel
+            own = stop - start
+            cubes[:, :own] *= above[:own, :own]
+            within += cubes[:, : half + count - start].sum()
+            between += cubes[:, half + count - start :].sum()
+    return 2 * within / (count * (count - 1)) - 2 * between / count**2

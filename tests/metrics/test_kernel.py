@@ -17,6 +17,18 @@ def test_equal_to_torch_fidelity():
     assert result.deviation == pytest.approx(expected["kernel_inception_distance_std"], rel=1e-10)
 
 
+def test_float32_features_lose_nothing_that_counts():
+    """Products in float32 move the value by 1e-5 of its standard error at most, far from 0 too."""
+    options = dict(subsets=20, subset_size=100, seed=3)
+    for offset in (0.0, 10.0):
+        pair = [(x + offset).astype(np.float32) for x in features(200, (400, 350))]
+        exact = kernel_distance(*(x.astype(np.float64) for x in pair), **options)
+        found = kernel_distance(*pair, **options)
+        assert found.value != exact.value
+        assert abs(found.value - exact.value) < 1e-5 * exact.standard_error
+        assert found.standard_error == pytest.approx(exact.standard_error, rel=1e-5)
+
+
 def test_the_definition_by_loops():
     real, fake = features(3, (6, 6))
     n = len(real)

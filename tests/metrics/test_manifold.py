@@ -46,7 +46,7 @@ def test_equal_to_prdc(name, blocks):
 
 @pytest.mark.parametrize("distance", [0.0, 1e4])
 def test_several_k_in_one_pass(distance, blocks):
-    """Also where float32 knows nothing, the same bits as in a pass each, which is the package's."""
+    """The same bits as in a pass each, also where float32 knows nothing; and the package's."""
     real, fake = features(24, (400, 350))
     for x in (real, fake):
         x[::2] += distance
