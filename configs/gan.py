@@ -13,9 +13,10 @@ momentum stay what they are (authors: the one decays, the other rises to 0.7); t
 turns (authors: both move at once); images are scaled to 32 px, and samples come from a moving
 average of the generator; `gan_jax/models/mlp_gan.py` says the networks'.
 
-Measured (2026-11-25, `:mnist`, 150 s of one core of an AMD EPYC, 2,531 steps, seed 0, one
-discriminator update a step; `benchmarks/ladder.py`): FID 13.40 against 10,000 MNIST test images,
-precision 0.43 and recall 0.00 at k = 3, density 0.21 and coverage 0.02 at k = 5, in the features of
+Measured (2026-11-25, `:mnist`, 150 s of one core of an AMD EPYC, 2,531 to 2,631 steps, seeds 0, 1,
+2, one discriminator update a step; `benchmarks/ladder.py`), mean and standard deviation: FID 15.91
+(7.29) against 10,000 MNIST test images, precision 0.48 (0.16) and recall 0.00 (0.00) at k = 3,
+density 0.28 (0.14) and coverage 0.03 (0.02) at k = 5, in the features of
 `configs/classifier.py:mnist`. Longer trainings are not yet measured.
 """
 

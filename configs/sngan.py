@@ -14,9 +14,10 @@ decays from the start at every size (authors, from 64 px on: in the last 50,000 
 samples come from a moving average of the generator; `gan_jax/models/resnet_gan.py` says the
 network's.
 
-Measured (2026-11-25, `:mnist,width=32`, 150 s of one core of an AMD EPYC, 471 steps, seed 0, one
-discriminator update a step; `benchmarks/ladder.py`): FID 6.67 against 10,000 MNIST test images,
-precision 0.28 and recall 0.77 at k = 3, density 0.13 and coverage 0.04 at k = 5, in the features of
+Measured (2026-11-25, `:mnist,width=32`, 150 s of one core of an AMD EPYC, 351 to 491 steps, seeds
+0, 1, 2, one discriminator update a step; `benchmarks/ladder.py`), mean and standard deviation: FID
+6.51 (0.77) against 10,000 MNIST test images, precision 0.31 (0.07) and recall 0.73 (0.04) at k = 3,
+density 0.14 (0.04) and coverage 0.05 (0.02) at k = 5, in the features of
 `configs/classifier.py:mnist`. Resumed to 1,113 steps the FID is 3.65.
 """
 

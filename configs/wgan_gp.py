@@ -16,9 +16,10 @@ those of `configs/sngan.py` (theirs: others at 64 px, and 101 layers for LSUN at
 conditional=projection the class enters as there; theirs is an auxiliary classifier, with weight 1
 for the critic and 0.1 for the generator.
 
-Measured (2026-11-25, `:mnist,width=32`, 150 s of one core of an AMD EPYC, 261 steps, seed 0, one
-discriminator update a step; `benchmarks/ladder.py`): FID 8.33 against 10,000 MNIST test images,
-precision 0.24 and recall 0.80 at k = 3, density 0.10 and coverage 0.03 at k = 5, in the features of
+Measured (2026-11-25, `:mnist,width=32`, 150 s of one core of an AMD EPYC, 261 to 281 steps, seeds
+0, 1, 2, one discriminator update a step; `benchmarks/ladder.py`), mean and standard deviation: FID
+8.89 (0.69) against 10,000 MNIST test images, precision 0.24 (0.01) and recall 0.76 (0.04) at k = 3,
+density 0.10 (0.00) and coverage 0.03 (0.00) at k = 5, in the features of
 `configs/classifier.py:mnist`. Longer trainings are not yet measured.
 """
 
