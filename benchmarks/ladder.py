@@ -42,6 +42,11 @@ UNCONDITIONAL: dict[str, tuple[str, tuple[str, ...]]] = {
     "semi_supervised_gan": (f"semi_supervised_gan.py:{_WIDTH}", ()),
     "infogan": (f"infogan.py:{_WIDTH}", ()),
     "sngan": (f"sngan.py:{_WIDTH}", _CONSTANT),
+    # The same discriminator, and about as many multiplications in the generator.
+    "sngan_dense": (
+        "sngan.py:mnist,width=64,gen_block=dense",
+        (*_CONSTANT, "--config.model.disc_width=16"),
+    ),
     "ssgan": (f"ssgan.py:{_WIDTH}", ()),
     "diffaugment_gan": (f"diffaugment_gan.py:{_WIDTH}", ()),
     "ada_gan": (f"ada_gan.py:{_WIDTH}", ()),

@@ -168,6 +168,7 @@ def gan(
         gen_conditional="default",
         attention=0,  # shorter side of features that attend to themselves [px]; 0: none
         gen_norm="none",  # none | spectral: of the generator's weights; resnet only
+        gen_block="residual",  # residual | dense (DenseNet's): of the generator; resnet only
         wide=False,  # blocks of the discriminator widen in their first convolution; resnet only
         class_embedding=128,  # dimensions, of the generators of biggan and biggan_deep
         weight_init="orthogonal",  # orthogonal | normal | xavier; biggan and biggan_deep only

@@ -2,12 +2,14 @@
 
     python main.py --config=configs/sngan.py:cifar10 --config.data.dir=TFDS_DIR
     python main.py --config=configs/sngan.py:cifar10,conditional=projection
+    python main.py --config=configs/sngan.py:cifar10,gen_block=dense
     python main.py --config=configs/sngan.py:folder,path=DIR,size=64
 
 As in the authors' code: Adam 2e-4 with beta1 0 and beta2 0.9, five discriminator updates a
 generator update, batches of 64, latent 128, widths 256 and 128 at 32 px, 64 and 64 from 48 px on;
 50,000 generator updates at 32 px, 250,000 at 64 px and 450,000 at 128 px; the learning rate decays
-linearly to 0. conditional=projection is arXiv:1802.05637.
+linearly to 0. conditional=projection is arXiv:1802.05637; gen_block=dense gives the generator the
+blocks of a DenseNet (arXiv:1608.06993) in place of residual ones, `gan_jax/models/gen_blocks.py`.
 
 Deviations: the generator's batch is 64 as well (authors: 128 but at 64 px), the learning rate
 decays from the start at every size (authors, from 64 px on: in the last 50,000 updates), and
@@ -34,6 +36,9 @@ def get_config(arg: str = "cifar10") -> ConfigDict:
 
     A width scales the discriminator too: half of it below 48 px, the same from there on.
     """
-    preset, values = parse_arg(arg, width=0, latent=128, conditional="none", steps=0)
+    preset, values = parse_arg(
+        arg, width=0, latent=128, conditional="none", gen_block="residual", steps=0
+    )
     optim = dict(lr=2e-4, b1=0.0, b2=0.9, schedule="linear")
-    return resnet_gan(preset, values, optim, disc_updates=5, conditional=values["conditional"])
+    fields = {name: values[name] for name in ("conditional", "gen_block")}
+    return resnet_gan(preset, values, optim, disc_updates=5, **fields)

@@ -69,6 +69,7 @@ ADDED = (
     Added("model.reference_batch", 0, ("gan",)),
     Added("model.embedding", 512, ("gan",)),
     Added("model.minibatch_kernels", 0, ("gan",)),
+    Added("model.gen_block", "residual", ("gan",)),
     Added("model.coarsest", 0, ("gan",)),
     Added("model.coarse_width", 0, ("gan",)),
     Added("model.categorical_codes", (), ("gan",)),

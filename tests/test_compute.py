@@ -25,6 +25,7 @@ NETWORKS: dict[str, tuple[nn.Module, tuple]] = {
     "dcgan generator": (dcgan.Generator((16, 16, 3), 4), (LATENTS,)),
     "dcgan discriminator": (dcgan.Discriminator(4), (IMAGES,)),
     "spectral discriminator": (resnet_gan.Discriminator(4, 0, "spectral"), (IMAGES,)),
+    "dense generator": (resnet_gan.Generator((16, 16, 3), 4, block="dense"), (LATENTS,)),
     "decoder": (vae.ConvDecoder((16, 16, 3), width=4), (LATENTS,)),
 }
 

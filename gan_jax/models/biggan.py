@@ -24,9 +24,10 @@ from gan_jax.compute import block_output
 from gan_jax.errors import UserError
 from gan_jax.models.attention import SelfAttention
 from gan_jax.models.disc_norm import DiscLayers, Initializer, disc_layers
+from gan_jax.models.layers import double
 from gan_jax.models.norm import BatchNorm, ModulatedBatchNorm
 from gan_jax.models.plans import plan
-from gan_jax.models.resnet_gan import double, initializers
+from gan_jax.models.resnet_gan import initializers
 from gan_jax.models.soft_labels import entries
 
 

@@ -21,10 +21,10 @@ from gan_jax.models.attention import SelfAttention
 from gan_jax.models.biggan import start
 from gan_jax.models.disc_norm import disc_layers
 from gan_jax.models.heads import Head, Outputs, judge, with_planes
-from gan_jax.models.layers import avg_pool
+from gan_jax.models.layers import avg_pool, double
 from gan_jax.models.norm import BatchNorm, ModulatedBatchNorm
 from gan_jax.models.plans import plan
-from gan_jax.models.resnet_gan import double, initializers
+from gan_jax.models.resnet_gan import initializers
 
 _BOTTLENECK = 4  # channels within a block are a fourth of those at its wide end
 

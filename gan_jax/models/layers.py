@@ -1,4 +1,4 @@
-"""Layers of `convolution.py` as Flax modules, and pooling."""
+"""Layers of `convolution.py` as Flax modules, pooling and up-sampling."""
 
 from __future__ import annotations
 
@@ -41,6 +41,13 @@ def _blocks(x: Array, window: int) -> Array:
         raise ValueError(f"a window of {window} pixels does not fit into {height} x {width}.")
     x = x[:, : rows * window, : columns * window]
     return x.reshape(batch, rows, window, columns, window, channels)
+
+
+def double(x: Array) -> Array:
+    """Repeat each pixel 2 x 2 times: [B, H, W, C] -> [B, 2 H, 2 W, C]."""
+    batch, height, width, channels = x.shape
+    x = jnp.broadcast_to(x[:, :, None, :, None], (batch, height, 2, width, 2, channels))
+    return x.reshape(batch, 2 * height, 2 * width, channels)
 
 
 class Conv(nn.Module):

@@ -27,8 +27,7 @@ from gan_jax.models.disc_norm import DiscLayers
 from gan_jax.models.equalized import EqualizedConv, EqualizedDense
 from gan_jax.models.gen_norm import with_class
 from gan_jax.models.heads import Head, Outputs, judge, with_planes
-from gan_jax.models.layers import avg_pool
-from gan_jax.models.resnet_gan import double
+from gan_jax.models.layers import avg_pool, double
 
 GROUP = 4  # images whose standard deviation is taken
 _FIRST = 4096  # channels of the first stage, halved with each, before `most` cuts them

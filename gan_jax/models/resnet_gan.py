@@ -7,7 +7,7 @@ discriminator (arXiv:1802.05637); other ways are in `gen_norm` and `heads`.
 
 With a spectrally normalised generator, attention and a wide discriminator they are the networks of
 SAGAN (Zhang et al. 2018, arXiv:1805.08318); BigGAN's discriminator is this one too, its generator
-is in `biggan.py`.
+is in `biggan.py`. The generator's blocks are in `gen_blocks.py`: residual, or DenseNet's.
 
 Weights start Xavier-uniform, times sqrt(2) inside the residual branches, as SNGAN's code has it.
 
@@ -26,6 +26,7 @@ from gan_jax.compute import block_output
 from gan_jax.errors import check_choice
 from gan_jax.models.attention import SelfAttention
 from gan_jax.models.disc_norm import disc_layers
+from gan_jax.models.gen_blocks import BLOCKS
 from gan_jax.models.gen_norm import gen_norm, with_class
 from gan_jax.models.heads import Head, Outputs, judge, with_planes
 from gan_jax.models.inits import KERNEL_INIT
@@ -53,13 +54,6 @@ def initializers(name: str) -> tuple[Initializer, Initializer]:
     return chosen, chosen
 
 
-def double(x: jax.Array) -> jax.Array:
-    """Repeat each pixel 2 x 2 times."""
-    batch, height, width, channels = x.shape
-    x = jnp.broadcast_to(x[:, :, None, :, None], (batch, height, 2, width, 2, channels))
-    return x.reshape(batch, 2 * height, 2 * width, channels)
-
-
 class Generator(nn.Module):
     """Map latents to images.
 
@@ -71,6 +65,7 @@ class Generator(nn.Module):
       conditional: one of gen_norm.GEN_CONDITIONALS.
       norm: "none" (SNGAN) or "spectral" (SAGAN), of its weights.
       attention: shorter side of the features that attend to themselves [px]; 0 for none.
+      block: a key of `gen_blocks.BLOCKS`.
     """
 
     image_shape: tuple[int, int, int]
@@ -79,6 +74,7 @@ class Generator(nn.Module):
     conditional: str = "batch_norm"
     norm: str = "none"
     attention: int = 0
+    block: str = "residual"
 
     @nn.compact
     def __call__(
@@ -94,6 +90,7 @@ class Generator(nn.Module):
         height, width, channels = self.image_shape
         layers = disc_layers(self.norm, train=train)
         branch, init = initializers("xavier")
+        block = BLOCKS[self.block]
         first, *blocks = (n * self.width for n in plan(height, width).generator)
         base = (height >> len(blocks), width >> len(blocks))
         x = with_class(latents, labels, self.num_classes if self.conditional == "concat" else 0)
@@ -104,13 +101,8 @@ class Generator(nn.Module):
             for classes in (0, self.num_classes)  # the last layer is not given the class
         )
         for i, features in enumerate(blocks):
-            name = f"block{i}"
-            shortcut = layers.conv(features, (1, 1), kernel_init=init, name=f"{name}_shortcut")(x)
-            h = double(nn.relu(norm(x, f"{name}_norm_a")))
-            h = layers.conv(features, (3, 3), kernel_init=branch, name=f"{name}_conv_a")(h)
-            h = nn.relu(norm(h, f"{name}_norm_b"))
-            h = layers.conv(features, (3, 3), kernel_init=branch, name=f"{name}_conv_b")(h)
-            x = block_output(h + double(shortcut))
+            x = block(x, features, f"block{i}", norm=norm, conv=layers.conv, inits=(branch, init))
+            x = block_output(x)
             if min(x.shape[1:3]) == self.attention:
                 x = SelfAttention(layers.conv, init, name="attention")(x)
         x = nn.relu(last(x, "norm"))

@@ -20,8 +20,7 @@ from ml_collections import ConfigDict
 
 from gan_jax.errors import UserError
 from gan_jax.models import progan
-from gan_jax.models.layers import avg_pool
-from gan_jax.models.resnet_gan import double
+from gan_jax.models.layers import avg_pool, double
 
 GROWING = ("progan",)  # of `model.net`
 

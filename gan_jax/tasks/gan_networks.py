@@ -7,7 +7,16 @@ from flax import linen as nn
 from ml_collections import ConfigDict
 
 from gan_jax.errors import UserError, check_choice
-from gan_jax.models import biggan, biggan_deep, dcgan, mlp_gan, progan, resnet_gan, tutorial
+from gan_jax.models import (
+    biggan,
+    biggan_deep,
+    dcgan,
+    gen_blocks,
+    mlp_gan,
+    progan,
+    resnet_gan,
+    tutorial,
+)
 from gan_jax.models.disc_norm import DISC_NORMS
 from gan_jax.models.gen_norm import GEN_CONDITIONALS
 from gan_jax.models.heads import CONDITIONALS, Head
@@ -22,6 +31,7 @@ OF_NETS = {
     "reference_batch": (0, ("dcgan",)),  # virtual batch normalisation
     "attention": (0, ("resnet", "biggan", "biggan_deep")),
     "gen_norm": ("none", ("resnet",)),  # the BigGANs are spectrally normalised anyway
+    "gen_block": ("residual", ("resnet",)),
     "wide": (False, ("resnet",)),
     "coarsest": (0, ("lapgan",)),
     "coarse_width": (0, ("lapgan",)),
@@ -238,10 +248,12 @@ def _resnet(model: ConfigDict, shape: tuple, classes: int, head: Head) -> tuple:
     _check_norm(model, resnet_gan.NORMS)
     check_choice("model.pool", model.pool, resnet_gan.POOLS)
     check_choice("model.gen_norm", model.gen_norm, ("none", "spectral"))
+    check_choice("model.gen_block", model.gen_block, gen_blocks.BLOCKS)
     check_attention(model.attention, *shape[:2])
     conditional = "batch_norm" if model.gen_conditional == "default" else model.gen_conditional
     generator = resnet_gan.Generator(
-        shape, model.width, classes, conditional, model.gen_norm, model.attention
+        *(shape, model.width, classes, conditional),
+        *(model.gen_norm, model.attention, model.gen_block),
     )
     return generator, resnet_gan.Discriminator(
         model.disc_width,
