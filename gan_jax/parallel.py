@@ -27,6 +27,7 @@ from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 from gan_jax import fsdp
 from gan_jax.axes import DATA, FSDP, Axes, axis_mean, mapped
 from gan_jax.errors import UserError, check_choice
+from gan_jax.host import give_back_after_compiling
 
 AXES = (DATA, FSDP)  # the mesh axes that a batch is split over
 
@@ -202,7 +203,7 @@ def _mean(metrics: dict[str, jax.Array]) -> dict[str, jax.Array]:
 
 
 def make_parallel(mode: str = "jit", devices: int = 0, shards: int = 1) -> Parallel:
-    """Build the mesh.
+    """Build the mesh, for programs that are compiled from now on.
 
     Args:
       mode: "jit" or "pmap".
@@ -222,6 +223,7 @@ def make_parallel(mode: str = "jit", devices: int = 0, shards: int = 1) -> Paral
     if mode == "pmap" and (shards > 1 or jax.process_count() > 1):
         what = f"train.fsdp={shards}" if shards > 1 else f"{jax.process_count()} processes"
         raise UserError(f"train.parallel=pmap does not do {what}: use train.parallel=jit")
+    give_back_after_compiling()
     return Parallel(mode, make_mesh(chosen, shards))
 
 

@@ -5,11 +5,16 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import types
 
+import jax
 import pytest
 from conftest import ROOT
+from jax._src import monitoring
 
+from gan_jax import host
 from gan_jax.host import convolve_by_eigen, enough_threads, reuse_host_memory, without_missing_tpu
+from gan_jax.parallel import make_parallel
 
 
 @pytest.mark.parametrize(
@@ -127,3 +132,26 @@ def test_layers_convolve_by_eigen_after_jax_was_imported() -> None:
         [sys.executable, "-c", LAYERS], cwd=ROOT, capture_output=True, text=True, env=environment
     )
     assert (done.returncode, done.stdout) == (0, "False\n"), done.stderr
+
+
+def test_what_a_compiler_freed_is_given_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Once, by whoever makes a mesh first; a program that compiles quickly is let be."""
+    before = monitoring.get_event_duration_listeners()
+    trims = []
+    libc = types.SimpleNamespace(malloc_trim=trims.append)
+    monkeypatch.setattr("ctypes.CDLL", lambda name: libc)
+    host.give_back_after_compiling.cache_clear()
+    make_parallel("jit", 1)
+    make_parallel("jit", 1)
+    (added,) = (x for x in monitoring.get_event_duration_listeners() if x not in before)
+    try:
+        monkeypatch.setattr(host, "_LONG", 0.0)
+        jax.jit(lambda x: 2 * x + 23)(1.0).block_until_ready()
+        assert trims and set(trims) == {0}
+        trims.clear()
+        monkeypatch.setattr(host, "_LONG", 1e9)
+        jax.jit(lambda x: 3 * x + 23)(1.0).block_until_ready()
+        assert not trims
+    finally:
+        monitoring.unregister_event_duration_listener(added)
+        host.give_back_after_compiling.cache_clear()

@@ -8,34 +8,17 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import avg_pool2d, interpolate, normalize, relu
+from torch.nn.functional import avg_pool2d, interpolate, relu
 from torch.nn.utils.parametrize import register_parametrization
 
-from benchmarks.twins.training import Average, Batch, Draws, make_optimizer, take_step
-
-
-class SpectralNorm(nn.Module):
-    """Divide a weight by its largest singular value, estimated by one power iteration a pass.
-
-    In the order of arXiv:1802.05957, algorithm 1: v from u, then u from v. PyTorch's own
-    parametrization takes u first and so is half an iteration apart; it costs the same. The rows of
-    an embedding are its inputs, so that its matrix is transposed.
-    """
-
-    def __init__(self, layer: nn.Module) -> None:
-        super().__init__()
-        self.transposed = isinstance(layer, nn.Embedding)
-        outputs = layer.weight.shape[1 if self.transposed else 0]
-        self.register_buffer("u", normalize(torch.randn(outputs), dim=0))
-
-    def forward(self, weight: Tensor) -> Tensor:
-        matrix = weight.T if self.transposed else weight.flatten(1)
-        with torch.no_grad():
-            v, u = normalize(matrix.T @ self.u, dim=0), self.u
-            if self.training:
-                u = normalize(matrix @ v, dim=0)
-                self.u.copy_(u)
-        return weight / (u @ (matrix @ v))
+from benchmarks.twins.training import (
+    Average,
+    Batch,
+    Draws,
+    SpectralNorm,
+    make_optimizer,
+    take_step,
+)
 
 
 def normalize_spectrally(net: nn.Module, kinds: tuple[type, ...] = (nn.Conv2d, nn.Linear)) -> None:

@@ -1,4 +1,4 @@
-"""Optimizer and moving average of the twins, in the form that is fastest in PyTorch on CPU."""
+"""What the twins share, in the form that is fastest in PyTorch on CPU."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.functional import normalize
 
 Batch = Mapping[str, list[Tensor]]  # by stream, one tensor a draw
 Draws = Mapping[str, Any] | None
@@ -43,7 +44,7 @@ class Chain(nn.Sequential):
 class Average:
     """Moving average of a network's parameters and statistics, with the ramp of `ema_decay_at`.
 
-    The vectors of spectral normalisation are copied: they belong to the latest weights.
+    The vectors of spectral normalisation are taken over: they belong to the latest weights.
     """
 
     def __init__(self, net: nn.Module, decay: float) -> None:
@@ -54,11 +55,11 @@ class Average:
             for mine, theirs in zip(self._moved(self.net), self._moved(net), strict=True)
             if mine.is_floating_point()
         ]
-        self.vectors = list(zip(vectors(self.net), vectors(net), strict=True))
+        self.spectral = list(zip(spectral(self.net), spectral(net), strict=True))
 
     @staticmethod
     def _moved(net: nn.Module) -> list[Tensor]:
-        kept = set(map(id, vectors(net)))
+        kept = {id(norm.u) for norm in spectral(net)}
         return [x for x in (*net.parameters(), *net.buffers()) if id(x) not in kept]
 
     @torch.no_grad()
@@ -67,23 +68,49 @@ class Average:
         decay = min(self.decay, (1 + self.step) / (10 + self.step))
         mine, theirs = map(list, zip(*self.pairs, strict=True))
         torch._foreach_lerp_(mine, theirs, 1 - decay)
-        for mine, theirs in self.vectors:
-            mine.copy_(theirs)
+        for mine, theirs in self.spectral:
+            mine.u = theirs.u
         self.step += 1
 
 
-def vectors(net: nn.Module) -> list[Tensor]:
-    """Return the vectors u of spectral normalisation."""
-    return [buffer for name, buffer in net.named_buffers() if name.endswith(".u")]
+class SpectralNorm(nn.Module):
+    """Divide a weight by its largest singular value, estimated by one power iteration a pass.
+
+    In the order of arXiv:1802.05957, algorithm 1: v from u, then u from v. PyTorch's own
+    parametrization takes u first and so is half an iteration apart; it costs the same. The rows of
+    an embedding are its inputs, so that its matrix is transposed.
+
+    The buffer is replaced, not written to as PyTorch's is: torch.compile keeps u itself for the
+    backward pass, to compute v again, and refuses one that a later pass has changed.
+    """
+
+    def __init__(self, layer: nn.Module) -> None:
+        super().__init__()
+        self.transposed = isinstance(layer, nn.Embedding)
+        outputs = layer.weight.shape[1 if self.transposed else 0]
+        self.register_buffer("u", normalize(torch.randn(outputs), dim=0))
+
+    def forward(self, weight: Tensor) -> Tensor:
+        matrix = weight.T if self.transposed else weight.flatten(1)
+        with torch.no_grad():
+            v, u = normalize(matrix.T @ self.u, dim=0), self.u
+            if self.training:
+                self.u = u = normalize(matrix @ v, dim=0)
+        return weight / (u @ (matrix @ v))
+
+
+def spectral(net: nn.Module) -> list[SpectralNorm]:
+    """Return what normalises the weights of a network spectrally."""
+    return [module for module in net.modules() if isinstance(module, SpectralNorm)]
 
 
 @contextlib.contextmanager
 def unmoved(net: nn.Module) -> Iterator[None]:
     """Undo the power iterations of the passes inside: ours keep them in a network's own update."""
-    before = [u.clone() for u in vectors(net)]
+    before = [norm.u for norm in spectral(net)]
     yield
-    for u, old in zip(vectors(net), before, strict=True):
-        u.copy_(old)
+    for norm, old in zip(spectral(net), before, strict=True):
+        norm.u = old
 
 
 def take_step(optimizer: torch.optim.Optimizer, loss: Tensor) -> None:
