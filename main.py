@@ -43,6 +43,7 @@ def make_parser() -> Parser:
     add("--features", default="", help="eval: the network that sees, such as cnn:RUN")
     add("--resize", default="clean", help="eval: how it resizes, clean or tf_legacy")
     add("--vgg", type=Path, help="eval: file of VGG-16's weights, for lpips and ppl")
+    add("--heads", type=Path, help="eval: file of LPIPS's heads; default: that of package lpips")
     add("--images", default="", help="eval: samples, or transformed images of the split")
     add("--real", type=Path, help="eval, without a run: a folder of images, or statistics .npz")
     add("--fake", type=Path, help="eval, without a run: the folder to compare with it")
@@ -52,9 +53,9 @@ def make_parser() -> Parser:
     add("--labels", help="sample: classes of the images, such as 0,1,2; repeated to --num")
     add("--interpolate", default="", help="sample: --num paths, along latents, classes or both")
     add("--steps", type=int, help="sample --interpolate: images a path; 8")
-    add("--coordinator", default="", help="train: HOST:PORT of process 0 of several")
-    add("--processes", type=int, default=0, help="train: how many processes there are")
-    add("--process", type=int, default=-1, help="train: which of them this one is, from 0")
+    add("--coordinator", default="", help="train, eval: HOST:PORT of process 0 of several")
+    add("--processes", type=int, default=0, help="train, eval: how many processes there are")
+    add("--process", type=int, default=-1, help="train, eval: which of them this one is, from 0")
     add("--seed", type=int, default=0, help="sample, transform, eval: of what is drawn")
     return parser
 

@@ -118,10 +118,13 @@ def evaluate(flags: argparse.Namespace, others: list[str]) -> None:
         raise UserError(
             "--mode=eval compares either --real=DIR with --fake=DIR, or a run: --workdir=RUN"
         )
+    for name in ("checkpoint", "split", "images", "seed") if folders else ():
+        if getattr(flags, name):
+            raise UserError(f"--{name} is of a run: two folders have none, leave it out")
     workdir = None if folders else _existing(flags)
     if not flags.metrics:
         _refuse(flags.mode, [f"--{name}" for name in options])
-        for name in ("real", "num", "features", "images"):
+        for name in ("real", "num", "features", "vgg", "heads", "images"):
             if getattr(flags, name):
                 raise UserError(f"--{name} needs --metrics=NAMES, such as --metrics=fid,prdc")
     # "--weights=raw" is of the model, as at sampling; anything else is the file of --features.
@@ -136,23 +139,30 @@ def evaluate(flags: argparse.Namespace, others: list[str]) -> None:
         num=flags.num or 0,
         images=flags.images,
         vgg=flags.vgg,
+        heads=flags.heads,
     )
-    if folders:
-        from gan_jax.evaluate_folders import evaluate_folders
+    from gan_jax import hosts
 
-        _refuse(flags.mode, [f"--{name}" for name in options])
-        measured = evaluate_folders(flags.real, flags.fake, request)
-    else:
-        from gan_jax.evaluate import evaluate as run_evaluation
+    hosts.join(flags.coordinator, flags.processes, flags.process)
+    with hosts.watching(lambda: "start all of them again"):
+        if folders:
+            from gan_jax.evaluate_folders import evaluate_folders
 
-        measured = run_evaluation(
-            workdir,
-            checkpoint=flags.checkpoint,
-            split=flags.split,
-            request=request if request.metrics else None,
-            seed=flags.seed,
-            options=options,
-        )
+            _refuse(flags.mode, [f"--{name}" for name in options])
+            measured = evaluate_folders(flags.real, flags.fake, request)
+        else:
+            from gan_jax.evaluate import evaluate as run_evaluation
+
+            measured = run_evaluation(
+                workdir,
+                checkpoint=flags.checkpoint,
+                split=flags.split,
+                request=request if request.metrics else None,
+                seed=flags.seed,
+                options=options,
+            )
+    if not hosts.first():
+        return
     from rich.console import Console
     from rich.table import Table
 
@@ -278,8 +288,8 @@ USES = {
     "inspect": ("config", "workdir"),
     "plan": ("config", "workdir", "topology"),
     "eval": (
-        *("workdir", "checkpoint", "split", "metrics", "features", "resize", "vgg", "images"),
-        *("real", "fake", "num", "seed"),
+        *("workdir", "checkpoint", "split", "metrics", "features", "resize", "vgg", "heads"),
+        *("images", "real", "fake", "num", "seed", "coordinator", "processes", "process"),
     ),
     "report": ("workdir", "metrics", "output"),
     "sample": (

@@ -26,7 +26,7 @@ from gan_jax.keys import named_keys
 from gan_jax.measurement import Measurement
 from gan_jax.measures import GIVEN, MEASURES
 from gan_jax.parallel import Parallel
-from gan_jax.protocol import RUN_MEASURES, Measured, Request, check_metrics
+from gan_jax.protocol import RUN_MEASURES, Measured, Request, check_metrics, check_used
 from gan_jax.run import load
 from gan_jax.spec import DataSpec
 from gan_jax.state import TrainState
@@ -173,9 +173,16 @@ def evaluate(
     batch_size = run.parallel.round_up(run.config.eval.batch_size)
     names = request.metrics if request else ()
     check_metrics(names, run.task)
+    if request:
+        check_used(request)
     looking = tuple(name for name in names if name in MEASURES)
     whole = [name for name in names if name in RUN_MEASURES]
     passing = [name for name in names if name not in (*MEASURES, *RUN_MEASURES)]
+    if whole and hosts.several():
+        raise UserError(
+            f"--metrics={','.join(whole)} is measured by one process: leave --coordinator out, or"
+            f" {whole[0]}"
+        )
     draws = bool(looking or whole)
     for_passes, for_images = _share_options(run.task, passing, draws, options or {})
     measurement = None
@@ -215,8 +222,9 @@ def evaluate(
 
         found = measure_run(name, run, request, seed=seed, split=split, options=for_images)
         measured.add(found, seed=seed)
-    _add(workdir / "eval" / f"{run.step}.json", measured.values)
-    _add(workdir / "eval" / f"{run.step}.about.json", measured.about)
+    if hosts.first():
+        _add(workdir / "eval" / f"{run.step}.json", measured.values)
+        _add(workdir / "eval" / f"{run.step}.about.json", measured.about)
     return measured
 
 

@@ -27,6 +27,7 @@ from gan_jax.protocol import (
     Measured,
     Request,
     check_numbers,
+    check_used,
     choose_extractor,
     compute,
     needs_of,
@@ -79,8 +80,11 @@ def evaluate_folders(real: Path, fake: Path, request: Request) -> Measured:
     """
     quiet_libraries()
     measures = _check_names(request.metrics)
+    check_used(request)
     real_needs, fake_needs = needs_of(measures.values())
-    pairs = [measure.pair(request.vgg) for measure in measures.values() if measure.pair]
+    pairs = [
+        measure.pair(request.vgg, request.heads) for measure in measures.values() if measure.pair
+    ]
     fakes = _open(fake, request.num)
     statistics = real.suffix == ".npz" and not real.is_dir()
     if statistics and (pairs or real_needs - {MOMENTS}):
@@ -99,6 +103,8 @@ def evaluate_folders(real: Path, fake: Path, request: Request) -> Measured:
     check_numbers(measures, there, len(fakes.names), "that is all there are")
     if pairs:
         _check_pairs(reals, fakes)
+    for name in (n for n, measure in measures.items() if LABELS in measure.real):
+        _check_classes(name, reals, fakes)
     sees = any(measure.sees for measure in measures.values())
     extractor = choose_extractor(request, fakes.shape[-1]) if sees else None
     parallel, about = make_parallel(), {}
@@ -160,6 +166,20 @@ def _check_pairs(reals: _Folder, fakes: _Folder) -> None:
         )
 
 
+def _check_classes(metric: str, reals: _Folder, fakes: _Folder) -> None:
+    for flag, folder in (("real", reals), ("fake", fakes)):
+        if not folder.classes:
+            raise UserError(
+                f"--metrics={metric}: the images of --{flag}={folder.root} have no classes: put"
+                " those of each class into a sub-folder, of the same name on both sides"
+            )
+    if odd := sorted(set(reals.classes) ^ set(fakes.classes)):
+        raise UserError(
+            f"--metrics={metric}: {reals.root} and {fakes.root} have unlike classes, the first that"
+            f" only one of them has is {odd[0]!r}: give both the same sub-folders"
+        )
+
+
 def _look_at(
     folder: _Folder, look: Look, parallel: Parallel, targets: _Folder | None = None
 ) -> Side:
@@ -170,27 +190,27 @@ def _look_at(
 
     step, variables = parallel.compile_map(rows), parallel.place_whole(look.variables)
     size = parallel.round_up(min(BATCH, len(folder.names)))
+    local = size // jax.process_count()
     targets = targets if look.pairs else None
 
     def batches() -> Iterator[dict[str, np.ndarray]]:
         with ThreadPoolExecutor(os.cpu_count()) as pool:
             for start in range(0, len(folder.names), size):
-                place = np.minimum(np.arange(start, start + size), len(folder.names) - 1)
+                mine = start + jax.process_index() * local
+                place = np.minimum(np.arange(mine, mine + local), len(folder.names) - 1)
                 batch = {"image": _stack(pool, folder.read, [folder.names[i] for i in place])}
                 if targets is not None:
                     wanted = [targets.names[i] for i in place]
                     batch["target"] = _stack(pool, targets.read, wanted)
-                batch["place"] = place
                 yield batch
 
     def seen() -> Iterator[dict[str, np.ndarray]]:
-        source = batches()
-        put = lambda b: (b.pop("place"), parallel.place(b))  # noqa: E731
-        for number, (place, batch) in enumerate(prefetch(source, put)):
+        for number, batch in enumerate(prefetch(batches(), parallel.place)):
             found = jax.device_get(step(variables, batch))
-            start = number * size
-            found["mask"] = (np.arange(start, start + size) < len(folder.names)).astype(np.float32)
+            place = np.arange(number * size, (number + 1) * size)
+            found["mask"] = (place < len(folder.names)).astype(np.float32)
             if LABELS in look.needs and folder.classes:
+                place = np.minimum(place, len(folder.names) - 1)
                 labels = [folder.classes.index(folder.names[i].split("/")[0]) for i in place]
                 found[LABELS] = np.array(labels, np.int32)
             yield found

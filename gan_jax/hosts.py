@@ -1,4 +1,4 @@
-"""Several processes, on one machine or many, as one training.
+"""Several processes, on one machine or many, as one training or one evaluation.
 
 Every process runs the same program on its own devices and its own part of each batch; the first one
 writes. They find each other by the flags of main.py, or as JAX detects the cluster that started
@@ -192,6 +192,6 @@ def _client() -> Any:
 
 def _end(what: str, advice: Callable[[], str]) -> None:
     """Print the line and end: what waits in a collective can be stopped in no other way."""
-    line = f"error: another process of this training was lost ({what}); {advice()}"
+    line = f"error: another process was lost ({what}); {advice()}"
     print(line, file=sys.stderr, flush=True)
     os._exit(2)

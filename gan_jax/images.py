@@ -71,8 +71,8 @@ def read_image(path: Path, channels: int = 0) -> np.ndarray:
     except Exception as error:  # for damaged files Pillow raises nearly everything
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise UserError(
-            f"cannot read image {path} ({reason}): replace it, or leave such files out with"
-            " --config.data.on_error=skip"
+            f"cannot read image {path} ({reason}): replace it, delete it, or at training and"
+            " --mode=transform leave such files out with --config.data.on_error=skip"
         ) from None
     array = np.asarray(picture)
     if array.dtype == np.uint8:

@@ -25,7 +25,7 @@ from gan_jax.protocol import (
     needs_of,
 )
 from gan_jax.rejection import keep
-from gan_jax.side import MOMENTS, Origin, Side, keep_side, kept_side
+from gan_jax.side import LABELS, MOMENTS, Origin, Side, keep_side, kept_side
 from gan_jax.spec import DataSpec
 from gan_jax.standing import with_standing
 from gan_jax.state import TrainState
@@ -81,7 +81,7 @@ class Measurement:
         channels = spec.streams[self._stream].shape[-1]
         self._extractor = choose_extractor(request, channels) if sees else None
         real, fake = needs_of(measures)
-        pairs = [measure.pair(request.vgg) for measure in measures if measure.pair]
+        pairs = [measure.pair(request.vgg, request.heads) for measure in measures if measure.pair]
         self._has_real = bool(real)
         self._look_at_real = real_pass(
             Look(self._extractor, real), spec, self._stream, parallel, batch_size
@@ -89,6 +89,12 @@ class Measurement:
         look = Look(self._extractor, fake, pairs)
         if self._kind == SAMPLES:
             self._classes = spec.num_classes if takes_labels(task, spec, self._options) else 0
+            for name, measure in self._measures.items():
+                if LABELS in measure.real and not self._classes:
+                    raise UserError(
+                        f"--metrics={name}: the generated images have no classes: it needs labelled"
+                        " data, and a model that is given the class"
+                    )
             self._batch_size = batch_size
             self._sample = sample_pass(
                 look, task, self._classes, parallel, batch_size, self._options

@@ -39,7 +39,8 @@ class Measure:
       compute: (real, fake, notes) -> those numbers; what is to be said of them goes to `notes`.
         None for the mean of `pair`.
       real, fake: what it needs of each side, of `gan_jax.side`; no real side with ().
-      pair: VGG-16's file or None -> what compares each image with its own target.
+      pair: (VGG-16's file, its heads' file), either None -> what compares each image with its own
+        target.
       least: images that a side must have.
       least_real: the same of the real side, where that is another number.
     """
@@ -48,7 +49,7 @@ class Measure:
     compute: Compute | None = None
     real: tuple[str, ...] = ()
     fake: tuple[str, ...] = ()
-    pair: Callable[[Path | None], Distance] | None = None
+    pair: Callable[[Path | None, Path | None], Distance] | None = None
     least: int = 1
     least_real: int = 0
 
@@ -114,13 +115,13 @@ def _distance(name: str, compare: Callable[..., jax.Array]) -> Distance:
     return Distance(name, {}, lambda _, a, b: compare(prediction=a, target=b))
 
 
-def _lpips(vgg: Path | None) -> Distance:
+def _lpips(vgg: Path | None, heads: Path | None) -> Distance:
     if vgg is None:
         raise UserError(
             "--metrics=lpips needs --vgg=FILE: torchvision's vgg16-397923af.pth, or its tensors as"
             " .safetensors or .npz"
         )
-    return make_lpips(vgg=vgg)
+    return make_lpips(vgg=vgg, heads=heads)
 
 
 SUBSET = 1000  # images in each of the 100 subsets of KID, as in torch-fidelity
@@ -142,8 +143,8 @@ MEASURES: dict[str, Measure] = {
     "prdc": Measure(_PRDC, _prdc, (FEATURES,), (FEATURES,), least=6),
     "swd": Measure(("swd",), _swd, (IMAGES,), (IMAGES,)),
     "ms_ssim": Measure(("ms_ssim",), _ms_ssim, (), (IMAGES, LABELS), least=2),
-    "psnr": Measure(("psnr",), pair=lambda _: _distance("psnr", psnr)),
-    "ssim": Measure(("ssim",), pair=lambda _: _distance("ssim", ssim)),
+    "psnr": Measure(("psnr",), pair=lambda *_: _distance("psnr", psnr)),
+    "ssim": Measure(("ssim",), pair=lambda *_: _distance("ssim", ssim)),
     "lpips": Measure(("lpips",), pair=_lpips),
 }
 GIVEN = frozenset(name for measure in MEASURES.values() for name in measure.gives)

@@ -33,6 +33,7 @@ class Request:
       num: images to generate; 0: as many as real ones, up to 50,000. Of more real images, as
         many are chosen at random, the same at every evaluation.
       vgg: file of VGG-16's weights, for LPIPS and path lengths.
+      heads: file of LPIPS's heads; None for that of the package lpips.
       images: "samples" or "transformed": results of `transform` on the split's images, such as
         reconstructions. "" is samples, where the task can.
     """
@@ -44,6 +45,7 @@ class Request:
     num: int = 0
     images: str = ""
     vgg: Path | None = None
+    heads: Path | None = None
 
 
 @dataclasses.dataclass
@@ -108,6 +110,31 @@ def check_metrics(names: Sequence[str], task: Task, *, training: bool = False) -
                 f"{' during a training' if training and name in RUN_MEASURES else ''}"
                 f"{did_you_mean(name, able)}; it can have {can}"
             )
+
+
+def check_used(request: Request) -> None:
+    """Raise UserError for a flag that none of the metrics would use."""
+    by_network = {"cas"} | {name for name, measure in MEASURES.items() if measure.sees}
+    perceptual = {"lpips", "ppl"}
+    used_by = {
+        "features": by_network,
+        "weights": by_network,
+        "resize": by_network,
+        "vgg": perceptual,
+        "heads": perceptual,
+        "num": {*MEASURES, *RUN_MEASURES},
+        "images": {*MEASURES},
+    }
+    defaults = {field.name: field.default for field in dataclasses.fields(Request)}
+    for flag, able in used_by.items():
+        value = getattr(request, flag)
+        if value != defaults[flag] and not able & {*request.metrics}:
+            raise UserError(
+                f"--{flag}={value} is for {', '.join(sorted(able))}: add one of them to"
+                f" --metrics={','.join(request.metrics)}, or leave --{flag} out"
+            )
+    if request.heads and not request.vgg:
+        raise UserError(f"--heads={request.heads} are of VGG-16: give --vgg=FILE too")
 
 
 def choose_extractor(request: Request, channels: int) -> Extractor:

@@ -37,7 +37,8 @@ def _path_length(
     run: Run, request: Request, *, seed: int, split: str, options: Mapping[str, Any]
 ) -> dict[str, float]:
     """Measure by LPIPS where VGG-16 is at hand, else by EfficientNet's activations."""
-    distance = make_lpips(vgg=request.vgg) if request.vgg else make_efficientnet_distance()
+    vgg, heads = request.vgg, request.heads
+    distance = make_lpips(vgg=vgg, heads=heads) if vgg else make_efficientnet_distance()
     return perceptual_path_length(
         run,
         lambda a, b: distance.apply(distance.variables, a, b),

@@ -92,6 +92,18 @@ def run_of(trained: Callable[..., Trained]) -> Callable[[str], Trained]:
 
 
 @pytest.fixture
+def own_cache(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Keep features of real images with the test."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+
+
+@pytest.fixture
+def cnn(trained: Callable[..., Trained], own_cache: None) -> str:
+    """Return a feature network: a classifier of two steps."""
+    return f"cnn:{trained('classifier').workdir}"
+
+
+@pytest.fixture
 def workdir(tmp_path: Path) -> Path:
     """Return a path where nothing is."""
     return tmp_path / "run"

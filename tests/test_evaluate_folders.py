@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 from commands import make_images, refuse, succeed, truncate
-from conftest import Trained
 from PIL import Image
 
 from gan_jax.features.extractor import make_extractor
@@ -18,15 +16,7 @@ from gan_jax.metrics.frechet import frechet_distance, moments_of
 from gan_jax.metrics.manifold import precision_recall_density_coverage
 from gan_jax.metrics.statistics import write_statistics
 
-
-@pytest.fixture(autouse=True)
-def _own_cache(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-
-
-@pytest.fixture
-def cnn(trained: Callable[..., Trained]) -> str:
-    return f"cnn:{trained('classifier').workdir}"
+pytestmark = pytest.mark.usefixtures("own_cache")
 
 
 @pytest.fixture
@@ -111,6 +101,10 @@ def test_mistakes(
     other = make_images(tmp_path / "other", ["a.png", "b.png"], (12, 13))
     mixed = make_images(tmp_path / "mixed", ["a.png", "b.png"], (12, 11))
     make_images(mixed, ["c.png"], (9, 11))
+    flat = make_images(tmp_path / "flat", [f"{i}.png" for i in range(8)], (12, 11))
+    unlike = make_images(
+        tmp_path / "unlike", [f"{c}/{i}.png" for c in "bc" for i in "12"], (12, 11)
+    )
     broken = make_images(tmp_path / "broken", ["a.png", "b.png"], (12, 11))
     truncate(broken / "b.png")
     extractor = make_extractor(cnn)
@@ -131,9 +125,11 @@ def test_mistakes(
     for a, b, metrics, says in (
         (real, other, "fid", ["12x11x1", "12x13x1", "resize them"]),
         (real, mixed, "fid", [str(mixed / "c.png"), "9x11x1", "12x11x1"]),
-        (real, broken, "fid", [str(broken / "b.png"), "cannot read"]),
+        (real, broken, "fid", [str(broken / "b.png"), "cannot read", "delete it"]),
         (real, fake, "kid", ["kid", "70 real images", "at least 1,000", "leave kid out"]),
         (real, mixed, "prdc", ["prdc", "3 generated images", "at least 6"]),
+        (real, flat, "intra_fid", [f"--fake={flat} have no classes", "sub-folder"]),
+        (real, unlike, "intra_fid", ["unlike classes", "'a'", "same sub-folders"]),
         (real, fake, "nll", ["--metrics=nll", "no metric of two folders", "fid"]),
         (tmp_path / "none", fake, "fid", ["none", "not there"]),
         (tmp_path / "none.npz", fake, "fid", ["none.npz", "no such file"]),
@@ -153,6 +149,11 @@ def test_mistakes(
         ([*both, "--metrics=fid"], ["--features=cnn:RUN"]),
         ([*both, "--metrics=fid", f"--features={cnn}", "--num=67"], ["--num=67", "66 images"]),
         ([*both, "--metrics=fid", "--truncation=1"], ["--truncation"]),
+        ([*both, "--metrics=psnr", "--split=test"], ["--split is of a run"]),
+        ([*both, "--metrics=psnr", "--seed=1"], ["--seed is of a run"]),
+        ([*both, "--metrics=psnr", "--checkpoint=best"], ["--checkpoint is of a run"]),
+        ([*both, "--metrics=psnr", "--images=samples"], ["--images is of a run"]),
+        ([*both, "--metrics=swd", "--resize=tf_legacy"], ["--resize=tf_legacy is for cas, fid"]),
     ):
         refuse(capsys, *arguments, says=says, keeps=real)
 

@@ -69,6 +69,10 @@ def test_what_a_run_writes(name: str, run_of: Callable[[str], Trained]) -> None:
     assert [line["step"] for line in steps] == [1, 2]
     for net in state.nets:
         assert all(line[f"grad_norm/{net}"] > 0 for line in steps)
+    if name == "dcgan":
+        for side in ("real", "fake"):
+            assert all(np.isfinite(line[f"logits/{side}"]) for line in steps)
+            assert all(0 <= line[f"accuracy/{side}"] <= 1 for line in steps)
     (signs,) = [line for line in lines if any(k.startswith("spectral_norm/") for k in line)]
     assert signs["step"] == 2
     for name_of, norm in jax.device_get(jax.jit(spectral_norms)(state)).items():

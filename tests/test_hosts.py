@@ -1,8 +1,11 @@
-"""Two real processes of four simulated devices each: one training, also when one of them dies."""
+"""Two real processes of four simulated devices each: they train and evaluate, or one dies."""
 
 from __future__ import annotations
 
+import json
 import os
+import re
+import shutil
 import signal
 import socket
 import subprocess
@@ -14,10 +17,12 @@ import chex
 import jax
 import numpy as np
 import pytest
+from commands import CONDITIONAL, SMOKE, check_error, make_images, succeed
 from conftest import FAMILIES, ROOT, smoke_config
 from learning import DRAWING, sgd
 
 import gan_jax
+from gan_jax import passes
 from gan_jax.train import train
 from gan_jax.workdir import read_spec
 from gan_jax.writer import read_metrics
@@ -54,15 +59,20 @@ CHANGES = dict(train__batch_size=16, train__log_every=1, eval__batch_size=16)
 
 def start(workdir: Path, name: str, changes: dict, before: str = "") -> list[subprocess.Popen]:
     """Start both processes of a training, each of which runs the Python code `before` first."""
+    fields = [f"--config.{k.replace('__', '.')}={v}" for k, v in changes.items()]
+    return both([f"--config=configs/{name}.py:smoke", f"--workdir={workdir}", *fields], before)
+
+
+def both(arguments: list[str], before: str = "") -> list[subprocess.Popen]:
+    """Start both processes of a command."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    fields = [f"--config.{k.replace('__', '.')}={v}" for k, v in changes.items()]
-    command = [sys.executable, "-c", before + PROGRAM, f"--config=configs/{name}.py:smoke"]
-    command += [f"--workdir={workdir}", f"--coordinator=127.0.0.1:{port}", "--processes=2"]
+    command = [sys.executable, "-c", before + PROGRAM, *arguments]
+    command += [f"--coordinator=127.0.0.1:{port}", "--processes=2"]
     return [
         subprocess.Popen(
-            [*command, f"--process={i}", *fields],
+            [*command, f"--process={i}"],
             cwd=ROOT,
             env=FOUR,
             stdout=subprocess.PIPE,
@@ -129,6 +139,90 @@ def test_two_processes_measure_what_one_measures(trained, tmp_path: Path) -> Non
     assert two == pytest.approx(one, rel=1e-3)
 
 
+# The images of each pass are kept beside.
+KEEP = """
+import pathlib, jax, numpy as np
+import gan_jax.passes as p
+collect = p.collect
+def keeping(batches, needs):
+    side = collect(batches, needs)
+    folder = pathlib.Path({folder!r}, f"process{{jax.process_index()}}")
+    folder.mkdir(parents=True, exist_ok=True)
+    np.save(folder / f"{{len(list(folder.iterdir()))}}.npy", side.images)
+    return side
+p.collect = keeping
+"""
+
+
+@pytest.mark.slow
+def test_two_processes_evaluate_as_one(
+    trained, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    """Every image within a grey level, every number within 1e-3; one process prints and writes."""
+    draw = np.random.default_rng(0)
+    image = draw.integers(0, 256, (1400, 16, 16, 1), np.uint8)
+    np.savez(tmp_path / "data.npz", image=image, label=np.arange(1400) % 10)
+    data = ["--config.data.source=npz", f"--config.data.path={tmp_path / 'data.npz'}"]
+    one, two = tmp_path / "one", tmp_path / "two"
+    succeed(capsys, SMOKE, f"--workdir={one}", *CONDITIONAL, *data)
+    shutil.copytree(one, two)
+    evaluate = ["--mode=eval", "--metrics=fid,kid,is,prdc,swd", "--split=train", "--seed=3"]
+    evaluate += [f"--features=cnn:{trained('classifier').workdir}", "--num=1001"]
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache1"))
+    before = KEEP.format(folder=str(tmp_path / "images_one"))
+    with monkeypatch.context() as patch:
+        patch.setattr(passes, "collect", passes.collect)
+        exec(before, {})
+        succeed(capsys, *evaluate, f"--workdir={one}")
+    monkeypatch.setitem(FOUR, "XDG_CACHE_HOME", str(tmp_path / "cache2"))
+    before = KEEP.format(folder=str(tmp_path / "images_two"))
+    printed = finish(both([*evaluate, f"--workdir={two}"], before))
+    assert "fid/cnn:run/train/1001" in printed[0] and printed[1] == ""
+    found = [json.loads((run / "eval" / "2.json").read_text()) for run in (two, one)]
+    assert {name.split("/")[0] for name in found[0]} >= {"fid", "kid", "is", "coverage_k5", "swd"}
+    assert found[0] == pytest.approx(found[1], rel=1e-3)
+    expected = tmp_path / "images_one" / "process0"
+    for process in (0, 1):
+        for name, least in (("0.npy", 0), ("1.npy", 1)):  # real ones, and those made
+            a = np.load(tmp_path / "images_two" / f"process{process}" / name).astype(int)
+            b = np.load(expected / name).astype(int)
+            assert len(a) == 1001 and np.abs(a - b).max() <= least, name
+    assert b.std() > 10
+
+
+@pytest.mark.slow
+def test_two_processes_compare_folders(
+    cnn: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture,
+) -> None:
+    """Of 40 images and of 21, which divide over neither the batch nor the processes."""
+    fake = make_images(tmp_path / "fake", [f"{i}.png" for i in range(21)], (10, 8))
+    real = make_images(tmp_path / "real", [f"{i}.png" for i in range(40)], (10, 8))
+    arguments = [f"--real={real}", f"--fake={fake}", f"--features={cnn}", "--metrics=fid,prdc"]
+    monkeypatch.setitem(FOUR, "XDG_CACHE_HOME", str(tmp_path / "cache2"))
+    printed = finish(both(["--mode=eval", *arguments]))
+    assert printed[1] == ""
+    two, one = (
+        re.findall(r"^│ (\S+) +│ (\S+)", out, re.MULTILINE)
+        for out in (printed[0], succeed(capsys, "--mode=eval", *arguments))
+    )
+    assert [name for name, _ in two] == [name for name, _ in one] and len(two) == 5
+    for (name, a), (_, b) in zip(two, one, strict=True):
+        assert float(a) == pytest.approx(float(b), rel=1e-3), name
+
+
+@pytest.mark.slow
+def test_two_processes_refuse_what_one_measures(gan: Path) -> None:
+    processes = both(["--mode=eval", f"--workdir={gan}", "--metrics=ppl"])
+    for process in processes:
+        _, err = process.communicate(timeout=300)
+        line = err.splitlines(keepends=True)[-1]
+        says = ["--metrics=ppl is measured by one process", "--coordinator"]
+        check_error(process.returncode, line, says)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("victim", [0, 1])
 def test_one_dies(victim: int, tmp_path: Path) -> None:
@@ -151,7 +245,7 @@ def test_one_dies(victim: int, tmp_path: Path) -> None:
     assert time.monotonic() - died < 120
     assert processes[1 - victim].returncode == 2, (out, err)
     last = err.splitlines()[-1]
-    assert last.startswith("error: another process of this training was lost")
+    assert last.startswith("error: another process was lost")
     assert "the last good checkpoint is step" in last and last.endswith("to resume")
     saved = gan_jax.load(workdir).step
     more = {**endless, "eval__every": 0, "train__steps": saved + 2}

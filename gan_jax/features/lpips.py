@@ -98,8 +98,9 @@ def make_lpips(*, vgg: Path | None, heads: Path | None = None) -> Distance:
     Raises:
       UserError: for weights that are missing or of another network.
     """
+    network = read_vgg16(vgg)
     heads = heads or _installed_heads()
-    variables = dict(network=read_vgg16(vgg), heads=_read_heads(heads))
+    variables = dict(network=network, heads=_read_heads(heads))
     name = f"lpips/vgg16{mark(vgg, VGG_SHA256)}/v0.1{mark(heads, HEADS_SHA256)}"
 
     def apply(variables: Any, prediction: Array, target: Array) -> Array:
@@ -159,8 +160,8 @@ def _installed_heads() -> Path:
     spec = importlib.util.find_spec("lpips")
     if spec is None or spec.origin is None:
         raise UserError(
-            "lpips: needs the file of its heads, weights/v0.1/vgg.pth of the package lpips: name"
-            " it, or pip install lpips"
+            "lpips: needs the file of its heads, weights/v0.1/vgg.pth of the package lpips: give it"
+            " as --heads=FILE, or pip install lpips"
         )
     return Path(spec.origin).parent / "weights/v0.1/vgg.pth"
 

@@ -51,8 +51,8 @@ class Published:
                 dots = "" if len(self.sha256) == 64 else "..."
                 raise UserError(
                     f"{what} needs {self.path}, which is not there: put {self.folder}{self.name}"
-                    f" (SHA-256 {self.sha256}{dots}) there, give a file of your own as weights, or"
-                    " weights=download"
+                    f" (SHA-256 {self.sha256}{dots}) there, give a file of your own as"
+                    " --weights=FILE, or --weights=download"
                 )
             self._download(what)
         return verified(self.path, self.sha256)

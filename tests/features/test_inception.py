@@ -100,7 +100,7 @@ def test_weights_that_are_not_there(
     with pytest.raises(UserError) as error:
         make_extractor(name)
     for part in (
-        "weights=download",
+        "--weights=download",
         published.folder + published.name,
         published.sha256,
         str(published.path),
@@ -123,7 +123,7 @@ def test_download(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "weights.pth").write_bytes(b"weights")
     digest = hashlib.sha256(b"weights").hexdigest()
     here = Published(f"{tmp_path.as_uri()}/", "weights.pth", digest)
-    with pytest.raises(UserError, match="or weights=download"):
+    with pytest.raises(UserError, match="or --weights=download"):
         here.find("features=x")
     with pytest.raises(UserError, match="is another file now"):
         Published(here.folder, here.name, "0" * 64).find("features=x", download=True)

@@ -11,6 +11,8 @@ import jax.numpy as jnp
 import numpy as np
 import perceptual_cases as cases
 import pytest
+from commands import refuse, succeed
+from PIL import Image
 
 from gan_jax.errors import UserError
 from gan_jax.features import lpips, vgg
@@ -110,3 +112,38 @@ def test_what_is_missing_is_named(
     monkeypatch.setattr(lpips.importlib.util, "find_spec", lambda name: None)
     with pytest.raises(UserError, match=r"lpips: needs the file of its heads.*pip install lpips"):
         make_lpips(vgg=drawn[0])
+
+
+def test_by_the_command_line(
+    drawn: tuple[Path, Path], tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    """Of two folders, with both files named; what is wrong with a file is one line."""
+    images = [((x + 1) * 127.5).round().astype(np.uint8) for x in cases.pairs()[1]]
+    for name, side in zip(("fake", "real"), images, strict=True):
+        (tmp_path / name).mkdir()
+        for i, image in enumerate(side):
+            Image.fromarray(image).save(tmp_path / name / f"{i}.png")
+    folders = [f"--real={tmp_path}/real", f"--fake={tmp_path}/fake", "--mode=eval"]
+    vgg16, heads = (f"--{name}={path}" for name, path in zip(("vgg", "heads"), drawn, strict=True))
+    out = succeed(capsys, *folders, "--metrics=lpips", vgg16, heads)
+    found = re.search(r"(lpips/vgg16@\w{8}/v0\.1@\w{8}/real/2) +\S +(\S+)", out)
+    distance = make_lpips(vgg=drawn[0], heads=drawn[1])
+    assert found[1] == f"{distance.name}/real/2"
+    apply = jax.jit(distance.apply)
+    expected = apply(distance.variables, *(x.astype(np.float32) / 127.5 - 1 for x in images))
+    assert float(found[2]) == pytest.approx(float(expected.mean()), rel=1e-4)
+
+    short = tmp_path / "short.npz"
+    short.write_bytes(drawn[1].read_bytes()[:999])
+    lpips_by, no_vgg = [*folders, "--metrics=lpips"], f"--vgg={tmp_path}/no.pth"
+    for arguments, says in (
+        ([*lpips_by, heads], [heads, "--vgg=FILE"]),
+        ([*lpips_by, no_vgg, heads], ["no.pth", "no such file of weights"]),
+        ([*lpips_by, vgg16, f"--heads={tmp_path}/no.pth"], ["no.pth", "no such file of weights"]),
+        ([*lpips_by, vgg16, f"--heads={short}"], ["short.npz: damaged"]),
+        ([*lpips_by, vgg16, f"--heads={drawn[0]}"], ["'lin0.model.1.weight'", "no heads"]),
+        ([*lpips_by, f"--vgg={drawn[1]}", heads], ["'features.0.", "another network"]),
+        ([*folders, "--metrics=psnr", vgg16], [vgg16, "is for lpips, ppl: add one"]),
+        ([*folders, vgg16], ["--metrics=NAMES"]),
+    ):
+        refuse(capsys, *arguments, says=says, keeps=tmp_path)
