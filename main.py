@@ -40,7 +40,8 @@ def make_parser() -> Parser:
     add("--topology", default="", help="plan: the machine, such as v5e:2x4, cpu:8 or cuda:4")
     add("--split", default="", help="eval: test, eval or train")
     add("--metrics", default="", help="eval, report: names such as fid,kid,is,prdc; see README")
-    add("--features", default="", help="eval: the network that sees, such as cnn:RUN")
+    seer = "eval: the network that sees, such as cnn:RUN; --weights=FILE (or download): its weights"
+    add("--features", default="", help=seer)
     add("--resize", default="clean", help="eval: how it resizes, clean or tf_legacy")
     add("--vgg", type=Path, help="eval: file of VGG-16's weights, for lpips and ppl")
     add("--heads", type=Path, help="eval: file of LPIPS's heads; default: that of package lpips")
