@@ -31,19 +31,21 @@ from gan_jax.models.resnet_gan import initializers
 from gan_jax.models.soft_labels import entries
 
 
-def check_latent(latent: int, height: int, width: int) -> None:
+def check_latent(latent: int, height: int, width: int, codes: int = 0) -> None:
     """Raise UserError unless the latents divide into one part a block and one for the first layer.
 
     Args:
       latent: their dimensions.
       height, width: of the images [px].
+      codes: numbers that come after them, InfoGAN's.
     """
-    parts = len(plan(height, width, "biggan").generator)
-    if latent % parts or latent < parts:
-        near = max(latent // parts, 1) * parts
+    parts, whole = len(plan(height, width, "biggan").generator), latent + codes
+    if whole % parts or whole < parts:
+        near = max(whole // parts, codes // parts + 1) * parts - codes
+        beside = f" and {codes} numbers of codes" if codes else ""
         raise UserError(
-            f"model.latent={latent}: biggan cuts the latents into {parts} equal parts at this size"
-            f" of images: use {near} or {near + parts}"
+            f"model.latent={latent}{beside}: biggan cuts the latents into {parts} equal parts at"
+            f" this size of images: use {near} or {near + parts}"
         )
 
 

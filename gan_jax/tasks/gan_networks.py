@@ -268,7 +268,8 @@ def _resnet(model: ConfigDict, shape: tuple, classes: int, head: Head) -> tuple:
 
 def _biggan(model: ConfigDict, shape: tuple, classes: int, head: Head) -> tuple:
     _check_biggan(model, shape)
-    biggan.check_latent(model.latent, *shape[:2])
+    codes = sum(model.categorical_codes) + model.continuous_codes
+    biggan.check_latent(model.latent, *shape[:2], codes)
     generator = biggan.Generator(
         shape, model.width, classes, model.class_embedding, model.attention, model.weight_init
     )

@@ -142,3 +142,6 @@ def test_latents_that_do_not_divide_are_refused() -> None:
         biggan.check_latent(128, 128, 128)
     with pytest.raises(UserError, match=r"model.latent=2.* 3 or 6"):
         biggan.check_latent(2, 16, 16)
+    biggan.check_latent(6, 16, 16, codes=3)
+    with pytest.raises(UserError, match=r"latent=8 and 3 numbers of codes.* use 6 or 9"):
+        biggan.check_latent(8, 16, 16, codes=3)

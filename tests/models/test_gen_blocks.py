@@ -36,8 +36,8 @@ def abstract(module: Generator, labels: bool = False) -> tuple[tuple[int, ...], 
         (28, (7, [16, 16, 16]), 10),
         (32, (4, [16, 16, 16, 16]), 0),
         (48, (6, [128, 64, 32, 16]), 0),
-        (64, (4, [256, 128, 64, 32, 16]), 10),
-        (128, (4, [256, 256, 128, 64, 32, 16]), 0),
+        pytest.param(64, (4, [256, 128, 64, 32, 16]), 10, marks=pytest.mark.slow),
+        pytest.param(128, (4, [256, 256, 128, 64, 32, 16]), 0, marks=pytest.mark.slow),
     ],
 )
 def test_parameters_in_closed_form(side: int, stages: tuple[int, list[int]], classes: int) -> None:
@@ -101,7 +101,13 @@ def test_each_layer_sees_all_earlier_features() -> None:
     np.testing.assert_allclose(made, expected, rtol=1e-3, atol=1e-4)
 
 
-@pytest.mark.parametrize("conditional", GEN_CONDITIONALS)
+@pytest.mark.parametrize(
+    "conditional",
+    [
+        pytest.param(c, marks=() if c == "batch_norm" else pytest.mark.slow)
+        for c in GEN_CONDITIONALS
+    ],
+)
 def test_where_the_class_enters(conditional: str) -> None:
     """By the derivative of the images in the weights of the classes, and by the layers' shapes."""
     module = Generator((16, 16, 1), 4, 3, conditional, block="dense")
