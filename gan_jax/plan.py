@@ -1,6 +1,7 @@
 """What training a config costs on a machine that is not here: compiled ahead of time, printed.
 
-The step that is compiled is the one that training compiles, on a mesh over the named devices, with
+The steps that are compiled are those that training compiles, one for each phase of it (a stage of
+networks that grow, a term that is due at some steps only), on a mesh over the named devices, with
 shapes in place of arrays. Nothing runs and nothing is written. For TPUs libtpu compiles, for
 simulated CPU devices XLA:CPU; for CUDA the step is only lowered: what its compiler would make of it
 is known to a machine with a GPU alone.
@@ -14,6 +15,7 @@ estimates: a roofline that no real step reaches.
 
 from __future__ import annotations
 
+import collections
 import importlib.util
 import math
 from typing import Any
@@ -59,7 +61,7 @@ _LOWERED = (
 def plan(
     config: ConfigDict, spec: DataSpec, topology: Topology, console: Console | None = None
 ) -> None:
-    """Compile the train step of a config for a machine and print what it costs.
+    """Compile the train steps of a config for a machine and print what they cost.
 
     Args:
       config: already checked; `train.devices` is not read, the machine has the topology's.
@@ -75,31 +77,51 @@ def plan(
     check_plannable(config, topology)
     parallel = make_parallel_on(topology, config.train.fsdp)
     task = make_task(config, spec)
-    size = config.train.batch_size
+    size, steps = config.train.batch_size, config.train.steps
+    costs: dict[Phase, Cost] = {}
+    phases = collections.Counter(map(task.phase, range(steps)))  # in their order
+    for phase, count in phases.items():
+        if len(phases) > 1:
+            console.print(f"{describe(phase)}: {count:,} of {steps:,} steps")
+        if topology.platform == "cuda":
+            lowered = lower(task, spec, parallel, size, "cuda", phase)
+            console.print(lowered_table(topology, lowered, phase.draws * size))
+            continue
+        cost = compile_cost(task, spec, parallel, size, topology, phase)
+        if cost is None:
+            raise UserError(
+                f"train.batch_size={size} does not fit into the memory of {topology.name}"
+                f" ({topology.chip.memory:g} GiB a chip): use a smaller one, or more chips"
+            )
+        console.print(cost_table(topology, cost, phase, size))
+        costs[phase] = cost
     if topology.platform == "cuda":
-        lowered = lower(task, spec, parallel, size, "cuda")
-        console.print(lowered_table(topology, lowered, task.phase(0).draws * size))
         console.print(_LOWERED)
         return
-    cost = compile_cost(task, spec, parallel, size, topology)
-    if cost is None:
-        raise UserError(
-            f"train.batch_size={size} does not fit into the memory of {topology.name}"
-            f" ({topology.chip.memory:g} GiB a chip): use a smaller one, or more chips"
-        )
-    console.print(cost_table(topology, cost, task.phase(0), size))
     console.print(_ESTIMATES if topology.chip else _NO_FIGURES)
     if topology.platform == "tpu" and config.train.microbatches > 1:
         console.print(_ONE_OF.format(config.train.microbatches))
-    if topology.chip:
-        found = largest_batch(
-            lambda batch: compile_cost(task, spec, parallel, batch, topology),
-            topology,
-            size,
-            cost,
-            unit=topology.chips * config.train.microbatches,
-        )
-        console.print(f"largest batch: {found}")
+    if not topology.chip:
+        return
+    largest = max(costs, key=lambda phase: costs[phase].memory)
+    found = largest_batch(
+        lambda batch: compile_cost(task, spec, parallel, batch, topology, largest),
+        topology,
+        size,
+        costs[largest],
+        unit=topology.chips * config.train.microbatches,
+    )
+    if len(phases) > 1:
+        seconds = sum(n * costs[p].step_seconds(topology.chip) for p, n in phases.items())
+        console.print(f"estimate: step, mean of all {steps:,}: {_ms(seconds / steps)}")
+        found = f"{found} ({describe(largest)}, which takes most)"
+    console.print(f"largest batch: {found}")
+
+
+def describe(phase: Phase) -> str:
+    """Return what a phase has that others of the same training have not."""
+    stage = [] if phase.stage is None else [f"stage {phase.stage}"]
+    return ", ".join([*stage, *phase.due]) or "nothing due"
 
 
 def check_plannable(config: ConfigDict, topology: Topology) -> None:
@@ -157,10 +179,15 @@ def _tpu_devices(topology: Topology) -> list[Any]:
 
 
 def lower(
-    task: Task, spec: DataSpec, parallel: Parallel, batch_size: int, platform: str
+    task: Task,
+    spec: DataSpec,
+    parallel: Parallel,
+    batch_size: int,
+    platform: str,
+    phase: Phase | None = None,
 ) -> jax.stages.Lowered:
-    """Lower the train step of a task for a platform, with shapes for arrays; phase of step 0."""
-    phase = task.phase(0)
+    """Lower the train step of a task for a platform, with shapes for arrays; phase: of step 0."""
+    phase = phase or task.phase(0)
     key = jax.eval_shape(lambda: named_keys(0)["train"])
     key = jax.ShapeDtypeStruct(key.shape, key.dtype, sharding=parallel.replicated)
     state = abstract_state(task, parallel)
@@ -185,17 +212,23 @@ def abstract_batch(
 
 
 def compile_cost(
-    task: Task, spec: DataSpec, parallel: Parallel, batch_size: int, topology: Topology
+    task: Task,
+    spec: DataSpec,
+    parallel: Parallel,
+    batch_size: int,
+    topology: Topology,
+    phase: Phase | None = None,
 ) -> Cost | None:
-    """Compile the train step of a task and return what it costs; None where it does not fit."""
-    lowered = lower(task, spec, parallel, batch_size, topology.platform)
+    """Compile the train step of a task, as `lower`, and return its cost; None: it does not fit."""
+    phase = phase or task.phase(0)
+    lowered = lower(task, spec, parallel, batch_size, topology.platform, phase)
     try:
         compiled = lowered.compile(_EFFORT if topology.platform == "tpu" else None)
     except jax.errors.JaxRuntimeError as error:
         if "RESOURCE_EXHAUSTED" in str(error):
             return None
         raise
-    cost = read_cost(compiled, task.phase(0).draws * batch_size, parallel.devices)
+    cost = read_cost(compiled, phase.draws * batch_size, parallel.devices)
     return cost if topology.chip is None or cost.memory <= topology.chip.memory * GIB else None
 
 

@@ -46,6 +46,9 @@ DRAWING = {
     "sngan": dict(model__conditional="projection", train__ema_decay=0.9),
     "wgan_gp": dict(),
     "lapgan": dict(model__conditional="concat", train__ema_decay=0.9),
+    # The second stage begins at step 1.
+    "progan": dict(task__stage_images=16, task__fade_images=16),
+    "unet": dict(),
 }
 
 

@@ -102,7 +102,7 @@ def plain(config_name: str, **changes: object) -> dict:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", [*FAMILIES, "wgan_gp"])
+@pytest.mark.parametrize("name", [*FAMILIES, "wgan_gp", "lapgan", "progan", "unet"])
 def test_two_processes_learn_what_one_learns(name: str, tmp_path: Path) -> None:
     changes = plain(name, train__steps=3, train__save_every=3, eval__every=3)
     printed = finish(start(tmp_path / "two", name, changes))

@@ -98,6 +98,42 @@ def test_cuda_is_lowered_for_a_run_without_its_data(
     assert snapshot(workdir) == before
 
 
+GROWING = ("--config=configs/progan.py:smoke", "--config.train.steps=4")
+LAZY = "--config.terms.disc.gradient_penalty.every=2"
+
+
+def test_every_phase_is_planned(capsys: pytest.CaptureFixture, workdir: Path) -> None:
+    """Stages of 4, 8 and 16 px begin with steps 0, 1 and 3; the penalty is due at 1 and 3."""
+    arguments = (*GROWING, LAZY, "--topology=cuda:2", f"--workdir={workdir}")
+    out = succeed(capsys, "--mode=plan", *arguments)
+    assert re.findall("stage.*", out) == [
+        "stage 0: 1 of 4 steps",
+        "stage 1, disc/gradient_penalty: 1 of 4 steps",
+        "stage 1: 1 of 4 steps",
+        "stage 2, disc/gradient_penalty: 1 of 4 steps",
+    ]
+    units = {"k": 1e3, "M": 1e6, "G": 1e9}
+    found = re.findall(r"arithmetic +│ ([\d.]+) (\w)FLOP", out)
+    first, penalised, free, last = (float(value) * units[unit] for value, unit in found)
+    assert first < free < penalised < last
+
+
+@pytest.mark.slow
+def test_the_largest_phase_counts(
+    workdir: Path, capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On simulated chips of 1 GiB: the mean over the phases, and the batch by the last stage."""
+    topology = dataclasses.replace(parse_topology("cpu:2"), chip=Chip(1, 1e12, 1e12, 1e12, 8, 1))
+    monkeypatch.setattr("gan_jax.cli.parse_topology", lambda name: topology)
+    monkeypatch.setattr("gan_jax.largest_batch._LARGEST_A_CHIP", 16)
+    arguments = (*GROWING, "--topology=cpu:2", f"--workdir={workdir}")
+    out = succeed(capsys, "--mode=plan", *arguments)
+    steps = [float(x) for x in re.findall(r"estimate: step +│ ([\d.]+) ms", out)]
+    mean = float(re.search(r"mean of all 4: ([\d.]+) ms", out)[1])
+    assert mean == pytest.approx((steps[0] + 2 * steps[1] + steps[2]) / 4, abs=2e-3)
+    assert re.search(r"largest batch: .* \(stage 2, which takes most\)", " ".join(out.split()))
+
+
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [

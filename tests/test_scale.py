@@ -47,26 +47,29 @@ def test_all_together(name: str) -> None:
     expected = trained(name, 1, train__microbatches=2)
     got = trained(name, 8, train__microbatches=2, train__fsdp=4, train__remat=True)
     chex.assert_trees_all_close(got, expected, atol=1e-5, rtol=1e-5)
+    # Of the first step: from there on rounding grows, for pix2pix's generator, in three steps of
+    # plain SGD, from a cosine of 0.993 to 0.944 and 0.879.
+    start, one = (trained(name, 1, steps=n, train__microbatches=2) for n in (0, 1))
     half = trained(
         name,
         8,
+        steps=1,
         train__microbatches=2,
         train__fsdp=4,
         train__remat=True,
         train__precision="bfloat16",
     )
     chex.assert_trees_all_equal_shapes_and_dtypes(half, expected)
-    start = trained(name, 1, steps=0)
     for net, before in start.nets.items():
-        one, other = (
+        ours, whole = (
             np.concatenate([np.ravel(x) for x in jax.tree.leaves(moved)])
             for moved in (
                 jax.tree.map(np.subtract, state.nets[net].params, before.params)
-                for state in (half, expected)
+                for state in (half, one)
             )
         )
-        cosine = one @ other / np.linalg.norm(one) / np.linalg.norm(other)
-        assert 0.95 < cosine < 1 - 1e-7, f"{net}: more than rounding, or none: {cosine}"
+        cosine = ours @ whole / np.linalg.norm(ours) / np.linalg.norm(whole)
+        assert 0.98 < cosine < 1 - 1e-7, f"{net}: more than rounding, or none: {cosine}"
 
 
 @pytest.mark.slow
