@@ -118,15 +118,15 @@ class InstanceNorm(nn.Module):
 
     epsilon: float = 1e-5
 
-    axes: ClassVar[tuple[int, ...]] = (1, 2)
+    axes: ClassVar[tuple[int, ...] | None] = (1, 2)  # None: all but the batch's
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
         """Normalise x [B, H, W, C]."""
-        shape = (x.shape[-1],)
+        shape, axes = (x.shape[-1],), self.axes or tuple(range(1, x.ndim))
         wide = x.astype(jnp.float32)
-        mean = wide.mean(self.axes, keepdims=True)
-        var = jnp.square(wide - mean).mean(self.axes, keepdims=True)
+        mean = wide.mean(axes, keepdims=True)
+        var = jnp.square(wide - mean).mean(axes, keepdims=True)
         scale = self.param("scale", nn.initializers.ones, shape, jnp.float32)
         bias = self.param("bias", nn.initializers.zeros, shape, jnp.float32)
         return ((wide - mean) * jax.lax.rsqrt(var + self.epsilon) * scale + bias).astype(x.dtype)
@@ -135,7 +135,9 @@ class InstanceNorm(nn.Module):
 class LayerNorm(InstanceNorm):
     """Normalise each image over H, W and C (arXiv:1607.06450), then scale and shift each channel.
 
+    Activations of dense layers, [B, C], are normalised over C.
+
     It mixes no two images, so that a gradient penalty allows it (arXiv:1704.00028, section 4).
     """
 
-    axes: ClassVar[tuple[int, ...]] = (1, 2, 3)
+    axes = None

@@ -115,6 +115,9 @@ def test_layer_norm_by_hand() -> None:
     np.testing.assert_allclose(module.apply(made, X), expected, atol=1e-5)
     expected = expected * np.arange(6) + np.arange(6) - 3
     np.testing.assert_allclose(module.apply(params, X[1:2]), expected[1:2], atol=1e-4)
+    dense = wide[:, 0, 0]
+    expected = (dense - dense.mean(1, keepdims=True)) / np.sqrt(dense.var(1) + 1e-3)[:, None]
+    np.testing.assert_allclose(module.apply(made, X[:, 0, 0]), expected, atol=1e-4)
 
 
 def test_conditional_batch_norm_by_hand() -> None:

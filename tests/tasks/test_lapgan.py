@@ -54,6 +54,19 @@ def test_training_and_sampling() -> None:
     assert task.judge(after, held["image"], held["label"]).shape == (8,)
 
 
+@pytest.mark.parametrize("norm", lapgan.NORMS)
+def test_every_norm_of_the_discriminators(norm: str) -> None:
+    """At both kinds of levels, of dense layers and of convolutions."""
+    for side, coarse in ((8, True), (16, False)):
+        disc = lapgan.Discriminator(4, 0, norm, coarse=coarse)
+        judged, variables = jax.eval_shape(
+            lambda x, disc=disc: disc.init_with_output(jax.random.key(0), x, train=False),
+            jax.ShapeDtypeStruct((2, side, side, 1), jnp.float32),
+        )
+        assert judged.shape == (2,)
+        assert ("norm0" in variables["params"]) == (norm == "layer")
+
+
 @pytest.mark.parametrize(
     ("changes", "says"),
     [
