@@ -47,13 +47,14 @@ def test_all_together(name: str) -> None:
     expected = trained(name, 1, train__microbatches=2)
     got = trained(name, 8, train__microbatches=2, train__fsdp=4, train__remat=True)
     chex.assert_trees_all_close(got, expected, atol=1e-5, rtol=1e-5)
-    # Of the first step: from there on rounding grows, for pix2pix's generator, in three steps of
-    # plain SGD, from a cosine of 0.993 to 0.944 and 0.879.
-    start, one = (trained(name, 1, steps=n, train__microbatches=2) for n in (0, 1))
+    # In plain SGD of three steps rounding grows, for pix2pix's generator, from a cosine of 0.993 to
+    # 0.944 and 0.879.
+    steps = 1 if name == "pix2pix" else 3
+    start, whole = (trained(name, 1, steps=n, train__microbatches=2) for n in (0, steps))
     half = trained(
         name,
         8,
-        steps=1,
+        steps=steps,
         train__microbatches=2,
         train__fsdp=4,
         train__remat=True,
@@ -61,15 +62,15 @@ def test_all_together(name: str) -> None:
     )
     chex.assert_trees_all_equal_shapes_and_dtypes(half, expected)
     for net, before in start.nets.items():
-        ours, whole = (
+        one, other = (
             np.concatenate([np.ravel(x) for x in jax.tree.leaves(moved)])
             for moved in (
                 jax.tree.map(np.subtract, state.nets[net].params, before.params)
-                for state in (half, one)
+                for state in (half, whole)
             )
         )
-        cosine = ours @ whole / np.linalg.norm(ours) / np.linalg.norm(whole)
-        assert 0.98 < cosine < 1 - 1e-7, f"{net}: more than rounding, or none: {cosine}"
+        cosine = one @ other / np.linalg.norm(one) / np.linalg.norm(other)
+        assert 0.95 < cosine < 1 - 1e-7, f"{net}: more than rounding, or none: {cosine}"
 
 
 @pytest.mark.slow
