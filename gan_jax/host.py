@@ -6,7 +6,7 @@ made from within the process, stop that; they do what the environment variable
 GLIBC_TUNABLES=glibc.malloc.mmap_threshold=...:trim_threshold=...:top_pad=... does, which only a
 parent process can set. `benchmarks/host_memory.py` measures the difference. Compiling leaves free
 pieces between what lives on, which count as used and are too small for a step's temporaries: they
-are given back once, before the program runs (SNGAN-32 grew from 1.5 to 2.8 GB in four steps, and
+are given back once, before the program runs (SNGAN-32 reached 1.5 to 2.8 GB within four steps, and
 stays at 1.4).
 
 Threads: simulated devices (XLA_FLAGS=--xla_force_host_platform_device_count=8) meet in collectives
