@@ -82,7 +82,7 @@ def events(folder: Path) -> list[Event]:
 @pytest.mark.parametrize("name", FAMILIES)
 def test_files_of_a_run(run_of: Callable[[str], Trained], name: str) -> None:
     run = run_of(name).workdir
-    there = {path.name for path in run.iterdir()} - {"eval"}
+    there = {path.name for path in run.iterdir()} - {"eval", ".lock"}
     expected = {"config.json", "spec.json", "environment.json", "checkpoints", "metrics.jsonl"}
     assert there == expected | {"tensorboard"} | ({"samples"} if GRIDS[name] else set())
     config, spec = load_json(run / "config.json"), load_json(run / "spec.json")
