@@ -21,6 +21,8 @@ Measured (2026-11-25, `:mnist,width=32`, 150 s of one core of an AMD EPYC, 351 t
 6.51 (0.77) against 10,000 MNIST test images, precision 0.31 (0.07) and recall 0.73 (0.04) at k = 3,
 density 0.14 (0.04) and coverage 0.05 (0.02) at k = 5, in the features of
 `configs/classifier.py:mnist`. Resumed to 1,113 steps the FID is 3.65.
+`:mnist,width=64,gen_block=dense`, discriminator as before (disc_width=16), 221 steps, seed 0: FID
+9.26, precision 0.15 and recall 0.64, density 0.06 and coverage 0.03: strokes, not digits yet.
 """
 
 from __future__ import annotations
