@@ -46,7 +46,9 @@ def main() -> None:
             config.train.batch_size = flags.batch * topology.chips
             spec = open_data(config.data).spec
             task, parallel = make_task(config, spec), make_parallel_on(topology)
-            cost = compile_cost(task, spec, parallel, config.train.batch_size, topology)
+            cost = compile_cost(
+                task, spec, parallel, config.train.batch_size, topology, task.phase(0)
+            )
             if cost is None:
                 raise SystemExit(f"{flags.batch} images do not fit into the memory of a chip")
             compute = cost.compute_seconds(topology.chip)

@@ -184,10 +184,9 @@ def lower(
     parallel: Parallel,
     batch_size: int,
     platform: str,
-    phase: Phase | None = None,
+    phase: Phase,
 ) -> jax.stages.Lowered:
-    """Lower the train step of a task for a platform, with shapes for arrays; phase: of step 0."""
-    phase = phase or task.phase(0)
+    """Lower the train step of a task in a phase for a platform, with shapes for arrays."""
     key = jax.eval_shape(lambda: named_keys(0)["train"])
     key = jax.ShapeDtypeStruct(key.shape, key.dtype, sharding=parallel.replicated)
     state = abstract_state(task, parallel)
@@ -217,10 +216,9 @@ def compile_cost(
     parallel: Parallel,
     batch_size: int,
     topology: Topology,
-    phase: Phase | None = None,
+    phase: Phase,
 ) -> Cost | None:
     """Compile the train step of a task, as `lower`, and return its cost; None: it does not fit."""
-    phase = phase or task.phase(0)
     lowered = lower(task, spec, parallel, batch_size, topology.platform, phase)
     try:
         compiled = lowered.compile(_EFFORT if topology.platform == "tpu" else None)

@@ -297,7 +297,8 @@ def test_tpu_gets_plain_convolutions() -> None:
     dilated = {}
     for name in ("cpu:4", "v5e:2x2"):
         topology = parse_topology(name)
-        lowered = plan.lower(task, spec, plan.make_parallel_on(topology), 8, topology.platform)
+        parallel, phase = plan.make_parallel_on(topology), task.phase(0)
+        lowered = plan.lower(task, spec, parallel, 8, topology.platform, phase)
         dilated[name] = lowered.as_text().count("lhs_dilate = [2, 2]")
     text = lowered.compile({"exec_time_optimization_effort": -1.0}).as_text()
     assert dilated["cpu:4"] == 0 < dilated["v5e:2x2"]

@@ -137,7 +137,7 @@ def communicated(name: str, **changes: object) -> tuple[list[Collective], TrainS
     parallel = make_parallel("jit", 8, config.train.fsdp)
     spec = open_data(config.data).spec
     task = make_task(config, spec)
-    lowered = lower(task, spec, parallel, config.train.batch_size, "cpu")
+    lowered = lower(task, spec, parallel, config.train.batch_size, "cpu", task.phase(0))
     return collectives(lowered.compile().as_text(), 8), abstract_state(task, parallel)
 
 

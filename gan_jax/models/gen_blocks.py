@@ -20,12 +20,12 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from gan_jax.models.disc_norm import Initializer
 from gan_jax.models.gen_norm import Normalize
 from gan_jax.models.layers import double
 
 LAYERS = 4  # of a dense block
 BOTTLENECK = 4  # channels between a layer's convolutions, for each that it appends
-Initializer = nn.initializers.Initializer
 
 
 def residual_block(

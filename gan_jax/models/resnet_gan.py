@@ -25,7 +25,7 @@ import jax.numpy as jnp
 from gan_jax.compute import block_output
 from gan_jax.errors import check_choice
 from gan_jax.models.attention import SelfAttention
-from gan_jax.models.disc_norm import disc_layers
+from gan_jax.models.disc_norm import Initializer, disc_layers
 from gan_jax.models.gen_blocks import BLOCKS
 from gan_jax.models.gen_norm import gen_norm, with_class
 from gan_jax.models.heads import Head, Outputs, judge, with_planes
@@ -35,7 +35,6 @@ from gan_jax.models.plans import plan
 
 NORMS = ("spectral", "layer", "none")
 POOLS = ("sum", "mean")
-Initializer = nn.initializers.Initializer
 INITS = ("xavier", "orthogonal", "normal")
 
 

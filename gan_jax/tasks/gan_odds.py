@@ -18,9 +18,8 @@ def make_check_odds(config: ConfigDict, game: Game) -> Callable[[str], None]:
     A discriminator's logits are log odds where the game's best one says these ("raw"). Those of the
     hinge and of least squares, and of a discriminator that saw augmented images or smoothed
     targets, still rise with the odds, and are made log odds by calibration. So are those of a
-    LAPGAN's last level, which learns from images whose smaller levels are real, and in sampling
-    are generated. A critic's tell images
-    apart by comparison only: they say nothing of one image.
+    LAPGAN's last level, which learns from images whose smaller levels are real, and in sampling are
+    generated. A critic's tell images apart by comparison only: they say nothing of one image.
 
     Args:
       config: the whole config.
