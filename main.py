@@ -15,7 +15,8 @@ from typing import NoReturn
 from gan_jax import cli
 from gan_jax.compile_cache import keep_compiled_programs
 from gan_jax.errors import DISK, UserError
-from gan_jax.host import enough_threads, reuse_host_memory, without_missing_tpu
+from gan_jax.heap import reuse_host_memory
+from gan_jax.host import enough_threads, without_missing_tpu
 from gan_jax.logs import set_up_logging
 
 

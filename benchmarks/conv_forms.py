@@ -28,7 +28,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from gan_jax.host import reuse_host_memory
+from gan_jax.heap import reuse_host_memory
 from gan_jax.models import conv_cpu, conv_plain
 from gan_jax.models.conv_plain import Geometry
 

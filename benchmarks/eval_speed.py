@@ -132,7 +132,7 @@ def inception_ours() -> Callable[[], dict[str, float]]:
     import jax
 
     from gan_jax.features.extractor import make_extractor
-    from gan_jax.host import reuse_host_memory
+    from gan_jax.heap import reuse_host_memory
 
     reuse_host_memory()
     with _inception_file() as path:

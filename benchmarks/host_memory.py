@@ -23,7 +23,7 @@ def measure(location: str, form: str, steps: int) -> dict[str, float]:
     """Train a few steps in this process and return seconds and MiB."""
     began = time.perf_counter()
     if form == "reused":
-        from gan_jax.host import reuse_host_memory
+        from gan_jax.heap import reuse_host_memory
 
         reuse_host_memory()
     import jax

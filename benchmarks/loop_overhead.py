@@ -25,7 +25,7 @@ from ml_collections import ConfigDict
 from gan_jax.config import load_config
 from gan_jax.data import open_data
 from gan_jax.data.pipeline import batches
-from gan_jax.host import reuse_host_memory
+from gan_jax.heap import reuse_host_memory
 from gan_jax.keys import named_keys
 from gan_jax.logs import set_up_logging
 from gan_jax.parallel import make_parallel

@@ -77,7 +77,8 @@ class Process:
         environment = {
             **os.environ,
             "JAX_PLATFORMS": "cpu",
-            "JAX_COMPILATION_CACHE_DIR": str(folder / "jax"),
+            # What is checked is the very program that starts cold later on.
+            "JAX_COMPILATION_CACHE_DIR": str(folder / ("check" if form == "check" else "jax")),
             "TORCHINDUCTOR_CACHE_DIR": str(folder / "inductor"),
         }
         if "passive" in form:

@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.problems import Problem
-from gan_jax.host import reuse_host_memory
+from gan_jax.heap import reuse_host_memory
 
 GEMM = 3072  # rows and columns of the square matrices that measure the machine
 

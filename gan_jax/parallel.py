@@ -27,7 +27,7 @@ from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 from gan_jax import fsdp
 from gan_jax.axes import DATA, FSDP, Axes, axis_mean, mapped
 from gan_jax.errors import UserError, check_choice
-from gan_jax.host import give_back_after_compiling
+from gan_jax.heap import keep_heap_whole
 
 AXES = (DATA, FSDP)  # the mesh axes that a batch is split over
 
@@ -223,7 +223,7 @@ def make_parallel(mode: str = "jit", devices: int = 0, shards: int = 1) -> Paral
     if mode == "pmap" and (shards > 1 or jax.process_count() > 1):
         what = f"train.fsdp={shards}" if shards > 1 else f"{jax.process_count()} processes"
         raise UserError(f"train.parallel=pmap does not do {what}: use train.parallel=jit")
-    give_back_after_compiling()
+    keep_heap_whole()
     return Parallel(mode, make_mesh(chosen, shards))
 
 
