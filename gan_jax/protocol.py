@@ -114,10 +114,10 @@ def check_metrics(names: Sequence[str], task: Task, *, training: bool = False) -
 
 def check_used(request: Request) -> None:
     """Raise UserError for a flag that none of the metrics would use."""
-    by_network = {"cas"} | {name for name, measure in MEASURES.items() if measure.sees}
+    by_network = {name for name, measure in MEASURES.items() if measure.sees}
     perceptual = {"lpips", "ppl"}
     used_by = {
-        "features": by_network,
+        "features": by_network | {"cas"},  # a classifier of ours, with its weights and its size
         "weights": by_network,
         "resize": by_network,
         "vgg": perceptual,

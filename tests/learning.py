@@ -49,6 +49,11 @@ DRAWING = {
     # The second stage begins at step 1.
     "progan": dict(task__stage_images=16, task__fade_images=16),
     "unet": dict(),
+    "sagan": dict(model__conditional="projection"),
+    "biggan": dict(model__conditional="projection"),
+    "contragan": dict(),
+    "ada_gan": dict(),
+    "semi_supervised_gan": dict(),
 }
 
 

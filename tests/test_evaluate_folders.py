@@ -153,7 +153,7 @@ def test_mistakes(
         ([*both, "--metrics=psnr", "--seed=1"], ["--seed is of a run"]),
         ([*both, "--metrics=psnr", "--checkpoint=best"], ["--checkpoint is of a run"]),
         ([*both, "--metrics=psnr", "--images=samples"], ["--images is of a run"]),
-        ([*both, "--metrics=swd", "--resize=tf_legacy"], ["--resize=tf_legacy is for cas, fid"]),
+        ([*both, "--metrics=swd", "--resize=tf_legacy"], ["--resize=tf_legacy is for fid"]),
     ):
         refuse(capsys, *arguments, says=says, keeps=real)
 

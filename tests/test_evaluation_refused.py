@@ -57,6 +57,7 @@ def test_other_arguments_that_cannot_be(capsys: pytest.CaptureFixture, gan: Path
         (["--metrics=swd", f"--features={cnn}"], ["--features=", "is for cas, fid", "leave"]),
         (["--metrics=swd", "--weights=no.pth"], ["--weights=no.pth is for", "fid"]),
         (["--metrics=swd", "--resize=tf_legacy"], ["--resize=tf_legacy is for", "fid"]),
+        (["--metrics=cas", "--resize=tf_legacy"], ["--resize=tf_legacy is for", "fid"]),
         (["--metrics=fid", "--vgg=no.pth"], ["--vgg=no.pth is for lpips, ppl"]),
         (["--metrics=ppl", "--heads=no.pth"], ["--heads=no.pth", "--vgg=FILE"]),
     ):
