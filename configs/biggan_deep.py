@@ -12,8 +12,8 @@ Measured (2026-11-25, `:mnist,width=16`, 150 s of one core of an AMD EPYC, 221 s
 discriminator update a step; `benchmarks/ladder.py`): FID 28.68 against 10,000 MNIST test images,
 precision 0.02 and recall 0.05 at k = 3, density 0.01 and coverage 0.01 at k = 5, in the features of
 `configs/classifier.py:mnist`. The same for 600 s, 791 steps: 8.96, precision 0.32, recall 0.33,
-density 0.13, coverage 0.03 (another classifier of that config), so that the little time was what
-it lacked.
+density 0.13, coverage 0.03 (another classifier of that config); time is what it lacked, and its
+digits are hard to read still.
 """
 
 from __future__ import annotations
