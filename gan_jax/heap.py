@@ -8,7 +8,7 @@ parent process can set.
 
 Pieces: compiling frees hundreds of MiB in ten thousands of pieces between what lives on. They
 count as used memory, and every later allocation walks lists of them, under the one lock of the
-heap: a step of BigGAN-32 took 10 % of its time there (`_int_malloc`), and the slower the longer its
+heap: a step of BigGAN-32 took 9 % of its time there (`_int_malloc`), and the slower the longer its
 program took to compile, so that one from the compilation cache seemed faster. After a compilation
 their pages are given back to the system, and the pieces are taken and kept, which leaves the
 lists empty. Small blocks would now be cut from where the last step's temporaries were, and the
