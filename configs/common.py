@@ -159,6 +159,9 @@ def gan(
         width=width,  # channels of the generator next to the image
         disc_width=width,  # channels of the discriminator next to the image
         disc_norm="batch",  # batch | layer | spectral | none: of the discriminator
+        # share of its units that the discriminator drops while it trains either player; mlp,
+        # conv2014 and lapgan only
+        disc_dropout=0.0,
         pool="sum",  # sum | mean over the pixels before the last layer; resnet only
         latent=100,  # dimensions
         # none | concat | classifier | projection | contrastive | d2d_ce | semi_supervised: whether

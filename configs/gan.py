@@ -39,13 +39,15 @@ def get_config(arg: str = "mnist") -> ConfigDict:
         values["width"],
         disc_width=values["disc_width"],
         disc_norm="none",
+        disc_dropout=0.5,
         latent=values["latent"],
         conditional=values["conditional"],
     )
     set_data(config, preset, values)
     convolutional = values["net"] == "conv2014"
-    for name in ("gen", "disc"):
-        config.optim[name] = optimizer(0.004 if convolutional else 0.02, name="sgd", b1=0.5)
+    lr = 0.004 if convolutional else 0.1
+    for name, rate in (("gen", lr), ("disc", lr / 2)):
+        config.optim[name] = optimizer(rate, name="sgd", b1=0.5)
     batch_size = 128 if convolutional else 100
     config.train.update(dict(steps=values["steps"], batch_size=batch_size, ema_decay=0.999))
     if preset == "smoke":

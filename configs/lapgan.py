@@ -44,6 +44,7 @@ def get_config(arg: str = "mnist") -> ConfigDict:
         "lapgan",
         values["width"],
         disc_norm="none",
+        disc_dropout=0.5,
         latent=values["latent"],
         conditional=values["conditional"],
         coarsest=8,

@@ -53,6 +53,7 @@ ADDED = (
     Added("model.disc_norm", "batch", ("gan",)),
     Added("model.disc_width", lambda config: config.model.width, ("gan",)),
     Added("model.pool", "sum", ("gan",)),
+    Added("model.disc_dropout", 0.0, ("gan",)),
     Added("task.gen_weight", 1.0, ("gan",)),
     Added("task.freeze_disc", 0, ("gan",)),
     Added("task.weight_clipping", 0.0, ("gan",)),

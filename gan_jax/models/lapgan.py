@@ -10,7 +10,7 @@ Both directions of the pyramid weight by triangles, [1, 3, 3, 1] / 8 to halve an
 to the border, to double (the paper names no filter, the code scales bilinearly). Real images are
 the enlarged level below plus what it lacks, by construction, so that the pyramid loses nothing.
 
-Deviations: no dropout in the discriminators; the smallest level's images end in tanh.
+Deviation: the smallest level's images end in tanh.
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ from gan_jax.models.gen_norm import with_class
 from gan_jax.models.heads import Head, Outputs, judge
 from gan_jax.models.layers import Conv
 from gan_jax.models.soft_labels import one_hot
+from gan_jax.models.stochastic import dropping
 
 NORMS = ("none", "spectral", "layer")
 # Uniform in 1 / sqrt(inputs of a unit), the default of the authors' framework.
@@ -133,6 +134,8 @@ class Discriminator(nn.Module):
       norm: one of NORMS; the paper's is "none".
       head: its last layers.
       coarse: whether it is that of the smallest level, of dense layers.
+      dropout_rate: in [0, 1), of what the last layers are given and, with `coarse`, of what the
+        second hidden layer is; 0.5 in the authors' code.
     """
 
     width: int = 64
@@ -140,16 +143,27 @@ class Discriminator(nn.Module):
     norm: str = "none"
     head: Head = Head()
     coarse: bool = False
+    dropout_rate: float = 0.0
 
     def __call__(
-        self, images: jax.Array, labels: jax.Array | None = None, *, train: bool
+        self,
+        images: jax.Array,
+        labels: jax.Array | None = None,
+        *,
+        train: bool,
+        keys: jax.Array | None = None,
     ) -> jax.Array:
         """Return logits [B], positive for real; arguments as of `outputs`."""
-        return self.outputs(images, labels, train=train).logits
+        return self.outputs(images, labels, train=train, keys=keys).logits
 
     @nn.compact
     def outputs(
-        self, images: jax.Array, labels: jax.Array | None = None, *, train: bool
+        self,
+        images: jax.Array,
+        labels: jax.Array | None = None,
+        *,
+        train: bool,
+        keys: jax.Array | None = None,
     ) -> Outputs:
         """Return all that the discriminator says.
 
@@ -157,15 +171,17 @@ class Discriminator(nn.Module):
           images: [B, H, W, C], the enlarged level below and what it lacks, real or generated,
             added; at least 10 px unless `coarse`.
           labels: int [B]; only with num_classes.
-          train: take a power iteration; only matters with norm "spectral".
+          train: drop out, and take a power iteration with norm "spectral".
+          keys: typed PRNG keys [B]; needed when `train` and dropout_rate > 0.
         """
         layers = disc_layers(self.norm, train=train)
+        drop = dropping(self.dropout_rate if train else 0.0, keys, of="Discriminator")
         seen = self.num_classes if self.head.conditional == "concat" else 0
         if self.coarse:
             x = with_class(images.reshape(images.shape[0], -1), labels, seen)
             for i in range(2):
                 x = layers.dense(self.width, kernel_init=_INIT, name=f"hidden{i}")(x)
-                x = block_output(nn.relu(layers.norm(f"norm{i}")(x)))
+                x = drop(block_output(nn.relu(layers.norm(f"norm{i}")(x))), i)
             pooled = x
         else:
             x = _with_class_plane(images, labels, seen)
@@ -174,6 +190,7 @@ class Discriminator(nn.Module):
                     self.width, (5, 5), (i + 1, i + 1), "VALID", kernel_init=_INIT, name=f"conv{i}"
                 )
                 x = block_output(nn.relu(layers.norm(f"norm{i}")(conv(x))))
+            x = drop(x, 1)
             pooled, x = x.sum((1, 2)), x.reshape(x.shape[0], -1)
         return judge(
             layers,

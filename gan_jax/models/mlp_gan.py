@@ -5,7 +5,7 @@ discriminator of two maxout layers of 240 units with five pieces each; and, as f
 convolutional form: a generator that ends in one transposed convolution, a discriminator of maxout
 convolutions.
 
-Deviations: no dropout in the discriminator; images are in [-1, 1], so that tanh ends the generator
+Deviations: images are in [-1, 1], so that tanh ends the generator
 where theirs has a sigmoid. The convolutional form follows theirs in its layers only: all
 convolutions have 5x5 kernels and stride 2 (theirs: 8x8 and 5x5 with pooling, and 3 in the
 generator), rectified units where their generator has a layer of logistic ones, and as many units as
@@ -27,10 +27,12 @@ from gan_jax.models.disc_norm import disc_layers
 from gan_jax.models.gen_norm import with_class
 from gan_jax.models.heads import Head, Outputs, judge, with_planes
 from gan_jax.models.layers import ConvTranspose
+from gan_jax.models.stochastic import dropping
 
 NORMS = ("none", "spectral")
 PIECES, CONV_PIECES = 5, 2  # of a maxout unit
 CONVOLUTIONS = 3
+PIXEL_DROPOUT = 0.2
 
 
 def symmetric_uniform(limit: float) -> nn.initializers.Initializer:
@@ -116,6 +118,8 @@ class Discriminator(nn.Module):
       norm: one of NORMS.
       head: its last layers.
       convolutional: three convolutions and one dense layer in place of two dense layers.
+      dropout_rate: in [0, 1), of what every layer but the first is given; 0.5 in the paper's code.
+        Where it is above 0, PIXEL_DROPOUT of the pixels turn black, as there.
     """
 
     width: int = 240
@@ -123,25 +127,41 @@ class Discriminator(nn.Module):
     norm: str = "none"
     head: Head = Head()
     convolutional: bool = False
+    dropout_rate: float = 0.0
 
     def __call__(
-        self, images: jax.Array, labels: jax.Array | None = None, *, train: bool
+        self,
+        images: jax.Array,
+        labels: jax.Array | None = None,
+        *,
+        train: bool,
+        keys: jax.Array | None = None,
     ) -> jax.Array:
         """Return logits [B], positive for real; arguments as of `outputs`."""
-        return self.outputs(images, labels, train=train).logits
+        return self.outputs(images, labels, train=train, keys=keys).logits
 
     @nn.compact
     def outputs(
-        self, images: jax.Array, labels: jax.Array | None = None, *, train: bool
+        self,
+        images: jax.Array,
+        labels: jax.Array | None = None,
+        *,
+        train: bool,
+        keys: jax.Array | None = None,
     ) -> Outputs:
         """Return all that the discriminator says.
 
         Args:
           images: [B, H, W, C] in [-1, 1].
           labels: int [B]; only with num_classes.
-          train: take a power iteration; only matters with norm "spectral".
+          train: drop out, and take a power iteration with norm "spectral".
+          keys: typed PRNG keys [B]; needed when `train` and dropout_rate > 0.
         """
         layers = disc_layers(self.norm, train=train)
+        rate = self.dropout_rate if train else 0.0
+        drop = dropping(rate, keys, of="Discriminator")
+        if rate:
+            images = dropping(PIXEL_DROPOUT, keys, of="Discriminator")(images + 1, 0) - 1
         x = with_planes(images, labels, num_classes=self.num_classes, head=self.head)
         if self.convolutional:
             for i in range(CONVOLUTIONS):
@@ -149,11 +169,11 @@ class Discriminator(nn.Module):
                 conv = layers.conv(
                     features, (5, 5), (2, 2), kernel_init=_DISC_INIT, name=f"conv{i}"
                 )
-                x = block_output(maxout(conv(x), CONV_PIECES))
+                x = drop(block_output(maxout(conv(x), CONV_PIECES)), i + 1)
         x = x.reshape(x.shape[0], -1)
         for i in range(1 if self.convolutional else 2):
             dense = layers.dense(self.width * PIECES, kernel_init=_DISC_INIT, name=f"hidden{i}")
-            x = block_output(maxout(dense(x), PIECES))
+            x = drop(block_output(maxout(dense(x), PIECES)), CONVOLUTIONS + i + 1)
         return judge(
             layers,
             x,

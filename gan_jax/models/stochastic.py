@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import jax
 import jax.numpy as jnp
 
@@ -21,3 +23,24 @@ def dropout(x: jax.Array, keys: jax.Array, rate: float) -> jax.Array:
         return x
     keep = jax.vmap(lambda key: jax.random.bernoulli(key, 1 - rate, x.shape[1:]))(keys)
     return jnp.where(keep, x / (1 - rate), 0).astype(x.dtype)
+
+
+def dropping(
+    rate: float, keys: jax.Array | None, *, of: str
+) -> Callable[[jax.Array, int], jax.Array]:
+    """Return (x [B, ...], number of the layer) -> x after `dropout`, for the layers of one pass.
+
+    Args:
+      rate: in [0, 1); 0 returns every x as it is.
+      keys: typed PRNG keys [B], of this pass alone; each layer folds its number in.
+      of: the network, for the error.
+
+    Raises:
+      ValueError: a rate above 0 without keys.
+    """
+    if not rate:
+        return lambda x, layer: x
+    if keys is None:
+        raise ValueError(f"{of}: keys=None, but dropout needs one an image")
+    fold_in = jax.vmap(jax.random.fold_in, (0, None))
+    return lambda x, layer: dropout(x, fold_in(keys, layer), rate)

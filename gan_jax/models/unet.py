@@ -11,7 +11,7 @@ from gan_jax.errors import UserError
 from gan_jax.models.inits import KERNEL_INIT, scale_init
 from gan_jax.models.layers import Conv, ConvTranspose
 from gan_jax.models.norm import BatchNorm
-from gan_jax.models.stochastic import dropout as drop_entries
+from gan_jax.models.stochastic import dropping
 
 _MIN_DEPTH = 3
 _MAX_FACTOR = 8
@@ -84,8 +84,7 @@ class UNet(nn.Module):
         """
         depth = self._depth(*x.shape[1:3])
         rate = self.dropout_rate if dropout else 0.0
-        if rate and keys is None:
-            raise ValueError("UNet: keys=None, but dropout needs one an image (or dropout=False)")
+        drop = dropping(rate, keys, of="UNet")
         widths = [self.features * min(2**i, _MAX_FACTOR) for i in range(depth)]
 
         skips = []
@@ -121,9 +120,8 @@ class UNet(nn.Module):
             if last:
                 break
             x = BatchNorm(scale_init=scale_init, name=f"up_norm{i}")(x, train=train)
-            if rate and i < _DROPOUT_BLOCKS:
-                block_keys = jax.vmap(lambda key, i=i: jax.random.fold_in(key, i))(keys)
-                x = drop_entries(x, block_keys, rate)
+            if i < _DROPOUT_BLOCKS:
+                x = drop(x, i)
             x = jnp.concatenate([skips.pop(), block_output(x)], -1)
         return jnp.tanh(x)
 

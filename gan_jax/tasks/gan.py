@@ -23,7 +23,6 @@ from gan_jax.gradients import mean_gradients
 from gan_jax.keys import fold_in_each
 from gan_jax.losses.adversarial import GAMES, make_game, top_k_weights
 from gan_jax.metrics.totals import masked_sums, means
-from gan_jax.models.heads import Outputs
 from gan_jax.optim import make_optimizer
 from gan_jax.rejection import OPTIONS as REJECTION
 from gan_jax.spec import DataSpec
@@ -103,6 +102,7 @@ def make_gan(config: ConfigDict, spec: DataSpec, players: Players) -> Task:
     growth = make_growth(config, spec.image_shape)
     augment = make_augment(config.augment, game)
     semi = config.model.conditional == "semi_supervised"
+    dropout = config.model.disc_dropout > 0
     epoch = spec.counts.get("train", 0) / config.train.batch_size  # in steps, for top-k
     apply_gen, apply_disc = (
         training_apply(net, precision=config.train.precision, remat=config.train.remat)
@@ -139,14 +139,21 @@ def make_gan(config: ConfigDict, spec: DataSpec, players: Players) -> Task:
         """Return one pass of each network in training, at the stage of this step if they grow."""
         given = dict(growth.arguments(phase.stage, state.step), train=True, mutable=MUTABLE)
 
-        def judge(variables: Any, images: jax.Array, labels: Any) -> tuple[Outputs, Any]:
-            return apply_disc(variables, images, *labels, **given, method="outputs")
+        def judge(variables: Any, images: jax.Array, labels: Any, keys: Any) -> Any:
+            masks = {"keys": keys} if dropout else {}
+            return apply_disc(variables, images, *labels, **given, **masks, method="outputs")
 
         return functools.partial(apply_gen, **given), judge
 
-    def split(key: Key, terms: Any) -> tuple[Key, ...]:
-        """Return keys of the latents, the terms and the augmentation, the key itself if alone."""
-        return jax.random.split(key, 3) if terms or augment.draws else (key, None, None)
+    def split(key: Key, terms: Any, batch: int) -> tuple[Any, ...]:
+        """Return keys of the latents, the terms and the augmentation, and [batch] of dropout.
+
+        The key itself if there is but one use of it.
+        """
+        if not (terms or augment.draws or dropout):
+            return key, None, None, None
+        *keys, last = jax.random.split(key, 4)
+        return *keys, example_keys(last, batch) if dropout else None
 
     def update_disc(
         phase: Phase,
@@ -158,7 +165,7 @@ def make_gan(config: ConfigDict, spec: DataSpec, players: Players) -> Task:
     ) -> tuple[TrainState, Metrics]:
         gen, terms = state.nets["gen"].variables(), taken("disc", all_terms["disc"], phase.due)
         make, judge = passes(phase, state)
-        key, terms_key, augment_key = split(key, terms)
+        key, terms_key, augment_key, masks = split(key, terms, len(real))
         drawn = beside(draw(example_keys(key, len(real)), *(given or (None,))), real)
 
         def generate(*drawn: Any) -> jax.Array:
@@ -166,16 +173,16 @@ def make_gan(config: ConfigDict, spec: DataSpec, players: Players) -> Task:
             return make(gen, *drawn)[0]
 
         def sides(inputs: Any) -> Sides:
-            real, drawn, keys, labelled = inputs
+            real, drawn, keys, labelled, masks = inputs
             seen = (real, generate(*drawn), *labelled[:1])
             real, fake, *few = augment(seen, keys, state.buffers)
-            said = lambda variables, images: judge(variables, images, drawn[1:])  # noqa: E731
+            said = lambda variables, x: judge(variables, x, drawn[1:], masks)  # noqa: E731
             return Sides(said, real, fake, drawn, generate, (*few, *labelled[1:]))
 
         disc, metrics = update_discriminator(
             state.nets["disc"],
             sides,
-            (real, drawn, augment.keys(augment_key, len(real), 2 + semi), labelled),
+            (real, drawn, augment.keys(augment_key, len(real), 2 + semi), labelled, masks),
             game=game,
             optimizer=disc_optimizer,
             microbatches=microbatches,
@@ -194,20 +201,21 @@ def make_gan(config: ConfigDict, spec: DataSpec, players: Players) -> Task:
         gen, disc = state.nets["gen"], state.nets["disc"].variables()
         terms = taken("gen", all_terms["gen"], phase.due)
         make, judge = passes(phase, state)
-        key, terms_key, augment_key = split(key, terms)
+        key, terms_key, augment_key, masks = split(key, terms, len(real))
         drawn = beside(draw(example_keys(key, len(real)), *(given or (None,))), real)
 
         def loss_of(params: Any, extra: Any, inputs: Any) -> Any:
-            real, drawn, augment_keys, keys = inputs
+            real, drawn, augment_keys, keys, masks = inputs
             variables = {"params": params, **extra}
             fake, moved = make(variables, *drawn)
             real, fake = augment((real, fake), augment_keys, state.buffers)
+            said = lambda images: judge(disc, images, drawn[1:], masks)[0]  # noqa: E731
             seen = Seen(
-                judge=lambda images: judge(disc, images, drawn[1:])[0],
+                judge=said,
                 real=real,
                 fake=fake,
                 said_of_real=None,
-                said_of_fake=judge(disc, fake, drawn[1:])[0],
+                said_of_fake=said(fake),
                 drawn=drawn,
                 generate=lambda *x: make(variables, *x)[0],
                 params=params,
@@ -233,6 +241,7 @@ def make_gan(config: ConfigDict, spec: DataSpec, players: Players) -> Task:
                 drawn,
                 augment.keys(augment_key, len(real)),
                 term_keys(terms_key, terms, len(real)),
+                masks,
             ),
             microbatches=microbatches,
         )

@@ -35,6 +35,7 @@ OF_NETS = {
     "wide": (False, ("resnet",)),
     "coarsest": (0, ("lapgan",)),
     "coarse_width": (0, ("lapgan",)),
+    "disc_dropout": (0, ("mlp", "conv2014", "lapgan")),
 }
 VIEW = 128  # dimensions of the embedding of term "views", as SimCLR's
 
@@ -77,6 +78,8 @@ def class_count(config: ConfigDict, spec: DataSpec) -> int:
     check_choice("model.disc_norm", model.disc_norm, DISC_NORMS)
     check_choice("model.conditional", model.conditional, ("none", *CONDITIONALS))
     check_choice("model.gen_conditional", model.gen_conditional, ("default", *GEN_CONDITIONALS))
+    if not 0 <= model.disc_dropout < 1:
+        raise UserError(f"model.disc_dropout={model.disc_dropout}: in [0, 1), 0 drops nothing")
     classes = 0
     if model.conditional != "none":
         if model.net == "tutorial":
@@ -331,7 +334,7 @@ def _mlp(model: ConfigDict, shape: tuple, classes: int, head: Head) -> tuple:
     mlp_gan.check_size(*shape[:2], convolutional)
     generator = mlp_gan.Generator(shape, model.width, classes, convolutional)
     return generator, mlp_gan.Discriminator(
-        model.disc_width, classes, model.disc_norm, head, convolutional
+        model.disc_width, classes, model.disc_norm, head, convolutional, model.disc_dropout
     )
 
 

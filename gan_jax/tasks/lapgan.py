@@ -189,7 +189,9 @@ def make_level(
             Players(
                 generator=mlp_gan.Generator(shape, model.coarse_width, classes),
                 discriminator=lapgan.Discriminator(
-                    model.coarse_width // 2, classes, model.disc_norm, head, coarse=True
+                    *(model.coarse_width // 2, classes, model.disc_norm, head),
+                    coarse=True,
+                    dropout_rate=model.disc_dropout,
                 ),
                 classes=classes,
                 draw=draw,
@@ -206,7 +208,10 @@ def make_level(
         spec,
         Players(
             generator=lapgan.Generator(model.width, classes),
-            discriminator=lapgan.Discriminator(model.disc_width, classes, model.disc_norm, head),
+            discriminator=lapgan.Discriminator(
+                *(model.disc_width, classes, model.disc_norm, head),
+                dropout_rate=model.disc_dropout,
+            ),
             classes=classes,
             draw=draw,
             given_shape=(*shape[:2], shape[2] + 1),
