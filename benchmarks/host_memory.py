@@ -1,32 +1,37 @@
 """Step time, start-up and peak memory of a config with and without what `gan_jax/heap.py` does.
 
-    python benchmarks/host_memory.py --config=configs/classifier.py:mnist
+    PYTHONPATH=. python benchmarks/host_memory.py --config=configs/classifier.py:mnist
 
 "default" is glibc as it comes, "pieces" reuses its memory and leaves the pieces of compilations
-where they are, "reused" is what main.py does. Each form runs in processes of its own, in turns, on
-synthetic data of the config's image size, and compiles its step; the table shows the median step of
-all rounds.
+where they are, "reused" is what main.py does, "arenas" is that with as many heaps as glibc likes.
+Each form has a process of its own, which compiles its step without a cache while the others wait;
+then they take steps in turns, on synthetic data of the config's image size, since a machine that is
+slower for a minute would decide otherwise. The table shows the median of all steps and, as the
+spread, the least and the largest median of a turn.
 """
 
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
 import resource
 import statistics
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 
-FORMS = ("default", "pieces", "reused")
+FORMS = ("default", "pieces", "reused", "arenas")
 
 
-def measure(location: str, form: str, steps: int) -> dict[str, float]:
-    """Train a few steps in this process and return seconds and MiB."""
-    began = time.perf_counter()
+def prepare(location: str, form: str) -> tuple[Callable[[], float], int]:
+    """Return (take a step and return its seconds, images of a batch), after a first step."""
     if form != "default":
         from gan_jax import heap
 
+        if form == "arenas":
+            del heap.SETTINGS["arena_max"]
         heap.reuse_host_memory()
         if form == "pieces":
             heap.take_pieces = lambda: 0
@@ -50,47 +55,89 @@ def measure(location: str, form: str, steps: int) -> dict[str, float]:
     state = parallel.compile_init(task.init)(keys["init"])
     step = parallel.compile_step(make_step(task, size))
     phase = task.phase(0)
-    draws = [phase.draws] * (steps + 1)
-    seconds = []
-    for batch in batches(dataset.splits["train"], seed=0, position=0, batch_size=size, draws=draws):
-        placed = parallel.place(batch, axis=1)
+    draws = itertools.repeat(phase.draws)
+    split = dataset.splits["train"]
+    source = iter(batches(split, seed=0, position=0, batch_size=size, draws=draws))
+
+    def take() -> float:
+        nonlocal state
+        placed = parallel.place(next(source), axis=1)
         start = time.perf_counter()
         state, _ = step(phase, state, placed, keys["train"])
         jax.block_until_ready(state)
-        seconds.append(time.perf_counter() - start)
-        if len(seconds) == 1:
-            first = time.perf_counter() - began
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    return {"step": statistics.median(seconds[1:]), "start": first, "peak": peak, "images": size}
+        return time.perf_counter() - start
+
+    take()
+    return take, size
+
+
+def serve(location: str, form: str) -> None:
+    """Say that the first step is done, then the steps' seconds and the peak for each line."""
+    began = time.perf_counter()
+    take, size = prepare(location, form)
+    print(json.dumps({"start": time.perf_counter() - began, "images": size}), flush=True)
+    for line in sys.stdin:
+        seconds = [take() for _ in range(int(line))]
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+        print(json.dumps({"seconds": seconds, "peak": peak}), flush=True)
+
+
+class Process:
+    """A process that holds one form, from its first step on."""
+
+    def __init__(self, location: str, form: str) -> None:
+        command = [sys.executable, __file__, f"--form={form}", f"--config={location}"]
+        pipes = dict(stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        self.process = subprocess.Popen(command, **pipes)
+        self.first = self._answer()
+        self.turns: list[list[float]] = []
+
+    def take(self, steps: int) -> None:
+        """Take steps; the first one of a turn, which brings the caches back, is not counted."""
+        self.process.stdin.write(f"{steps + 1}\n")
+        self.process.stdin.flush()
+        answer = self._answer()
+        self.turns.append(answer["seconds"][1:])
+        self.peak = answer["peak"]
+
+    def _answer(self) -> dict:
+        line = self.process.stdout.readline()
+        if not line:
+            sys.exit("error: a form ended, see above")
+        return json.loads(line)
 
 
 def main() -> None:
     """Print the table."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--config", default="configs/classifier.py:mnist")
-    parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--steps", type=int, default=10)
-    parser.add_argument("--form", choices=FORMS, help="measure one form and print JSON")
+    parser.add_argument("--rounds", type=int, default=5, help="turns of each form")
+    parser.add_argument("--steps", type=int, default=5, help="that are counted of a turn")
+    parser.add_argument("--form", choices=FORMS, help="of this process, which then serves")
     flags = parser.parse_args()
     if flags.form:
-        print(json.dumps(measure(flags.config, flags.form, flags.steps)))
+        serve(flags.config, flags.form)
         return
-    found: dict[str, list[dict[str, float]]] = {form: [] for form in FORMS}
+    processes = {form: Process(flags.config, form) for form in FORMS}
     for _ in range(flags.rounds):
-        for form in FORMS:
-            command = [sys.executable, __file__, f"--form={form}", f"--config={flags.config}"]
-            command.append(f"--steps={flags.steps}")
-            output = subprocess.run(command, capture_output=True, text=True, check=True).stdout
-            found[form].append(json.loads(output.splitlines()[-1]))
+        for process in processes.values():
+            process.take(flags.steps)
     print(flags.config)
-    columns = ("step [ms]", "images/s", "start [s]", "peak [MiB]")
-    print(f"{'':10}" + "".join(f"{name:>12}" for name in columns))
-    for form, runs in found.items():
-        step, start, peak = (
-            statistics.median(r[k] for r in runs) for k in ("step", "start", "peak")
+    columns = ("step [ms]", "spread", "images/s", "start [s]", "peak [MiB]")
+    print(f"{'':10}" + "".join(f"{name:>18}" for name in columns))
+    for form, process in processes.items():
+        step = statistics.median(itertools.chain(*process.turns))
+        turns = [1000 * statistics.median(turn) for turn in process.turns]
+        cells = (
+            f"{1000 * step:.1f}",
+            f"{min(turns):.1f} to {max(turns):.1f}",
+            f"{process.first['images'] / step:.0f}",
+            f"{process.first['start']:.1f}",
+            f"{process.peak:.0f}",
         )
-        speed = runs[0]["images"] / step
-        print(f"{form:10}{1000 * step:12.1f}{speed:12.0f}{start:12.1f}{peak:12.0f}")
+        print(f"{form:10}" + "".join(f"{cell:>18}" for cell in cells))
+        process.process.stdin.close()
+        process.process.wait()
 
 
 if __name__ == "__main__":

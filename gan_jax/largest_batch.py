@@ -28,7 +28,7 @@ def largest_batch(
       compile_at: batch size -> its cost, None where it does not fit.
       topology: with a chip.
       size: a batch that fits, with its `cost`.
-      unit: batches are multiples of it.
+      unit: the batches that are tried are multiples of it; `size` need not be.
 
     Returns:
       A sentence with the bounds that were found.
@@ -45,7 +45,7 @@ def largest_batch(
             guess = (fits + too_large) / 2
         else:  # below the expected limit, and once that is reached, above
             guess = limit * (0.98 if fits < 0.96 * limit else 1.02)
-        batch = min(max(int(guess) // unit * unit, fits + unit), too_large - unit)
+        batch = min(max(int(guess) // unit, fits // unit + 1) * unit, too_large - unit)
         if (tried := compile_at(batch)) is None:
             too_large = batch
             continue

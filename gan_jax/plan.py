@@ -109,7 +109,7 @@ def plan(
         topology,
         size,
         costs[largest],
-        unit=topology.chips * config.train.microbatches,
+        unit=topology.chips * config.train.microbatches * task.group,
     )
     if len(phases) > 1:
         seconds = sum(n * costs[p].step_seconds(topology.chip) for p, n in phases.items())

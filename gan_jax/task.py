@@ -154,6 +154,7 @@ class Task:
         loop writes; batch is the first images of the evaluation split. "samples" are draws of
         `generate`: the loop measures how much they vary.
       options: knobs of generate and transform by name.
+      group: the images of a microbatch on a device are at most as many, or a multiple of it.
       evaluations: what else can be measured in a pass over a split, by the name to ask for it;
         `evaluation(name, **options)` returns one ready for use.
     """
@@ -176,6 +177,7 @@ class Task:
     transform: Callable[..., jax.Array] | None = None
     grids: Callable[[TrainState, Batch, Key], dict[str, jax.Array]] | None = None
     options: Mapping[str, Option] = dataclasses.field(default_factory=lambda: {"weights": WEIGHTS})
+    group: int = 1
     evaluations: Mapping[str, Evaluation] = dataclasses.field(default_factory=dict)
 
     def require(self, member: str) -> Callable[..., Any]:

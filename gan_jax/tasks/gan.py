@@ -345,4 +345,5 @@ def make_gan(config: ConfigDict, spec: DataSpec, players: Players) -> Task:
         check_odds=make_check_odds(config, game),
         grids=grids,
         options=OPTIONS,
+        group=growth.group,
     )

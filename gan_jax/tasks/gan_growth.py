@@ -34,6 +34,7 @@ class Growth(NamedTuple):
       resize: (images, stage, step scalar) -> images of the stage, as blended as generated ones are.
       at: (step scalar, function of a stage) -> its value at the stage of that step, computed.
       enlarge: images of a stage -> images of the last.
+      group: as of `Task.group`; these networks compare images of a batch.
     """
 
     stage: Callable[[int], int | None]
@@ -41,6 +42,7 @@ class Growth(NamedTuple):
     resize: Callable[[jax.Array, int | None, jax.Array], jax.Array]
     at: Callable[[jax.Array, Callable[[int | None], jax.Array]], jax.Array]
     enlarge: Callable[[jax.Array], jax.Array]
+    group: int = 1
 
 
 NONE = Growth(
@@ -98,4 +100,4 @@ def make_growth(config: ConfigDict, shape: tuple[int, int, int]) -> Growth:
             images = double(images)
         return images
 
-    return Growth(stage, arguments, resize, at, enlarge)
+    return Growth(stage, arguments, resize, at, enlarge, progan.GROUP)

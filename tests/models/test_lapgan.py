@@ -77,7 +77,16 @@ def test_parameters_of_the_authors_networks() -> None:
         for n, x in ((generator, given), (discriminator, images))
     ]
     assert counts[0] == 49 * 4 * 64 + 64 + 49 * 64 * 64 + 64 + 25 * 64 * 3 + 3
-    assert counts[1] == 25 * 3 * 64 + 64 + 25 * 64 * 64 + 64 + 64 * 12 * 12 + 1
+    # Theirs has 12 * 12 windows before the last layer, and does not see the last row and column.
+    assert counts[1] == 25 * 3 * 64 + 64 + 25 * 64 * 64 + 64 + 64 * 13 * 13 + 1
+
+
+@pytest.mark.parametrize("side", [10, 16, 32])
+def test_a_discriminator_sees_every_pixel(side: int) -> None:
+    net, images = lapgan.Discriminator(8), jax.random.normal(jax.random.key(1), (2, side, side, 1))
+    variables = net.init(jax.random.key(0), images, train=False)
+    gradient = jax.grad(lambda x: net.apply(variables, x, train=False).sum())(images)
+    assert (abs(gradient).max((0, 3)) > 0).all()
 
 
 @pytest.mark.parametrize("coarse", [False, True])
