@@ -35,7 +35,8 @@ def classes(conditional: str) -> dict[str, Any]:
 # A choice of each axis: the fields that it sets.
 AXES: dict[str, dict[str, dict[str, Any]]] = {
     "net": {
-        **{net: {"model__net": net} for net in ("dcgan", "resnet", "mlp", "conv2014")},
+        **{net: {"model__net": net} for net in ("dcgan", "resnet", "conv2014")},
+        "mlp": {"model__net": "mlp", "model__disc_dropout": 0.5},
         "dense": {"model__net": "resnet", "model__gen_block": "dense"},
         "sagan": {
             "model__net": "resnet",
@@ -48,7 +49,10 @@ AXES: dict[str, dict[str, dict[str, Any]]] = {
             for net in ("biggan", "biggan_deep")
         },
         "progan": {"model__net": "progan", "task__stage_images": 16, "task__fade_images": 16},
-        "lapgan": {"model__net": "lapgan", "model__coarsest": 8, "model__coarse_width": 16},
+        "lapgan": {
+            **{"model__net": "lapgan", "model__coarsest": 8, "model__coarse_width": 16},
+            "model__disc_dropout": 0.5,
+        },
     },
     "norm": {norm: {"model__disc_norm": norm} for norm in ("batch", "layer", "spectral", "none")},
     "loss": {loss: {"task__loss": loss} for loss in GAMES},
