@@ -51,7 +51,7 @@ UNCONDITIONAL: dict[str, tuple[str, tuple[str, ...]]] = {
     "diffaugment_gan": (f"diffaugment_gan.py:{_WIDTH}", ()),
     "ada_gan": (f"ada_gan.py:{_WIDTH}", ()),
     "progan": ("progan.py:mnist,width=32,stage_images=800", ()),
-    "lapgan": ("lapgan.py:mnist,width=8", ()),
+    "lapgan": ("lapgan.py:mnist,width=8", ("--config.model.disc_width=24",)),
 }
 CONDITIONAL: dict[str, tuple[str, tuple[str, ...]]] = {
     "dcgan_projection": (f"dcgan.py:{_WIDTH},conditional=projection", ()),

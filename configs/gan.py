@@ -5,17 +5,18 @@
 
 As in the authors' code for MNIST: 1,200 rectified linear units twice against 240 maxout units of
 five pieces twice, whose units are dropped with probability 0.5 and pixels with 0.2, SGD of momentum
-0.5, batches of 100, latent 100, learning rate 0.1 (0.05 for the discriminator, whose loss is the mean
-over real and generated images there, and the sum of two means here). With net=conv2014 as in theirs
-for CIFAR-10: learning rate 0.004, batches of 128. The generator raises log D, as the paper advises.
+0.5, batches of 100, latent 100, learning rate 0.1 (0.05 for the discriminator, whose loss is the
+mean over real and generated images there, and the sum of two means here). The generator raises
+log D, as the paper advises. With net=conv2014 as in theirs for CIFAR-10: learning
+rate 0.004 (0.002), batches of 128.
 
-Dropout is what lets it learn at that rate. Without it (disc_dropout=0) the learning rate of 0.1 diverges after
-170 steps on MNIST, and with one of 0.02 recall stays 0.003 at the budget below (FID 15.9, mostly 1,
-7 and 9) and comes to 0.38 in four times as much.
+Dropout is what lets it learn at that rate. Without it (disc_dropout=0) 0.1 diverges after 170 steps
+on MNIST, and with 0.02 recall stays 0.003 at the budget below (FID 15.9, mostly 1, 7 and 9) and
+comes to 0.38 in four times as much.
 
 Deviations: learning rate and momentum stay what they are (authors: the one decays, the other rises
-to 0.7); the players take turns (authors: both move at once); images are scaled to 32 px, and samples
-come from a moving average of the generator; `gan_jax/models/mlp_gan.py` says the networks'.
+to 0.7); the players take turns (authors: both move at once); images are scaled to 32 px, and
+samples come from a moving average of the generator; `gan_jax/models/mlp_gan.py` says the networks'.
 
 Measured (2026-11-26, `:mnist`, 150 s of one core of an AMD EPYC, 2,681 to 2,821 steps, seeds 0, 1,
 2, one discriminator update a step; `benchmarks/ladder.py`), mean and standard deviation: FID 4.94

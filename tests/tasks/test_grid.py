@@ -50,7 +50,9 @@ AXES: dict[str, dict[str, dict[str, Any]]] = {
         },
         "progan": {"model__net": "progan", "task__stage_images": 16, "task__fade_images": 16},
         "lapgan": {
-            **{"model__net": "lapgan", "model__coarsest": 8, "model__coarse_width": 16},
+            "model__net": "lapgan",
+            "model__coarsest": 8,
+            "model__coarse_width": 16,
             "model__disc_dropout": 0.5,
         },
     },
