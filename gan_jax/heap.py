@@ -31,8 +31,8 @@ from gan_jax.host import has_accelerator
 # What is set with mallopt: (the number of <malloc.h>, the value).
 SETTINGS = {
     # Threads share one heap: what one frees another can use. Compiling takes a third longer, since
-    # its threads wait for one another; without it steps take 2 to 14 % longer. glibc reads it once:
-    # there is no way back after compiling.
+    # its threads wait for one another; without it most steps take 2 to 14 % longer, one less by 5.
+    # glibc reads it once: there is no way back after compiling.
     "arena_max": (-8, 1),
     "mmap_max": (-4, 0),  # large blocks come from that heap too, instead of from mmap
     "trim_threshold": (-1, 2**31 - 1),
