@@ -159,8 +159,8 @@ def gan(
         width=width,  # channels of the generator next to the image
         disc_width=width,  # channels of the discriminator next to the image
         disc_norm="batch",  # batch | layer | spectral | none: of the discriminator
-        # share of its units that the discriminator drops while it trains either player; mlp,
-        # conv2014 and lapgan only
+        # share of its units that the discriminator drops while it trains either player, the same
+        # for an example and all that an update compares with it; mlp, conv2014 and lapgan only
         disc_dropout=0.0,
         pool="sum",  # sum | mean over the pixels before the last layer; resnet only
         latent=100,  # dimensions
