@@ -34,6 +34,9 @@ from gan_jax.models.conv_plain import Geometry
 
 # batch, pixels, channels, features, kernel, stride; all 'SAME'
 SHAPES = [
+    (128, 64, 3, 32, 4, 2),  # the first layer of the VAE, and the last
+    (64, 32, 3, 128, 3, 1),  # the first of a residual discriminator
+    (64, 32, 128, 3, 3, 1),  # the last of a residual generator
     (64, 64, 3, 64, 4, 2),  # DCGAN at 64 pixels
     (64, 32, 64, 128, 4, 2),
     (64, 16, 128, 256, 4, 2),

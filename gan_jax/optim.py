@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import functools
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import optax
+from jax import lax
 
+from gan_jax.apart import apart
 from gan_jax.errors import UserError, check_choice
 
 SCHEDULES = ("constant", "linear", "cosine")
@@ -67,7 +70,7 @@ def make_optimizer(
       warmup_steps: see `make_schedule`.
     """
     rules = {
-        "adam": lambda: optax.scale_by_adam(b1=b1, b2=b2),
+        "adam": lambda: scale_by_adam(b1=b1, b2=b2),
         "sgd": lambda: optax.trace(decay=b1, nesterov=False) if b1 else optax.identity(),
         "rmsprop": lambda: optax.scale_by_rms(decay=b2),
     }
@@ -99,3 +102,42 @@ def clip_by_global_norm(max_norm: float) -> optax.GradientTransformationExtraArg
         return jax.tree.map(lambda x: (x * factor).astype(x.dtype), gradients), state
 
     return optax.GradientTransformationExtraArgs(lambda params: optax.EmptyState(), update)
+
+
+def scale_by_adam(*, b1: float, b2: float, eps: float = 1e-8) -> optax.GradientTransformation:
+    """Divide the first moment by the root of the second (arXiv:1412.6980, algorithm 1).
+
+    As `optax.scale_by_adam`, with its state, but on CPU an array's moments are computed by
+    themselves. XLA would compute them once more for the step, and turn the gradient of a
+    convolution's kernel about in each of the loops that read it.
+
+    Args:
+      b1: first-moment decay.
+      b2: second-moment decay.
+      eps: what is added to the root.
+    """
+    moments = functools.partial(_moments, b1=b1, b2=b2)
+
+    def on_cpu(*arrays: jax.Array) -> tuple[jax.Array, jax.Array]:
+        return apart(_moments, *arrays, b1=b1, b2=b2)
+
+    def update(gradients: Any, state: Any, params: Any = None) -> tuple[Any, Any]:
+        both = jax.tree.map(
+            functools.partial(lax.platform_dependent, cpu=on_cpu, default=moments),
+            gradients,
+            state.mu,
+            state.nu,
+        )
+        mu, nu = jax.tree.transpose(jax.tree.structure(gradients), None, both)
+        count = optax.safe_increment(state.count)
+        corrected = [optax.tree.bias_correction(m, b, count) for m, b in ((mu, b1), (nu, b2))]
+        updates = jax.tree.map(lambda m, v: m / (jnp.sqrt(v) + eps), *corrected)
+        return updates, state._replace(count=count, mu=mu, nu=nu)
+
+    return optax.GradientTransformation(optax.scale_by_adam(b1=b1, b2=b2).init, update)
+
+
+def _moments(
+    gradient: jax.Array, mu: jax.Array, nu: jax.Array, *, b1: float, b2: float
+) -> tuple[jax.Array, jax.Array]:
+    return b1 * mu + (1 - b1) * gradient, b2 * nu + (1 - b2) * jnp.square(gradient)

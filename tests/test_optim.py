@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import chex
 import jax
@@ -10,6 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
+from jax import export
 
 from configs.common import optimizer
 from gan_jax.errors import UserError
@@ -114,3 +116,31 @@ def test_config_section_has_every_keyword() -> None:
     chex.assert_trees_all_equal(
         train(make_optimizer(**section, steps=10)), train(make(weight_decay=0.3))
     )
+
+
+def update_of_a_kernel() -> tuple[Callable, tuple]:
+    """Return Adam's step for a kernel whose gradient comes turned about, and its arguments."""
+    rule, kernel = make(), jnp.ones((64, 4, 128))
+
+    def update(gradient: jax.Array, state: Any, kernel: jax.Array) -> tuple[Any, jax.Array]:
+        gradient = gradient.transpose(1, 2, 0)
+        updates, state = rule.update(gradient, state, kernel, global_norm=jnp.float32(1))
+        return state, optax.apply_updates(kernel, updates)
+
+    return update, (kernel.transpose(2, 0, 1), rule.init(kernel), kernel)
+
+
+def test_adam_turns_the_gradient_of_a_kernel_about_once_on_cpu() -> None:
+    update, arguments = update_of_a_kernel()
+    program = jax.jit(update, donate_argnums=(1, 2)).lower(*arguments).compile().as_text()
+    assert program.count(" transpose(") + program.count("{1,0,2} copy(") == 1
+    assert " copy(" not in program[program.index("ENTRY") :]
+
+
+def test_other_platforms_merge_adam_as_they_like() -> None:
+    update, arguments = update_of_a_kernel()
+    texts = [
+        export.export(jax.jit(update), platforms=[name])(*arguments).mlir_module()
+        for name in ("cpu", "tpu")
+    ]
+    assert ["inlineable" in text for text in texts] == [True, False]

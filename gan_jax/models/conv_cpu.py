@@ -5,45 +5,9 @@ from __future__ import annotations
 import jax.numpy as jnp
 from jax import Array, lax
 
-from gan_jax.models import conv_plain, winograd
-from gan_jax.models.conv_plain import LAYOUT, Geometry, Pair, apart, fit
-
-
-def _to_channels(x: Array, strides: Pair) -> Array:
-    """Move the stride x stride phases of axes 1 and 2 to channels, in front of the others."""
-    (batch, height, width, channels), (sh, sw) = x.shape, strides
-    x = x.reshape(batch, height // sh, sh, width // sw, sw, channels).transpose(0, 1, 3, 2, 4, 5)
-    return x.reshape(batch, height // sh, width // sw, sh * sw * channels)
-
-
-def _from_channels(x: Array, strides: Pair) -> Array:
-    """Undo `_to_channels`."""
-    (batch, height, width, channels), (sh, sw) = x.shape, strides
-    x = x.reshape(batch, height, width, sh, sw, channels // (sh * sw)).transpose(0, 1, 3, 2, 4, 5)
-    return x.reshape(batch, height * sh, width * sw, channels // (sh * sw))
-
-
-def _kernel_to_channels(kernel: Array, strides: Pair) -> Array:
-    """Return the kernel of stride 1 that fits `_to_channels`: [kh, kw, C, O] -> [t, t', ssC, O]."""
-    (kh, kw, channels, features), (sh, sw) = kernel.shape, strides
-    kernel = kernel.reshape(kh // sh, sh, kw // sw, sw, channels, features)
-    kernel = kernel.transpose(0, 2, 1, 3, 4, 5)
-    return kernel.reshape(kh // sh, kw // sw, sh * sw * channels, features)
-
-
-def _kernel_from_channels(kernel: Array, strides: Pair) -> Array:
-    """Undo `_kernel_to_channels`."""
-    (th, tw, channels, features), (sh, sw) = kernel.shape, strides
-    kernel = kernel.reshape(th, tw, sh, sw, channels // (sh * sw), features)
-    kernel = kernel.transpose(0, 2, 1, 3, 4, 5)
-    return kernel.reshape(th * sh, tw * sw, channels // (sh * sw), features)
-
-
-def _seen(geometry: Geometry, x: Array) -> Array:
-    """Return what the windows see of x, with the phases of the strides as channels."""
-    whole = zip(geometry.out, geometry.coarse_taps, geometry.strides, strict=True)
-    x = fit(x, geometry.low, tuple((n + t - 1) * s for n, t, s in whole))
-    return _to_channels(x, geometry.strides)
+from gan_jax.apart import apart
+from gan_jax.models import conv_plain, phases, windows, winograd
+from gan_jax.models.conv_plain import LAYOUT, Geometry, Pair, fit, mirror
 
 
 def _minimal(geometry: Geometry, x: Array, channels: Pair, *, of_kernel: bool = False) -> bool:
@@ -57,13 +21,17 @@ def _minimal(geometry: Geometry, x: Array, channels: Pair, *, of_kernel: bool = 
 
 
 def forward(geometry: Geometry, x: Array, kernel: Array) -> Array:
-    """Multiply matrices where there is one window; XLA's own form where minimal is not faster."""
+    """Multiply matrices where windows are one or narrow; XLA's own form where nothing is faster."""
     if geometry.one_window:
         window = fit(x, geometry.low, geometry.kernel)
         return jnp.tensordot(window, kernel, 3)[:, None, None]
     if _minimal(geometry, x, kernel.shape[2:]):
-        kernel = _kernel_to_channels(kernel, geometry.strides)
-        return winograd.correlate(_seen(geometry, x), kernel, size=geometry.out)
+        kernel = phases.kernel_to_channels(kernel, geometry.strides)
+        return winograd.correlate(phases.seen(geometry, x), kernel, size=geometry.out)
+    if windows.pays(geometry, kernel.shape[2]):
+        return windows.forward(geometry, x, kernel)
+    if windows.pays(geometry.mirrored, kernel.shape[3]):
+        return windows.input_gradient(geometry.mirrored, x, mirror(kernel))
     return conv_plain.forward(geometry, x, kernel)
 
 
@@ -80,14 +48,18 @@ def input_gradient(geometry: Geometry, g: Array, kernel: Array) -> Array:
     (sh, sw), (th, tw) = geometry.strides, geometry.coarse_taps
     if _minimal(geometry, g, kernel.shape[2:]):
         return _minimal_input_gradient(geometry, g, kernel)
+    if windows.pays(geometry, kernel.shape[2]):
+        return windows.input_gradient(geometry, g, kernel)
+    if windows.pays(geometry.mirrored, kernel.shape[3]):
+        return windows.forward(geometry.mirrored, g, mirror(kernel))
     if (sh, sw) == (1, 1) or geometry.kernel != (sh * th, sw * tw) or th * tw == 1:
         return conv_plain.input_gradient(geometry, g, kernel)
     channels, features = kernel.shape[2:]
     kernel = kernel.reshape(th, sh, tw, sw, channels, features)[::-1, :, ::-1]
     kernel = kernel.transpose(0, 2, 5, 1, 3, 4).reshape(th, tw, features, sh * sw * channels)
     pads = ((th - 1, th - 1), (tw - 1, tw - 1))
-    phases = lax.conv_general_dilated(g, kernel, (1, 1), pads, dimension_numbers=LAYOUT)
-    return fit(_from_channels(phases, geometry.strides), before, geometry.size)
+    x = lax.conv_general_dilated(g, kernel, (1, 1), pads, dimension_numbers=LAYOUT)
+    return fit(phases.from_channels(x, geometry.strides), before, geometry.size)
 
 
 def _minimal_input_gradient(geometry: Geometry, g: Array, kernel: Array) -> Array:
@@ -99,10 +71,10 @@ def _minimal_input_gradient(geometry: Geometry, g: Array, kernel: Array) -> Arra
     taps = geometry.coarse_taps
     before = tuple(t - 1 - start for t, start in zip(taps, starts, strict=True))
     g = fit(g, before, tuple(n + t - 1 for n, t in zip(size, taps, strict=True)))
-    kernel = _kernel_to_channels(kernel, geometry.strides)
-    phases = winograd.correlate(g, kernel, size=size, transposed=True)
+    kernel = phases.kernel_to_channels(kernel, geometry.strides)
+    x = winograd.correlate(g, kernel, size=size, transposed=True)
     first = zip(starts, geometry.low, geometry.strides, strict=True)
-    x = _from_channels(phases, geometry.strides)
+    x = phases.from_channels(x, geometry.strides)
     return fit(x, tuple(start * s - low for start, low, s in first), geometry.size)
 
 
@@ -117,8 +89,12 @@ def weight_gradient(geometry: Geometry, x: Array, g: Array) -> Array:
         window = fit(x, geometry.low, geometry.kernel)
         return jnp.tensordot(window, g[:, 0, 0], (0, 0))
     if _minimal(geometry, x, (x.shape[3], g.shape[3]), of_kernel=True):
-        kernel = winograd.kernel_gradient(_seen(geometry, x), g, geometry.coarse_taps)
-        return _kernel_from_channels(kernel, geometry.strides)
+        kernel = winograd.kernel_gradient(phases.seen(geometry, x), g, geometry.coarse_taps)
+        return phases.kernel_from_channels(kernel, geometry.strides)
+    if windows.pays(geometry, x.shape[3]):
+        return windows.weight_gradient(geometry, x, g)
+    if windows.pays(geometry.mirrored, g.shape[3]):
+        return mirror(windows.weight_gradient(geometry.mirrored, g, x))
     x = apart(lambda x: x.transpose(3, 1, 2, 0), x)
     pads = []
     sizes = (geometry.size, geometry.kernel, geometry.strides, geometry.pads, geometry.out)

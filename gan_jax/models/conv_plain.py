@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 from jax import Array, lax
-from jax.experimental.xla_metadata import set_xla_metadata
 
 Pair = tuple[int, int]
 Pads = tuple[Pair, Pair]
@@ -48,21 +46,33 @@ class Geometry(NamedTuple):
         """Kernel size in units of the stride: k = stride * coarse + phase."""
         return tuple(-(-k // s) for k, s in zip(self.kernel, self.strides, strict=True))
 
+    @property
+    def mirrored(self) -> Geometry | None:
+        """The convolution from `out` to `size` pixels that is the input gradient of this one.
+
+        By a kernel that is `mirror`ed; None where a stride leaves pixels out, or padding is wider
+        than the kernel, so that there is none.
+        """
+        if self.strides != (1, 1):
+            return None
+        pads = tuple(
+            (k - 1 - low, k - 1 - high)
+            for k, (low, high) in zip(self.kernel, self.pads, strict=True)
+        )
+        if min(min(pad) for pad in pads) < 0:
+            return None
+        return Geometry(self.out, self.kernel, self.strides, pads)
+
+
+def mirror(kernel: Array) -> Array:
+    """Turn [kh, kw, C, O] about by 180 degrees, and exchange C and O."""
+    return kernel[::-1, ::-1].swapaxes(2, 3)
+
 
 def fit(x: Array, low: Pair, size: Pair) -> Array:
     """Pad (crop, where negative) axes 1 and 2 by `low` in front, and behind up to `size`."""
     pads = [(lo, new - lo - old, 0) for lo, new, old in zip(low, size, x.shape[1:3], strict=True)]
     return lax.pad(x, jnp.zeros((), x.dtype), [(0, 0, 0), *pads, (0, 0, 0)])
-
-
-def apart(function: Callable[..., Array], *arrays: Array, **static: Any) -> Array:
-    """Call a function that XLA must not merge with what computes its arrays.
-
-    An activation is cheap enough to compute again (BatchNorm, ReLU, a residual sum) for XLA to do
-    that wherever it is read, however often or badly that is.
-    """
-    with set_xla_metadata(inlineable="false"):
-        return jax.jit(function, static_argnames=tuple(static))(*arrays, **static)
 
 
 def forward(geometry: Geometry, x: Array, kernel: Array) -> Array:

@@ -20,7 +20,8 @@ from typing import Any, NamedTuple
 import jax.numpy as jnp
 from jax import Array
 
-from gan_jax.models.conv_plain import Pair, apart, fit
+from gan_jax.apart import apart
+from gan_jax.models.conv_plain import Pair, fit
 
 Matrix = tuple[tuple[float, ...], ...]
 

@@ -12,7 +12,7 @@ import pytest
 from jax import lax
 from jax.sharding import AxisType, NamedSharding, PartitionSpec
 
-from gan_jax.models import winograd
+from gan_jax.models import windows, winograd
 from gan_jax.models.convolution import conv2d, conv2d_transpose
 from gan_jax.models.layers import Conv, ConvTranspose, avg_pool, max_pool
 
@@ -39,6 +39,8 @@ CASES = [
     (7, 1, "SAME", 3, 1, (8, 9)),
     (7, 3, ASYMMETRIC, 2, 2, (9, 10)),
     ((4, 3), (2, 3), "SAME", 2, 3, (9, 7)),
+    (3, 1, ASYMMETRIC, 9, 1, (6, 5)),
+    (4, 1, 1, 6, 2, (5, 7)),
 ]
 
 
@@ -124,6 +126,13 @@ def test_every_product_is_that_of_plain_xla(case):
     assert_close(*run(x, z, kernel))
 
 
+# These cases have windows of few entries; those of most layers have more, and go another way.
+@pytest.mark.parametrize("case", [case for case in CASES if case[0] != 1], ids=str)
+def test_every_product_of_many_channels_is_that_of_plain_xla(case, monkeypatch):
+    monkeypatch.setattr(windows, "MOST", 0)
+    test_every_product_is_that_of_plain_xla(case)
+
+
 def test_second_order_of_the_transposed_convolution():
     x, kernel = normal(2, 4, 5, 3), normal(4, 4, 3, 2) / 4
     up = functools.partial(conv2d_transpose, strides=2, padding="SAME")
@@ -134,18 +143,31 @@ def test_second_order_of_the_transposed_convolution():
     assert_close(ours, expected)
 
 
+def products(convolve, x, kernel, g):
+    y, vjp = jax.vjp(convolve, x, kernel)
+    return y, *vjp(g)
+
+
+def count(lowered):
+    text = lowered.as_text("hlo")
+    return text.count(" dot("), text.count(" convolution(")
+
+
+@pytest.mark.parametrize(
+    ("kernel", "strides", "channels", "features"),
+    [(4, 2, 3, 16), (3, 1, 3, 16), (3, 1, 16, 3), (7, 1, 1, 16)],
+)
+def test_few_channels_are_one_product_of_windows(kernel, strides, channels, features):
+    x, kernel = normal(2, 8, 8, channels), normal(kernel, kernel, channels, features)
+    g = normal(2, 8 // strides, 8 // strides, features)
+    ours = functools.partial(conv2d, strides=strides, padding="SAME")
+    assert count(jax.jit(functools.partial(products, ours)).lower(x, kernel, g)) == (3, 0)
+
+
 @pytest.mark.parametrize(("kernel", "strides"), [(3, 1), (4, 2)])
 def test_many_channels_need_fewer_multiplications_in_float32(kernel, strides):
     x, kernel = normal(8, 16, 16, 128), normal(kernel, kernel, 128, 128)
     g = normal(8, 16 // strides, 16 // strides, 128)
-
-    def products(convolve, x, kernel, g):
-        y, vjp = jax.vjp(convolve, x, kernel)
-        return y, *vjp(g)
-
-    def count(lowered):
-        text = lowered.as_text("hlo")
-        return text.count(" dot("), text.count(" convolution(")
 
     ours = functools.partial(conv2d, strides=strides, padding="SAME")
     direct = functools.partial(plain, strides=strides, padding="SAME")
