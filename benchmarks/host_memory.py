@@ -1,6 +1,6 @@
 """Step time, start-up and peak memory of a config with and without what `gan_jax/heap.py` does.
 
-    PYTHONPATH=. python benchmarks/host_memory.py --config=configs/classifier.py:mnist
+    python benchmarks/host_memory.py --config=configs/classifier.py:mnist
 
 "default" is glibc as it comes, "pieces" reuses its memory and leaves the pieces of compilations
 where they are, "reused" is what main.py does, "arenas" is that with as many heaps as glibc likes.
@@ -17,10 +17,15 @@ import itertools
 import json
 import resource
 import statistics
-import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from benchmarks.processes import Failure, Process
 
 FORMS = ("default", "pieces", "reused", "arenas")
 
@@ -73,42 +78,51 @@ def prepare(location: str, form: str) -> tuple[Callable[[], float], int]:
 
 def serve(location: str, form: str) -> None:
     """Say that the first step is done, then the steps' seconds and the peak for each line."""
-    began = time.perf_counter()
     take, size = prepare(location, form)
-    print(json.dumps({"start": time.perf_counter() - began, "images": size}), flush=True)
+    print(json.dumps({"images": size}), flush=True)
     for line in sys.stdin:
-        seconds = [take() for _ in range(int(line))]
+        seconds = [take() for _ in range(json.loads(line)["steps"])]
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
         print(json.dumps({"seconds": seconds, "peak": peak}), flush=True)
 
 
-class Process:
-    """A process that holds one form, from its first step on."""
+def row(process: Process, turns: list[list[float]], peak: float) -> list[str]:
+    """Return the cells of one form."""
+    step = statistics.median(itertools.chain(*turns))
+    medians = [1000 * statistics.median(turn) for turn in turns]
+    return [
+        f"{1000 * step:.1f}",
+        f"{min(medians):.1f} to {max(medians):.1f}",
+        f"{process.first['images'] / step:.0f}",
+        f"{process.start:.1f}",
+        f"{peak:.0f}",
+    ]
 
-    def __init__(self, location: str, form: str) -> None:
-        command = [sys.executable, __file__, f"--form={form}", f"--config={location}"]
-        pipes = dict(stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-        self.process = subprocess.Popen(command, **pipes)
-        self.first = self._answer()
-        self.turns: list[list[float]] = []
 
-    def take(self, steps: int) -> None:
-        """Take steps; the first one of a turn, which brings the caches back, is not counted."""
-        self.process.stdin.write(f"{steps + 1}\n")
-        self.process.stdin.flush()
-        answer = self._answer()
-        self.turns.append(answer["seconds"][1:])
-        self.peak = answer["peak"]
-
-    def _answer(self) -> dict:
-        line = self.process.stdout.readline()
-        if not line:
-            sys.exit("error: a form ended, see above")
-        return json.loads(line)
+def measure(location: str, rounds: int, steps: int, folder: Path) -> None:
+    """Print the table."""
+    command = [sys.executable, __file__, f"--config={location}"]
+    processes = [
+        Process(form, [*command, f"--form={form}"], folder / f"{form}.log") for form in FORMS
+    ]
+    turns, peaks = {form: [] for form in FORMS}, {}
+    for _ in range(rounds):
+        for process in processes:
+            # The first step of a turn, which brings the caches back, is not counted.
+            answer = process.ask("steps", steps=steps + 1)
+            turns[process.form].append(answer["seconds"][1:])
+            peaks[process.form] = answer["peak"]
+    print(location)
+    columns = ("step [ms]", "spread", "images/s", "start [s]", "peak [MiB]")
+    print(f"{'':10}" + "".join(f"{name:>18}" for name in columns))
+    for process in processes:
+        cells = row(process, turns[process.form], peaks[process.form])
+        print(f"{process.form:10}" + "".join(f"{cell:>18}" for cell in cells))
+        process.close()
 
 
 def main() -> None:
-    """Print the table."""
+    """Print the table; with --form be one of its processes."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--config", default="configs/classifier.py:mnist")
     parser.add_argument("--rounds", type=int, default=5, help="turns of each form")
@@ -118,26 +132,11 @@ def main() -> None:
     if flags.form:
         serve(flags.config, flags.form)
         return
-    processes = {form: Process(flags.config, form) for form in FORMS}
-    for _ in range(flags.rounds):
-        for process in processes.values():
-            process.take(flags.steps)
-    print(flags.config)
-    columns = ("step [ms]", "spread", "images/s", "start [s]", "peak [MiB]")
-    print(f"{'':10}" + "".join(f"{name:>18}" for name in columns))
-    for form, process in processes.items():
-        step = statistics.median(itertools.chain(*process.turns))
-        turns = [1000 * statistics.median(turn) for turn in process.turns]
-        cells = (
-            f"{1000 * step:.1f}",
-            f"{min(turns):.1f} to {max(turns):.1f}",
-            f"{process.first['images'] / step:.0f}",
-            f"{process.first['start']:.1f}",
-            f"{process.peak:.0f}",
-        )
-        print(f"{form:10}" + "".join(f"{cell:>18}" for cell in cells))
-        process.process.stdin.close()
-        process.process.wait()
+    try:
+        with tempfile.TemporaryDirectory() as folder:
+            measure(flags.config, flags.rounds, flags.steps, Path(folder))
+    except Failure as failure:
+        sys.exit(f"error: {failure}")
 
 
 if __name__ == "__main__":

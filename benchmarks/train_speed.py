@@ -33,22 +33,19 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
-import json
 import os
 import platform
 import shutil
 import statistics
-import subprocess
 import sys
 import tempfile
-import time
 from pathlib import Path
-from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from benchmarks.flops import dcgan_step
 from benchmarks.problems import PROBLEMS, Problem
+from benchmarks.processes import Failure, Process
 from benchmarks.worker import GEMM, serve
 
 # What PyTorch chooses from; the first of each is its default.
@@ -65,57 +62,20 @@ BUSY = 0.02  # share of a block that an idle process may compute
 BUSY_MACHINE = 0.5  # load average before the first row
 
 
-class Failure(RuntimeError):
-    """A process of the benchmark ended; the text is for the person at the keyboard."""
-
-
-class Process:
-    """A process that holds one form of one problem; see worker.py."""
-
-    def __init__(self, name: str, form: str, folder: Path) -> None:
-        self.form, self.log = form, folder / f"{form.replace(' ', '_')}.log"
-        environment = {
-            **os.environ,
-            "JAX_PLATFORMS": "cpu",
-            # What is checked is the very program that starts cold later on.
-            "JAX_COMPILATION_CACHE_DIR": str(folder / ("check" if form == "check" else "jax")),
-            "TORCHINDUCTOR_CACHE_DIR": str(folder / "inductor"),
-        }
-        if "passive" in form:
-            environment["OMP_WAIT_POLICY"] = "passive"
-        command = [sys.executable, __file__, f"--form={form}", f"--only={name}"]
-        began = time.perf_counter()
-        with self.log.open("w") as log:
-            self.process = subprocess.Popen(
-                [*command, f"--folder={folder}"],
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=log,
-                text=True,
-                env=environment,
-            )
-        self.first = self._read()
-        self.start = time.perf_counter() - began
-
-    def ask(self, what: str, **request: Any) -> dict[str, Any]:
-        """Send a request and return the answer."""
-        self.process.stdin.write(json.dumps({"do": what, **request}) + "\n")
-        self.process.stdin.flush()
-        return self._read()
-
-    def _read(self) -> dict[str, Any]:
-        line = self.process.stdout.readline()
-        if not line:
-            self.process.wait()
-            lines = [x for x in self.log.read_text().splitlines() if x.strip()]
-            raise Failure(lines[-1] if lines else f"exit code {self.process.returncode}")
-        return json.loads(line)
-
-    def close(self) -> None:
-        """Let the process end."""
-        self.process.stdin.close()
-        self.process.wait()
-        self.process.stdout.close()
+def launch(name: str, form: str, folder: Path) -> Process:
+    """Start a process that holds one form of one problem; see worker.py."""
+    environment = {
+        **os.environ,
+        "JAX_PLATFORMS": "cpu",
+        # What is checked is the very program that starts cold later on.
+        "JAX_COMPILATION_CACHE_DIR": str(folder / ("check" if form == "check" else "jax")),
+        "TORCHINDUCTOR_CACHE_DIR": str(folder / "inductor"),
+    }
+    if "passive" in form:
+        environment["OMP_WAIT_POLICY"] = "passive"
+    log = folder / f"{form.replace(' ', '_')}.log"
+    command = [sys.executable, __file__, f"--form={form}", f"--only={name}", f"--folder={folder}"]
+    return Process(form, command, log, environment)
 
 
 def in_turns(processes: list[Process], what: str, rounds: int, least: int = 3) -> list[float]:
@@ -137,9 +97,9 @@ def in_turns(processes: list[Process], what: str, rounds: int, least: int = 3) -
 
 def choose_eager(name: str, folder: Path) -> Process:
     """Return the fastest eager form of the twin, choice by choice, by the best of a few steps."""
-    best = Process(name, " ".join(["eager", *(default for default, _ in CHOICES)]), folder)
+    best = launch(name, " ".join(["eager", *(default for default, _ in CHOICES)]), folder)
     for default, other in CHOICES:
-        rival = Process(name, best.form.replace(default, other), folder)
+        rival = launch(name, best.form.replace(default, other), folder)
         fastest = [min(p.ask("steps", least=2, seconds=0.5)["times"]) for p in (best, rival)]
         best, worse = (rival, best) if fastest[1] < fastest[0] else (best, rival)
         worse.close()
@@ -151,14 +111,14 @@ def start_compiled(name: str, form: str, folder: Path) -> tuple[Process | None, 
     if not (os.environ.get("CXX") or shutil.which("g++") or shutil.which("clang++")):
         return None, "no C++ compiler"
     try:
-        return Process(name, form.replace("eager", "compile"), folder), ""
+        return launch(name, form.replace("eager", "compile"), folder), ""
     except Failure as failure:
         return None, f"fails: {failure}"
 
 
 def fresh(name: str, form: str, folder: Path) -> tuple[float, float]:
     """Return (start [s], peak [MiB]) of a process that takes four steps."""
-    process = Process(name, form, folder)
+    process = launch(name, form, folder)
     process.ask("steps", least=3, seconds=0.0)
     peak = process.ask("peak")["mib"]
     process.close()
@@ -167,13 +127,13 @@ def fresh(name: str, form: str, folder: Path) -> tuple[float, float]:
 
 def measure(name: str, problem: Problem, rounds: int, folder: Path) -> dict[str, str]:
     """Return the cells of one row."""
-    check = Process(name, "check", folder)
+    check = launch(name, "check", folder)
     check.close()
     found = ", ".join(f"{kind} {error:.0e}" for kind, error in check.first.items())
     print(f"{name}: twin equals ours ({found})", flush=True)
 
     eager = choose_eager(name, folder)
-    ours = Process(name, "ours", folder)
+    ours = launch(name, "ours", folder)
     compiled, why = start_compiled(name, eager.form, folder)
     processes = [p for p in (ours, eager, compiled) if p is not None]
     seconds = in_turns(processes, "steps", rounds)
