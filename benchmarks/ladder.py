@@ -32,6 +32,7 @@ _CONSTANT = ("--config.optim.gen.schedule=constant", "--config.optim.disc.schedu
 # name -> (config, what is changed: no run ends where a decay of its learning rate would).
 UNCONDITIONAL: dict[str, tuple[str, tuple[str, ...]]] = {
     "gan": ("gan.py:mnist", ()),
+    "gan_conv2014": ("gan.py:mnist,net=conv2014,width=480,disc_width=64", ()),
     "dcgan": (f"dcgan.py:{_WIDTH}", ()),
     "lsgan": (f"lsgan.py:{_WIDTH}", ()),
     "wgan": (f"wgan.py:{_WIDTH}", ()),
