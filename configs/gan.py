@@ -24,11 +24,12 @@ Measured (2026-11-26, `:mnist`, 150 s of one core of an AMD EPYC, 2,681 to 2,821
 density 0.33 (0.01) and coverage 0.18 (0.02) at k = 5, in the features of
 `configs/classifier.py:mnist`. All ten digits are there, some of them in haze.
 
-net=conv2014 is theirs in its layers only. By their SGD (0.004 to 0.1 for either player, eight pairs
-tried), and by Adam with dropout, on MNIST (width=480, disc_width=64) all samples become one shape
-within 1,500 updates, whatever the generator (the MLP's too): it is the discriminator. Without
-dropout and by Adam of 2e-4 there are some shapes, and with spectral normalisation (arXiv:1802.05957)
-besides, which is the default here, digits of all kinds after 2,000 updates; FID is not yet measured.
+net=conv2014 is theirs in its layers only. By SGD (ten pairs of rates from 0.001 to 0.1, three of
+them without dropout), and by Adam with dropout, all samples on MNIST (width=480, disc_width=64)
+become one shape, or no number, within 1,500 updates, by the MLP's generator too: it is the
+discriminator. By Adam of 2e-4 without dropout there are a few shapes, and with spectral
+normalisation (arXiv:1802.05957) besides, which is the default here, digits of all kinds after 2,000
+updates; FID is not yet measured.
 """
 
 from __future__ import annotations
