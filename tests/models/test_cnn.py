@@ -47,8 +47,8 @@ def test_statistics_move_in_training():
 
 def test_dropout_is_by_example_and_needs_keys():
     model = CNN(outputs=5, width=4, dropout_rate=0.5)
-    # One image over and over: BatchNorm then has the same statistics in any batch, and as their
-    # variance is 0 the features are its bias.
+    # One image over and over: BatchNorm then has the same statistics in any batch. Their variance
+    # is 0, so that it raises what products of matrices round otherwise in other batches 300 times.
     image = np.random.default_rng(1).normal(size=(1, 8, 8, 1)).astype(np.float32)
     variables = _variables(model, (8, 8, 1))
     keys = example_keys(jax.random.key(2), 6)
@@ -60,8 +60,8 @@ def test_dropout_is_by_example_and_needs_keys():
         return outputs
 
     whole = run(keys)
-    np.testing.assert_allclose(run(keys[2:5]), whole[2:5], atol=1e-4)
-    assert np.abs(whole[0] - whole[1]).max() > 1e-2
+    np.testing.assert_allclose(run(keys[2:5]), whole[2:5], rtol=3e-3)
+    assert np.abs(whole[0] / whole[1] - 1).max() > 0.1
     jax.eval_shape(lambda: model.apply(variables, image, train=False))
     with pytest.raises(ValueError, match="keys"):
         jax.eval_shape(lambda: model.apply(variables, image, train=True, mutable=["batch_stats"]))
