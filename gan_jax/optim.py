@@ -117,17 +117,11 @@ def scale_by_adam(*, b1: float, b2: float, eps: float = 1e-8) -> optax.GradientT
       eps: what is added to the root.
     """
     moments = functools.partial(_moments, b1=b1, b2=b2)
-
-    def on_cpu(*arrays: jax.Array) -> tuple[jax.Array, jax.Array]:
-        return apart(_moments, *arrays, b1=b1, b2=b2)
+    on_cpu = functools.partial(apart, _moments, b1=b1, b2=b2)
+    either = functools.partial(lax.platform_dependent, cpu=on_cpu, default=moments)
 
     def update(gradients: Any, state: Any, params: Any = None) -> tuple[Any, Any]:
-        both = jax.tree.map(
-            functools.partial(lax.platform_dependent, cpu=on_cpu, default=moments),
-            gradients,
-            state.mu,
-            state.nu,
-        )
+        both = jax.tree.map(either, gradients, state.mu, state.nu)
         mu, nu = jax.tree.transpose(jax.tree.structure(gradients), None, both)
         count = optax.safe_increment(state.count)
         corrected = [optax.tree.bias_correction(m, b, count) for m, b in ((mu, b1), (nu, b2))]
@@ -140,4 +134,5 @@ def scale_by_adam(*, b1: float, b2: float, eps: float = 1e-8) -> optax.GradientT
 def _moments(
     gradient: jax.Array, mu: jax.Array, nu: jax.Array, *, b1: float, b2: float
 ) -> tuple[jax.Array, jax.Array]:
-    return b1 * mu + (1 - b1) * gradient, b2 * nu + (1 - b2) * jnp.square(gradient)
+    mu = optax.tree.update_moment(gradient, mu, b1, 1)
+    return mu, optax.tree.update_moment(gradient, nu, b2, 2)

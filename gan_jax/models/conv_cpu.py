@@ -14,7 +14,7 @@ def _minimal(geometry: Geometry, x: Array, channels: Pair, *, of_kernel: bool = 
     """Return whether `winograd` computes it faster; x has the images, whatever they are."""
     (sh, sw), taps, batch = geometry.strides, geometry.coarse_taps, x.shape[0]
     # A program that is exported for batches of any size has no number there.
-    if not isinstance(batch, int) or geometry.kernel != (sh * taps[0], sw * taps[1]):
+    if not isinstance(batch, int) or not geometry.even_taps:
         return False
     channels = (sh * sw * channels[0], channels[1])
     return winograd.pays(taps, geometry.out, batch, channels, of_kernel=of_kernel)
@@ -52,7 +52,7 @@ def input_gradient(geometry: Geometry, g: Array, kernel: Array) -> Array:
         return windows.input_gradient(geometry, g, kernel)
     if windows.pays(geometry.mirrored, kernel.shape[3]):
         return windows.forward(geometry.mirrored, g, mirror(kernel))
-    if (sh, sw) == (1, 1) or geometry.kernel != (sh * th, sw * tw) or th * tw == 1:
+    if (sh, sw) == (1, 1) or not geometry.even_taps or th * tw == 1:
         return conv_plain.input_gradient(geometry, g, kernel)
     channels, features = kernel.shape[2:]
     kernel = kernel.reshape(th, sh, tw, sw, channels, features)[::-1, :, ::-1]

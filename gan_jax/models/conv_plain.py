@@ -47,6 +47,11 @@ class Geometry(NamedTuple):
         return tuple(-(-k // s) for k, s in zip(self.kernel, self.strides, strict=True))
 
     @property
+    def even_taps(self) -> bool:
+        """Whether every phase of the strides has as many taps: the strides divide the kernel."""
+        return all(k % s == 0 for k, s in zip(self.kernel, self.strides, strict=True))
+
+    @property
     def mirrored(self) -> Geometry | None:
         """The convolution from `out` to `size` pixels that is the input gradient of this one.
 

@@ -10,6 +10,8 @@ convolution has them as its image (`Geometry.mirrored`).
 
 from __future__ import annotations
 
+import math
+
 import jax.numpy as jnp
 from jax import Array
 
@@ -27,8 +29,8 @@ def pays(geometry: Geometry | None, channels: int) -> bool:
     """
     if geometry is None or geometry.out == (1, 1):
         return False
-    (kh, kw), (sh, sw) = geometry.kernel, geometry.strides
-    return kh % sh == kw % sw == 0 and kh * kw > 1 and kh * kw * channels <= MOST
+    taps = math.prod(geometry.kernel)
+    return geometry.even_taps and taps > 1 and taps * channels <= MOST
 
 
 def _windows(geometry: Geometry, x: Array) -> Array:
