@@ -6,7 +6,7 @@ import jax.numpy as jnp
 from jax import Array, lax
 
 from gan_jax.apart import apart
-from gan_jax.models import conv_plain, phases, windows, winograd
+from gan_jax.models import conv_plain, phases, pixels, windows, winograd
 from gan_jax.models.conv_plain import LAYOUT, Geometry, Pair, fit, mirror
 
 
@@ -25,6 +25,8 @@ def forward(geometry: Geometry, x: Array, kernel: Array) -> Array:
     if geometry.one_window:
         window = fit(x, geometry.low, geometry.kernel)
         return jnp.tensordot(window, kernel, 3)[:, None, None]
+    if geometry.one_tap:
+        return pixels.forward(geometry, x, kernel)
     if _minimal(geometry, x, kernel.shape[2:]):
         kernel = phases.kernel_to_channels(kernel, geometry.strides)
         return winograd.correlate(phases.seen(geometry, x), kernel, size=geometry.out)
@@ -45,6 +47,8 @@ def input_gradient(geometry: Geometry, g: Array, kernel: Array) -> Array:
     before = tuple(-low for low in geometry.low)
     if geometry.one_window:
         return fit(jnp.tensordot(g[:, 0, 0], kernel, (1, 3)), before, geometry.size)
+    if geometry.one_tap:
+        return pixels.input_gradient(geometry, g, kernel)
     (sh, sw), (th, tw) = geometry.strides, geometry.coarse_taps
     if _minimal(geometry, g, kernel.shape[2:]):
         return _minimal_input_gradient(geometry, g, kernel)
@@ -88,6 +92,8 @@ def weight_gradient(geometry: Geometry, x: Array, g: Array) -> Array:
     if geometry.one_window:
         window = fit(x, geometry.low, geometry.kernel)
         return jnp.tensordot(window, g[:, 0, 0], (0, 0))
+    if geometry.one_tap:
+        return pixels.weight_gradient(geometry, x, g)
     if _minimal(geometry, x, (x.shape[3], g.shape[3]), of_kernel=True):
         kernel = winograd.kernel_gradient(phases.seen(geometry, x), g, geometry.coarse_taps)
         return phases.kernel_from_channels(kernel, geometry.strides)

@@ -42,6 +42,11 @@ class Geometry(NamedTuple):
         return self.out == (1, 1)
 
     @property
+    def one_tap(self) -> bool:
+        """Whether windows are pixels: the convolution is one dense layer for all of them."""
+        return self.kernel == (1, 1)
+
+    @property
     def coarse_taps(self) -> Pair:
         """Kernel size in units of the stride: k = stride * coarse + phase."""
         return tuple(-(-k // s) for k, s in zip(self.kernel, self.strides, strict=True))

@@ -7,12 +7,13 @@ reverse-mode differentiation of any order (a gradient penalty is the second) and
 back to a slow form. A transposed convolution *is* the input gradient of the adjoint convolution, so
 it needs nothing of its own. Forward mode (`jax.jvp`) is not supported.
 
-On CPU five things keep them at the speed of matrix products or above, all measured by
+On CPU six things keep them at the speed of matrix products or above, all measured by
 `benchmarks/conv_forms.py`: XLA is told which library to use (`host.convolve_by_eigen`, when this
-module is imported); one window is a product of matrices; 2 or 3 taps a stride with many channels
-are computed with fewer multiplications (`winograd.py`); windows of few entries are one product of
-matrices (`windows.py`); and where none of these holds two of the three products have forms of ours,
-see `conv_cpu.input_gradient` and `conv_cpu.weight_gradient`.
+module is imported); one window, or windows of one pixel (`pixels.py`), are a product of matrices; 2
+or 3 taps a stride with many channels are computed with fewer multiplications (`winograd.py`);
+windows of few entries are one product of matrices (`windows.py`); and where none of these holds two
+of the three products have forms of ours, see `conv_cpu.input_gradient` and
+`conv_cpu.weight_gradient`.
 `lax.platform_dependent` chooses when the program is lowered: other platforms get XLA's own
 convolutions, and parameters are the same everywhere.
 """

@@ -64,6 +64,7 @@ def input_gradient(geometry: Geometry, g: Array, kernel: Array) -> Array:
 
 def weight_gradient(geometry: Geometry, x: Array, g: Array) -> Array:
     """Compute x, g -> [kh, kw, C, O]."""
-    matrix = jnp.tensordot(_windows(geometry, x), g, ((0, 1, 2), (0, 1, 2)))
+    seen = _windows(geometry, x)
+    matrix = seen.reshape(-1, seen.shape[3]).T @ g.reshape(-1, g.shape[3])
     kernel = matrix.reshape(*geometry.coarse_taps, -1, g.shape[3])
     return phases.kernel_from_channels(kernel, geometry.strides)

@@ -90,7 +90,7 @@ def pays(taps: Pair, size: Pair, batch: int, channels: Pair, *, of_kernel: bool 
     tiles = batch
     for n, t in zip(size, taps, strict=True):
         tiles *= _filter(n, t).tiles(n)
-    return sum(1 / n for n in (tiles, *channels)) <= (1 / 48 if of_kernel else 1 / 30)
+    return sum(1 / n for n in (tiles, *channels)) <= (1 / 40 if of_kernel else 1 / 30)
 
 
 def correlate(x: Array, kernel: Array, *, size: Pair, transposed: bool = False) -> Array:

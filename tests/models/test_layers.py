@@ -22,6 +22,7 @@ ASYMMETRIC = ((0, 2), (3, 1))
 CASES = [
     (1, 1, "SAME", 3, 2, (5, 4)),
     (1, 2, "VALID", 2, 1, (5, 4)),
+    (1, (2, 3), ASYMMETRIC, 2, 3, (8, 9)),
     (2, (2, 1), 1, 1, 3, (7, 6)),
     (2, 3, "SAME", 2, 3, (7, 8)),
     (3, 1, "SAME", 2, 3, (7, 6)),
@@ -161,6 +162,13 @@ def test_few_channels_are_one_product_of_windows(kernel, strides, channels, feat
     x, kernel = normal(2, 8, 8, channels), normal(kernel, kernel, channels, features)
     g = normal(2, 8 // strides, 8 // strides, features)
     ours = functools.partial(conv2d, strides=strides, padding="SAME")
+    assert count(jax.jit(functools.partial(products, ours)).lower(x, kernel, g)) == (3, 0)
+
+
+@pytest.mark.parametrize("strides", [1, 2])
+def test_one_tap_is_one_product_of_pixels(strides):
+    x, kernel, g = normal(2, 8, 8, 3), normal(1, 1, 3, 5), normal(2, 8 // strides, 8 // strides, 5)
+    ours = functools.partial(conv2d, strides=strides, padding="VALID")
     assert count(jax.jit(functools.partial(products, ours)).lower(x, kernel, g)) == (3, 0)
 
 
