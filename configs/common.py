@@ -42,6 +42,7 @@ def base(task: str) -> ConfigDict:
                 unlabelled=True,  # whether the others are there too, to be learnt from without
                 on_error="raise",  # raise | skip: a file that cannot be read
                 memory_gib=4.0,  # data sets up to this size are held in memory [GiB]
+                device_gib=0.25,  # and those up to this size on every device, to train [GiB]
             ),
             train=dict(
                 init_from="",  # run whose networks, by name, this one starts from; "": none

@@ -41,6 +41,7 @@ _TERMS = {
 ADDED = (
     Added("data.labelled", 0),
     Added("data.unlabelled", True),
+    Added("data.device_gib", 0.25),
     Added("train.init_from", ""),
     Added("train.fsdp", 1),
     Added("train.microbatches", 1),

@@ -86,6 +86,12 @@ def axis_index() -> jax.Array | int:
     return jax.lax.axis_index(axes.names) if axes and axes.names else 0
 
 
+def axis_size() -> int:
+    """Return how many slices the batch has: one a device, and 1 outside of a step."""
+    axes = current()
+    return jax.lax.axis_size(axes.names) if axes and axes.names else 1
+
+
 def example_keys(key: jax.Array, batch: int) -> jax.Array:
     """Return one PRNG key an example, equal however the batch is spread over devices.
 

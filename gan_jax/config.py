@@ -38,6 +38,7 @@ RESUMABLE = (
     "train.keep",
     "data.dir",
     "data.memory_gib",
+    "data.device_gib",
     "eval.every",
     "eval.batch_size",
     "eval.metrics",

@@ -26,6 +26,7 @@ from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
 from gan_jax import fsdp
 from gan_jax.axes import DATA, FSDP, Axes, axis_mean, mapped
+from gan_jax.data.resident import Resident
 from gan_jax.errors import UserError, check_choice
 from gan_jax.heap import keep_heap_whole
 
@@ -140,26 +141,28 @@ class Parallel:
             are means over the batch at hand.
 
         Returns:
-          A function of the same signature; `batch` as made by `place(..., axis=1)`.
+          A function of the same signature; `batch` as made by `place(..., axis=1)`, or, under jit,
+          a `Resident`.
         """
         if self.mode == "pmap":
             return self._pmapped(step)
         axes = Axes(AXES if self.devices > 1 else (), self.platform, self.shards)
+        split, whole = PartitionSpec(None, AXES), PartitionSpec()
 
         def mapped_step(phase: Any, state: Any, batch: Any, key: jax.Array) -> Any:
             specs = fsdp.specs(state, self.shards)
 
             def local(shards: Any, batch: Any, key: jax.Array) -> Any:
                 with mapped(axes), fsdp.remembering():
-                    whole = fsdp.gather_params(shards, like=state)
-                    new, metrics = step(phase, whole, batch, key)
+                    full = fsdp.gather_params(shards, like=state)
+                    new, metrics = step(phase, full, batch, key)
                     return fsdp.own_params(new), _mean(metrics)
 
             return jax.shard_map(
                 local,
                 mesh=self.mesh,
-                in_specs=(specs, PartitionSpec(None, AXES), PartitionSpec()),
-                out_specs=(specs, PartitionSpec()),
+                in_specs=(specs, whole if isinstance(batch, Resident) else split, whole),
+                out_specs=(specs, whole),
                 check_vma=False,  # gradients stay each device's own until they are reduced by us
             )(state, batch, key)
 

@@ -2,9 +2,10 @@
 
 The steps that are compiled are those that training compiles, one for each phase of it (a stage of
 networks that grow, a term that is due at some steps only), on a mesh over the named devices, with
-shapes in place of arrays. Nothing runs and nothing is written. For TPUs libtpu compiles, for
-simulated CPU devices XLA:CPU; for CUDA the step is only lowered: what its compiler would make of it
-is known to a machine with a GPU alone.
+shapes in place of arrays; only that their batches are given, not gathered (`data/resident.py`).
+Nothing runs and nothing is written. For TPUs libtpu compiles, for simulated CPU devices XLA:CPU;
+for CUDA the step is only lowered: what its compiler would make of it is known to a machine with a
+GPU alone.
 
 Counts are XLA's own for one chip's program (`cost_analysis`): a multiply-add is 2 FLOPs, random
 numbers and element-wise arithmetic are included; "bytes accessed" are the operands and results of
@@ -45,7 +46,8 @@ _EFFORT = {"exec_time_optimization_effort": -1.0}
 _ESTIMATES = (
     "Estimates: step = max(arithmetic at peak bf16, bytes accessed at full memory bandwidth) +"
     " bytes sent by ring algorithms, 2(n-1)/n of an all-reduce, over all links; no overlap and no"
-    " latency. Compiled with libtpu's least effort: memory is what it takes then."
+    " latency. Compiled with libtpu's least effort: memory is what it takes then. A training split"
+    " that lies on the chips (data.device_gib) is not counted."
 )
 _ONE_OF = (
     "XLA counts a loop once: arithmetic, bytes accessed and times hold one of the {} microbatches,"

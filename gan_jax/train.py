@@ -9,11 +9,10 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import functools
-import itertools
 import logging
 import math
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -22,13 +21,15 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from gan_jax import health, hosts
+from gan_jax.ahead import Ahead
 from gan_jax.axes import loop
 from gan_jax.calls import plan_calls
 from gan_jax.checkpoint import Checkpoints, disk_errors, kept, saved_steps
 from gan_jax.config import best_metric
 from gan_jax.data import Split, open_data
 from gan_jax.data.dataset import as_floats
-from gan_jax.data.pipeline import batches, eval_batches, groups, prefetch
+from gan_jax.data.pipeline import batches, eval_batches, prefetch
+from gan_jax.data.resident import Resident, fits, resident_batches
 from gan_jax.errors import UserError, did_you_mean
 from gan_jax.evaluate import TrainingEvaluator, without_protocol
 from gan_jax.images import grid, save_png
@@ -76,7 +77,12 @@ def make_step(task: Task, batch_size: int) -> Any:
     returns the metrics of the last. Images of the batch are uint8 as stored, or float32 in [-1, 1].
     """
 
-    def step(phase: Phase, state: TrainState, batch: Batch, key: Key) -> tuple[TrainState, Metrics]:
+    def step(
+        phase: Phase, state: TrainState, batch: Batch | Resident, key: Key
+    ) -> tuple[TrainState, Metrics]:
+        if isinstance(batch, Resident):
+            batch = batch.gather(state.position, batch_size)
+
         def one(state: TrainState, batch: Batch) -> tuple[TrainState, Metrics]:
             # `state` has the old step until here, whatever the task reads it for.
             new, metrics = task.train_step(phase, state, batch, jax.random.fold_in(key, state.step))
@@ -220,23 +226,13 @@ class _Loop:
             steps_per_call=config.steps_per_call,
             intervals=happens,
         )
-        source = batches(
-            self.splits["train"],
-            seed=self.config.seed,
-            position=self.drawn,
-            batch_size=config.batch_size,
-            draws=(call.draws for call in calls()),
-            shard=(jax.process_index(), jax.process_count()),
-        )
-        speed = Speedometer()
-        images = config.batch_size * config.steps_per_call * self.task.phase(step).draws  # at most
-        grouped = groups(source, self.splits["train"], images)
-        feed = prefetch(grouped, lambda group: self.parallel.place(group, axis=1))
-        placed = itertools.chain.from_iterable(feed)
+        feed = self.feed(call.draws for call in calls())
+        speed, ahead = Speedometer(), Ahead()
         with contextlib.closing(feed):
             for call in calls():
-                batch = speed.take(placed, call.draws * config.batch_size)
+                batch = speed.take(feed, call.draws * config.batch_size)
                 state, metrics = self.compiled(call.phase, state, batch, keys["train"])
+                ahead.wait(metrics)
                 step, last = call.end, call.end == total
                 self.drawn = (self.drawn + call.draws * config.batch_size) % 2**32
                 # Asked once a call: what stops here is also saved here. Several processes agree
@@ -264,6 +260,17 @@ class _Loop:
                     break
         self.checkpoints.wait()
         return step
+
+    def feed(self, draws: Iterable[int]) -> Iterator[Batch | Resident]:
+        """Yield what the step takes, for so many batches a call, from position `drawn` on."""
+        config, split = self.config.train, self.splits["train"]
+        given = dict(seed=self.config.seed, position=self.drawn, batch_size=config.batch_size)
+        # pmap wants a slice for each device.
+        if self.parallel.mode == "jit" and fits(split, self.config.data.device_gib):
+            return resident_batches(split, self.parallel.place_whole, draws=draws, **given)
+        shard = (jax.process_index(), jax.process_count())
+        source = batches(split, draws=draws, shard=shard, **given)
+        return prefetch(source, lambda batch: self.parallel.place(batch, axis=1))
 
     @staticmethod
     def due(step: int, every: int) -> bool:

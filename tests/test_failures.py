@@ -9,10 +9,10 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
 import chex
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from commands import (
@@ -26,8 +26,8 @@ from conftest import ROOT, smoke_config
 
 import gan_jax
 import main
-from gan_jax.data import Split
 from gan_jax.data.dataset import as_floats
+from gan_jax.data.resident import Resident
 from gan_jax.errors import UserError
 from gan_jax.parallel import Parallel
 from gan_jax.train import train
@@ -72,20 +72,17 @@ def test_nan_between_logs_makes_no_checkpoint(
 
 def poison(monkeypatch: pytest.MonkeyPatch, *positions: int, endless: bool = False) -> None:
     """Make nan of the training examples drawn at these positions, or of all later ones too."""
-    real = gan_jax.train.batches
+    real = Resident.gather
 
-    def poisoned(split: Split, *, position: int, batch_size: int, **others: Any) -> Iterator:
-        start = position
-        for stored in real(split, position=position, batch_size=batch_size, **others):
-            batch = as_floats(stored)
-            images = batch["image"].reshape(-1, *batch["image"].shape[2:])  # a view
-            for i in range(len(images)):
-                if start + i in positions or (endless and start + i > max(positions)):
-                    images[i] = np.nan
-            start += len(images)
-            yield batch
+    def poisoned(self: Resident, position: jax.Array, batch_size: int) -> dict[str, jax.Array]:
+        batch = as_floats(real(self, position, batch_size))
+        at = position + jnp.arange(self.draws * batch_size).reshape(self.draws, batch_size, 1, 1, 1)
+        bad = jnp.isin(at, jnp.asarray(positions))
+        if endless:
+            bad |= at > max(positions)
+        return {**batch, "image": jnp.where(bad, jnp.nan, batch["image"])}
 
-    monkeypatch.setattr("gan_jax.train.batches", poisoned)
+    monkeypatch.setattr(Resident, "gather", poisoned)
 
 
 def vae(workdir: Path, **changes: object) -> None:

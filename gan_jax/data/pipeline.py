@@ -2,7 +2,8 @@
 
 Example number `position` of a training is `order(epoch)[position % size]`, with one permutation an
 epoch. A split in memory is gathered with one indexing a batch; a larger one is read example by
-example through grain, by as many threads as it takes, in the same order.
+example through grain, by as many threads as it takes, in the same order. A small one lies on the
+devices, and the train step gathers the same batches itself, see `resident.py`.
 """
 
 from __future__ import annotations
@@ -18,8 +19,6 @@ from typing import Any
 import numpy as np
 
 from gan_jax.data.dataset import Arrays, Split, stack
-
-MOST_AT_ONCE, BYTES_AT_ONCE = 8, 2**21  # batches that are prepared in one go
 
 
 class Order:
@@ -126,26 +125,6 @@ def eval_batches(
         batch["index"] = index.astype(np.int32)
         batch["mask"] = (place < len(split)).astype(np.float32)
         yield batch
-
-
-def groups(source: Iterator[Any], split: Split, images: int) -> Iterator[list[Any]]:
-    """Yield lists of batches, for `prefetch` to prepare in one go: small ones by the handful.
-
-    Each time that its thread wakes between two steps it finds the caches cold, and takes a core
-    from XLA.
-
-    Args:
-      source: batches of `split`; closed at the end.
-      split: a batch that is not in memory is a list of its own.
-      images: in a batch.
-    """
-    size = 1
-    if split.in_memory:
-        batch = images * sum(array[:1].nbytes for array in split.arrays.values())
-        size = max(1, min(MOST_AT_ONCE, BYTES_AT_ONCE // batch))
-    with contextlib.closing(source):
-        while group := list(itertools.islice(source, size)):
-            yield group
 
 
 def prefetch(source: Iterator[Any], place: Callable[[Any], Any], size: int = 2) -> Iterator[Any]:

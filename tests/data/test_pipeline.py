@@ -16,7 +16,7 @@ from PIL import Image
 from configs.common import base
 from gan_jax.data import Split, open_data
 from gan_jax.data.dataset import array_split
-from gan_jax.data.pipeline import Order, batches, eval_batches, groups, prefetch
+from gan_jax.data.pipeline import Order, batches, eval_batches, prefetch
 from gan_jax.errors import UserError
 
 SIZE = 23
@@ -209,20 +209,6 @@ def test_prefetch_closed_closes_its_source() -> None:
     assert closed == ["prefetch"] and not prefetch_threads()
     prefetch(source(), lambda x: x).close()  # never started: no thread to end
     assert not prefetch_threads()
-
-
-def test_small_batches_come_in_groups() -> None:
-    small = array_split({"image": np.zeros((9, 2, 2, 1), np.uint8)})
-    large = array_split({"image": np.zeros((9, 1000, 1000, 1), np.uint8)})
-    streamed = Split(9, lambda i: {"image": np.zeros((2, 2, 1), np.uint8)})
-    for split, expected in ((small, [8, 2]), (large, [2] * 5), (streamed, [1] * 10)):
-        source = batches(split, seed=0, position=0, batch_size=1, draws=[1] * 10)
-        assert [len(group) for group in groups(source, split, 1)] == expected
-    source = batches(small, seed=0, position=0, batch_size=1, draws=[1] * 10)
-    grouped = groups(source, small, 1)
-    next(grouped)
-    grouped.close()
-    assert next(source, None) is None, "closed with its groups"
 
 
 def test_eval_batches() -> None:
