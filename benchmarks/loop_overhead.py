@@ -34,8 +34,8 @@ from gan_jax.train import make_step, train
 from gan_jax.writer import read_metrics
 
 LOG_EVERY = 48
-MLP = ("vae", dict(net="mlp", width=512), 16, 64, 1000)  # a step of 3 to 8 ms on two cores
-DCGAN = ("dcgan", dict(width=8), 64, 32, 200)
+MLP = ("vae", dict(net="mlp", width=512), 16, 128, 1000)  # a step of 5 ms on two fast cores
+DCGAN = ("dcgan", dict(width=8), 64, 32, 250)
 ROWS = {
     "VAE, MLP": (*MLP, 1),
     "VAE, MLP, 4 steps a call": (*MLP, 4),
