@@ -24,11 +24,12 @@ import jax
 import numpy as np
 from ml_collections import ConfigDict
 
+from gan_jax.ahead import Ahead
 from gan_jax.data import Split, open_data
 from gan_jax.data.dataset import array_split
-from gan_jax.data.pipeline import batches, prefetch
 from gan_jax.errors import UserError
 from gan_jax.evaluate import make_evaluator
+from gan_jax.feed import feed
 from gan_jax.images import preprocess, to_uint8
 from gan_jax.keys import named_keys
 from gan_jax.parallel import Parallel, make_parallel
@@ -146,20 +147,12 @@ def fit(task: Task, config: ConfigDict, split: Split, parallel: Parallel) -> Tra
     size, steps = config.train.batch_size, config.train.steps
     parallel.check_batch("train.batch_size", size, microbatches=config.train.microbatches)
     step = parallel.compile_step(make_step(task, size))
-    source = batches(
-        split,
-        seed=config.seed,
-        position=0,
-        batch_size=size,
-        draws=(task.phase(i).draws for i in range(steps)),
-        shard=(jax.process_index(), jax.process_count()),
-    )
-    placed = prefetch(source, lambda batch: parallel.place(batch, axis=1))
+    draws = (task.phase(i).draws for i in range(steps))
     metrics: dict[str, jax.Array] = {}
-    for i, batch in enumerate(placed):
+    ahead = Ahead()
+    for i, batch in enumerate(feed(split, parallel, config, position=0, draws=draws)):
         state, metrics = step(task.phase(i), state, batch, keys["train"])
-        if i % config.train.log_every == 0:
-            jax.block_until_ready(metrics)  # bounds how many steps wait to be run
+        ahead.wait(metrics)
     for name, value in metrics.items():
         if not math.isfinite(value):
             raise UserError(

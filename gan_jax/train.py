@@ -12,7 +12,7 @@ import functools
 import logging
 import math
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -28,10 +28,11 @@ from gan_jax.checkpoint import Checkpoints, disk_errors, kept, saved_steps
 from gan_jax.config import best_metric
 from gan_jax.data import Split, open_data
 from gan_jax.data.dataset import as_floats
-from gan_jax.data.pipeline import batches, eval_batches, prefetch
-from gan_jax.data.resident import Resident, fits, resident_batches
+from gan_jax.data.pipeline import eval_batches
+from gan_jax.data.resident import Resident
 from gan_jax.errors import UserError, did_you_mean
 from gan_jax.evaluate import TrainingEvaluator, without_protocol
+from gan_jax.feed import feed
 from gan_jax.images import grid, save_png
 from gan_jax.keys import named_keys
 from gan_jax.parallel import Parallel, make_parallel
@@ -226,11 +227,12 @@ class _Loop:
             steps_per_call=config.steps_per_call,
             intervals=happens,
         )
-        feed = self.feed(call.draws for call in calls())
+        split, draws = self.splits["train"], (call.draws for call in calls())
+        fed = feed(split, self.parallel, self.config, position=self.drawn, draws=draws)
         speed, ahead = Speedometer(), Ahead()
-        with contextlib.closing(feed):
+        with contextlib.closing(fed):
             for call in calls():
-                batch = speed.take(feed, call.draws * config.batch_size)
+                batch = speed.take(fed, call.draws * config.batch_size)
                 state, metrics = self.compiled(call.phase, state, batch, keys["train"])
                 ahead.wait(metrics)
                 step, last = call.end, call.end == total
@@ -260,17 +262,6 @@ class _Loop:
                     break
         self.checkpoints.wait()
         return step
-
-    def feed(self, draws: Iterable[int]) -> Iterator[Batch | Resident]:
-        """Yield what the step takes, for so many batches a call, from position `drawn` on."""
-        config, split = self.config.train, self.splits["train"]
-        given = dict(seed=self.config.seed, position=self.drawn, batch_size=config.batch_size)
-        # pmap wants a slice for each device.
-        if self.parallel.mode == "jit" and fits(split, self.config.data.device_gib):
-            return resident_batches(split, self.parallel.place_whole, draws=draws, **given)
-        shard = (jax.process_index(), jax.process_count())
-        source = batches(split, draws=draws, shard=shard, **given)
-        return prefetch(source, lambda batch: self.parallel.place(batch, axis=1))
 
     @staticmethod
     def due(step: int, every: int) -> bool:

@@ -49,11 +49,15 @@ class Split:
         """What `read_all` returned; only where the split is `in_memory`."""
         return self.read_all()
 
+    def places(self, indices: np.ndarray) -> np.ndarray:
+        """Return where in `arrays` the examples at `indices` are."""
+        return indices if self.rows is None else self.rows[indices]
+
     def stored(self, indices: np.ndarray) -> Arrays:
         """Return the examples at `indices` as a batch, images as stored: uint8."""
         if self.in_memory:
-            rows = indices if self.rows is None else self.rows[indices]
-            return {name: array[rows] for name, array in self.arrays.items()}
+            places = self.places(indices)
+            return {name: array[places] for name, array in self.arrays.items()}
         return stack([self.read(int(i)) for i in indices])
 
     def get(self, indices: np.ndarray) -> Arrays:

@@ -82,8 +82,7 @@ def resident_batches(
     for number in draws:
         if (position - start) % 2**32 + number * batch_size > length:
             start, length = position, max(STRETCH, number * batch_size)
-            rows = order[(start + np.arange(length)) % 2**32]
-            rows = (rows if split.rows is None else split.rows[rows]).astype(np.int32)
-            stretch = place((rows, np.uint32(start)))
+            rows = split.places(order[(start + np.arange(length)) % 2**32])
+            stretch = place((rows.astype(np.int32), np.uint32(start)))
         yield Resident(arrays, *stretch, number)
         position = (position + number * batch_size) % 2**32
