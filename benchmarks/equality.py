@@ -1,4 +1,7 @@
-"""Check that a twin does the same work as ours: one step from the same weights, data and draws."""
+"""Check that a twin does the same work as ours: one step from the same weights, data and draws.
+
+Both compute float32 products in full: what is compared is the work, not how it is rounded.
+"""
 
 from __future__ import annotations
 
@@ -13,6 +16,7 @@ import torch
 
 from benchmarks.problems import Problem
 from benchmarks.twins.convert import to_batch, to_state_dict, to_tensor
+from benchmarks.twins.training import set_products
 from gan_jax.axes import example_keys
 from gan_jax.keys import named_keys
 from gan_jax.parallel import make_parallel
@@ -97,6 +101,12 @@ DRAWS: dict[str, Callable[..., dict[str, Any] | None]] = {
 }
 
 
+def on_device(draws: Any, device: str) -> Any:
+    """Return draws, tensors in dicts and lists, on a device."""
+    move = lambda x: None if x is None else x.to(device)  # noqa: E731
+    return torch.utils._pytree.tree_map(move, draws)
+
+
 def load(twin: Any, state: Any) -> None:
     """Give a twin our weights, statistics and averages, in place."""
     for name, net in twin.nets.items():
@@ -130,11 +140,12 @@ def _with_gains(state: Any) -> Any:
     return state.replace(nets=nets)
 
 
-def check(problem: Problem) -> tuple[dict[str, float], dict[str, Any]]:
+def check(problem: Problem, device: str = "cpu") -> tuple[dict[str, float], dict[str, Any]]:
     """Compare one step and one sample.
 
     Args:
       problem: whose task and twin are compared.
+      device: of the twin, in PyTorch's words; ours is on JAX's first one.
 
     Returns:
       The largest differences by kind, each below its bound, and the state dicts that the twin
@@ -143,6 +154,12 @@ def check(problem: Problem) -> tuple[dict[str, float], dict[str, Any]]:
     Raises:
       Difference: naming the first quantity that differs.
     """
+    set_products("highest")
+    with jax.default_matmul_precision("highest"):
+        return _check(problem, device)
+
+
+def _check(problem: Problem, device: str) -> tuple[dict[str, float], dict[str, Any]]:
     task = make_task(problem.config(), problem.spec())
     parallel, keys, batch = make_parallel("jit", 1), named_keys(0), problem.batch()
     start = _with_gains(parallel.compile_init(task.init)(keys["init"]))
@@ -151,13 +168,14 @@ def check(problem: Problem) -> tuple[dict[str, float], dict[str, Any]]:
     placed = parallel.place(batch, axis=1)
     after, metrics = jax.device_get(step(task.phase(0), start, placed, keys["train"]))
 
-    twin = problem.make_twin()
+    twin = problem.make_twin(device)
     load(twin, before)
     weights = {
-        name: {k: v.clone() for k, v in net.state_dict().items()} for name, net in twin.nets.items()
+        name: {k: v.cpu().clone() for k, v in net.state_dict().items()}
+        for name, net in twin.nets.items()
     }
     draws = DRAWS[task.name](problem, task, jax.random.fold_in(keys["train"], 0))
-    theirs = twin.step(to_batch(batch), draws)
+    theirs = twin.step(to_batch(batch, device=device), on_device(draws, device))
 
     found = {"losses": 0.0}
     for name, value in theirs.items():
@@ -170,7 +188,7 @@ def check(problem: Problem) -> tuple[dict[str, float], dict[str, Any]]:
         for kind, error in _compare_net(twin, name, before, after).items():
             found[kind] = max(found.get(kind, 0.0), error)
     if twin.sample is not None:
-        found["images"] = _compare_samples(problem, task, parallel, twin, after, draws)
+        found["images"] = _compare_samples(problem, task, parallel, twin, after, draws, device)
     return found, weights
 
 
@@ -189,13 +207,13 @@ def _compare_net(twin: Any, name: str, before: Any, after: Any) -> dict[str, flo
     wrong = total = 0
     for leaf, value in net.named_parameters():
         gradient = ours["moment"][leaf]
-        theirs = optimizer.state[value]["exp_avg"]
+        theirs = optimizer.state[value]["exp_avg"].cpu()
         error = float((gradient - theirs).norm() / gradient.norm().clamp(min=least))
         if not error < GRADIENTS:
             raise Difference(f"gradient of {name} {leaf}: relative error {error:.1e}")
         found["gradients"] = max(found["gradients"], error)
         change = ours["new"][leaf] - ours["old"][leaf]
-        off = (value.detach() - ours["new"][leaf]).abs()
+        off = (value.detach().cpu() - ours["new"][leaf]).abs()
         # Of a change below float32's spacing at the parameter itself nothing can be said.
         spacing = 4e-7 * ours["old"][leaf].abs()
         scale = change.abs().clamp(min=float(change.square().mean().sqrt()))
@@ -205,7 +223,7 @@ def _compare_net(twin: Any, name: str, before: Any, after: Any) -> dict[str, flo
     if not found["updates"] < EXCEPTIONS:
         raise Difference(f"{name}: {wrong} of {total} parameters differ after one step")
     if name in twin.averages:
-        averages = dict(twin.averages[name].net.named_parameters())
+        averages = {k: v.cpu() for k, v in twin.averages[name].net.named_parameters()}
         expected = to_state_dict(net, new.ema["params"], **rules)
         moved = torch.cat([(ours["new"][k] - ours["old"][k]).ravel() for k in averages]).norm()
         off = torch.cat([(averages[k] - expected[k]).ravel() for k in averages]).norm()
@@ -224,7 +242,7 @@ def _first_moment(opt_state: Any) -> Any:
 
 
 def _compare_samples(
-    problem: Problem, task: Task, parallel: Any, twin: Any, state: Any, draws: Any
+    problem: Problem, task: Task, parallel: Any, twin: Any, state: Any, draws: Any, device: str
 ) -> float:
     """Compare images in eval mode, of our weights and statistics after the step."""
     load(twin, state)
@@ -240,7 +258,8 @@ def _compare_samples(
         labels = [jnp.asarray(batch["label"][-1])] if problem.classes else []
         given = jnp.asarray(latents) if task.name == "vae" else (jnp.asarray(latents), *labels)
         images = jax.jit(lambda s, z: task.generate(s, z, weights="ema"))(state, given)
-    error = float((to_tensor(images) - twin.sample(to_batch(batch), draws)).abs().max())
+    theirs = twin.sample(to_batch(batch, device=device), on_device(draws, device)).cpu()
+    error = float((to_tensor(images) - theirs).abs().max())
     if not error < IMAGES:
         raise Difference(f"sampled images differ by {error:.1e}")
     return error

@@ -75,10 +75,13 @@ class Problem:
                 batch[name] = random.uniform(-1, 1, shape).astype(np.float32)
         return batch
 
-    def make_twin(self) -> Any:
-        """Build the PyTorch side, with weights of its own."""
+    def make_twin(self, device: str = "cpu") -> Any:
+        """Build the PyTorch side on a device of PyTorch's, with weights of its own."""
+        import torch
+
         module = importlib.import_module(f"benchmarks.twins.{self.twin}")
-        return module.Twin(self.config(), self.spec())
+        with torch.device(device):
+            return module.Twin(self.config(), self.spec())
 
 
 _CONSTANT = {"optim.gen.schedule": "constant", "optim.disc.schedule": "constant"}

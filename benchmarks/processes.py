@@ -3,10 +3,17 @@
 from __future__ import annotations
 
 import json
+import os
+import re
+import select
 import subprocess
+import sys
 import time
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
+
+_EXCEPTION = re.compile(r"^[\w.]*(Error|Exception|Interrupt|Difference|Failure|Exit)\b.*:")
 
 
 class Failure(RuntimeError):
@@ -18,15 +25,32 @@ class Process:
 
     Attributes:
       form: its name.
-      first: what it said when it was ready.
+      first: what it said when it was ready; None until then.
       start: seconds until then, of the process itself too.
     """
 
     def __init__(
-        self, form: str, command: list[str], log: Path, env: dict[str, str] | None = None
+        self,
+        form: str,
+        command: list[str],
+        log: Path,
+        env: dict[str, str] | None = None,
+        *,
+        wait: bool = True,
+        cwd: Path | None = None,
     ) -> None:
-        self.form, self.log = form, log
-        began = time.perf_counter()
+        """Start it.
+
+        Args:
+          form: a name.
+          command: see `obey`.
+          log: where its standard error goes.
+          env: its environment; None for this process's.
+          wait: until it is ready; else call `ready`.
+          cwd: where it runs; None for here.
+        """
+        self.form, self.log, self.first, self.start = form, log, None, 0.0
+        self._began = time.perf_counter()
         with log.open("w") as stderr:
             self.process = subprocess.Popen(
                 command,
@@ -35,22 +59,39 @@ class Process:
                 stderr=stderr,
                 text=True,
                 env=env,
+                cwd=cwd,
             )
-        self.first = self._read()
-        self.start = time.perf_counter() - began
+        if wait:
+            self.ready()
 
-    def ask(self, what: str, **request: Any) -> dict[str, Any]:
-        """Send a request and return the answer."""
-        self.process.stdin.write(json.dumps({"do": what, **request}) + "\n")
-        self.process.stdin.flush()
-        return self._read()
+    def ready(self, timeout: float | None = None) -> None:
+        """Wait until the process is ready, for `timeout` seconds at most."""
+        if self.first is None:
+            self.first = self._read(timeout)
+            self.start = time.perf_counter() - self._began
 
-    def _read(self) -> dict[str, Any]:
+    def ask(self, what: str, *, timeout: float | None = None, **request: Any) -> dict[str, Any]:
+        """Send a request and return the answer.
+
+        Raises:
+          Failure: the process ended, or did not answer within `timeout` seconds; it is killed.
+        """
+        try:
+            self.process.stdin.write(json.dumps({"do": what, **request}) + "\n")
+            self.process.stdin.flush()
+        except BrokenPipeError:
+            pass  # it has ended, and its log says why
+        return self._read(timeout)
+
+    def _read(self, timeout: float | None) -> dict[str, Any]:
+        # One answer a request: nothing is left in the buffer of `readline`.
+        if timeout is not None and not select.select([self.process.stdout], [], [], timeout)[0]:
+            self.kill()
+            raise Failure(f"no answer within {timeout:.0f} s")
         line = self.process.stdout.readline()
         if not line:
             self.process.wait()
-            lines = [x for x in self.log.read_text().splitlines() if x.strip()]
-            raise Failure(lines[-1] if lines else f"exit code {self.process.returncode}")
+            raise Failure(reason(self.log) or f"exit code {self.process.returncode}")
         return json.loads(line)
 
     def close(self) -> None:
@@ -58,3 +99,38 @@ class Process:
         self.process.stdin.close()
         self.process.wait()
         self.process.stdout.close()
+
+    def kill(self) -> None:
+        """End the process now."""
+        self.process.kill()
+        self.process.wait()
+
+
+def reason(log: Path) -> str:
+    """Return the line of a log that says why the process ended: the last exception, or line."""
+    lines = [x.strip() for x in log.read_text(errors="replace").splitlines() if x.strip()]
+    return next((x for x in reversed(lines) if _EXCEPTION.match(x)), lines[-1] if lines else "")
+
+
+def obey(
+    prepare: Callable[[], tuple[dict[str, Any], Mapping[str, Callable[..., dict[str, Any]]]]],
+) -> None:
+    """Be such a process, until standard input ends.
+
+    Args:
+      prepare: -> (what is said when ready, functions by name). A request {"do": NAME, ...} is
+        answered by what the function returns for the rest of it, and "idle": seconds of processor
+        time that the process took since its last answer.
+    """
+    # Answers have a channel of their own: libraries print too.
+    answers = os.fdopen(os.dup(1), "w")
+    os.dup2(2, 1)
+    first, functions = prepare()
+    print(json.dumps(first), file=answers, flush=True)
+    before = time.process_time()
+    for line in sys.stdin:
+        idle = time.process_time() - before
+        request = json.loads(line)
+        answer = functions[request.pop("do")](**request)
+        print(json.dumps({**answer, "idle": idle}), file=answers, flush=True)
+        before = time.process_time()

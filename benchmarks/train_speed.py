@@ -1,15 +1,16 @@
 """Speed and memory of a training step: ours against a PyTorch twin that does the same work.
 
-    python benchmarks/train_speed.py [--only=SUBSTRING] [--rounds=5] [--markdown]
+    python benchmarks/train_speed.py [--only=SUBSTRING] [--rounds=5] [--markdown] [--device=cpu|gpu]
 
-Needs the extra `bench`; runs on CPU. For each row of `problems.py`:
+Needs the extra `bench`; runs on the GPU where there is one (what a GPU is worth is measured by
+`accelerator.py`, at batches that fill it). For each row of `problems.py`:
 
-1. The twin is compared with ours (`equality.py`): losses, gradients, updates, samples. Where they
-   differ the benchmark stops.
+1. The twin is compared with ours (`equality.py`): losses, gradients, updates, samples,
+   with float32 products in full. Where they differ the benchmark stops.
 2. PyTorch chooses its form: contiguous or channels_last; memory by glibc's default or with the
    settings that main.py makes for us; OpenMP threads that wait actively or passively. Each is tried
    against the other in turn, the faster is kept: "eager"; "compile" is that through torch.compile.
-   Adam is the fused one.
+   Adam is the fused one. On a GPU both sides multiply float32 in TF32, which is JAX's default.
 3. The forms are timed in turns: a block of steps of ours, of eager, of compile, and again, each
    `rounds` times. A block has at least three steps and lasts at least a second; its first step,
    which brings the caches back, is not counted. The median of all steps that are counted is shown.
@@ -46,7 +47,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from benchmarks.flops import dcgan_step
 from benchmarks.problems import PROBLEMS, Problem
 from benchmarks.processes import Failure, Process
-from benchmarks.worker import GEMM, serve
+from benchmarks.worker import DEVICES, GEMM, serve
+from gan_jax.host import has_accelerator
 
 # What PyTorch chooses from; the first of each is its default.
 CHOICES = (("contiguous", "channels_last"), ("default", "reused"), ("active", "passive"))
@@ -62,11 +64,11 @@ BUSY = 0.02  # share of a block that an idle process may compute
 BUSY_MACHINE = 0.5  # load average before the first row
 
 
-def launch(name: str, form: str, folder: Path) -> Process:
+def launch(name: str, form: str, folder: Path, device: str) -> Process:
     """Start a process that holds one form of one problem; see worker.py."""
     environment = {
         **os.environ,
-        "JAX_PLATFORMS": "cpu",
+        **platforms(device),
         # What is checked is the very program that starts cold later on.
         "JAX_COMPILATION_CACHE_DIR": str(folder / ("check" if form == "check" else "jax")),
         "TORCHINDUCTOR_CACHE_DIR": str(folder / "inductor"),
@@ -75,7 +77,15 @@ def launch(name: str, form: str, folder: Path) -> Process:
         environment["OMP_WAIT_POLICY"] = "passive"
     log = folder / f"{form.replace(' ', '_')}.log"
     command = [sys.executable, __file__, f"--form={form}", f"--only={name}", f"--folder={folder}"]
+    command += [f"--device={device}"]
     return Process(form, command, log, environment)
+
+
+def platforms(device: str) -> dict[str, str]:
+    """Return the environment of a process that computes on "cpu" or "gpu", beside others there."""
+    if device == "cpu":
+        return {"JAX_PLATFORMS": "cpu", "CUDA_VISIBLE_DEVICES": ""}
+    return {"JAX_PLATFORMS": "cuda,cpu", "XLA_PYTHON_CLIENT_PREALLOCATE": "false"}
 
 
 def in_turns(processes: list[Process], what: str, rounds: int, least: int = 3) -> list[float]:
@@ -95,46 +105,46 @@ def in_turns(processes: list[Process], what: str, rounds: int, least: int = 3) -
     return [statistics.median(column) for column in times]
 
 
-def choose_eager(name: str, folder: Path) -> Process:
+def choose_eager(name: str, folder: Path, device: str) -> Process:
     """Return the fastest eager form of the twin, choice by choice, by the best of a few steps."""
-    best = launch(name, " ".join(["eager", *(default for default, _ in CHOICES)]), folder)
+    best = launch(name, " ".join(["eager", *(default for default, _ in CHOICES)]), folder, device)
     for default, other in CHOICES:
-        rival = launch(name, best.form.replace(default, other), folder)
+        rival = launch(name, best.form.replace(default, other), folder, device)
         fastest = [min(p.ask("steps", least=2, seconds=0.5)["times"]) for p in (best, rival)]
         best, worse = (rival, best) if fastest[1] < fastest[0] else (best, rival)
         worse.close()
     return best
 
 
-def start_compiled(name: str, form: str, folder: Path) -> tuple[Process | None, str]:
+def start_compiled(name: str, form: str, folder: Path, device: str) -> tuple[Process | None, str]:
     """Return the process of torch.compile, or None and why there is none."""
     if not (os.environ.get("CXX") or shutil.which("g++") or shutil.which("clang++")):
         return None, "no C++ compiler"
     try:
-        return launch(name, form.replace("eager", "compile"), folder), ""
+        return launch(name, form.replace("eager", "compile"), folder, device), ""
     except Failure as failure:
         return None, f"fails: {failure}"
 
 
-def fresh(name: str, form: str, folder: Path) -> tuple[float, float]:
+def fresh(name: str, form: str, folder: Path, device: str) -> tuple[float, float]:
     """Return (start [s], peak [MiB]) of a process that takes four steps."""
-    process = launch(name, form, folder)
+    process = launch(name, form, folder, device)
     process.ask("steps", least=3, seconds=0.0)
     peak = process.ask("peak")["mib"]
     process.close()
     return process.start, peak
 
 
-def measure(name: str, problem: Problem, rounds: int, folder: Path) -> dict[str, str]:
+def measure(name: str, problem: Problem, rounds: int, folder: Path, device: str) -> dict[str, str]:
     """Return the cells of one row."""
-    check = launch(name, "check", folder)
+    check = launch(name, "check", folder, device)
     check.close()
     found = ", ".join(f"{kind} {error:.0e}" for kind, error in check.first.items())
     print(f"{name}: twin equals ours ({found})", flush=True)
 
-    eager = choose_eager(name, folder)
-    ours = launch(name, "ours", folder)
-    compiled, why = start_compiled(name, eager.form, folder)
+    eager = choose_eager(name, folder, device)
+    ours = launch(name, "ours", folder, device)
+    compiled, why = start_compiled(name, eager.form, folder, device)
     processes = [p for p in (ours, eager, compiled) if p is not None]
     seconds = in_turns(processes, "steps", rounds)
     config = problem.config()
@@ -154,8 +164,8 @@ def measure(name: str, problem: Problem, rounds: int, folder: Path) -> dict[str,
     for process in processes:
         process.close()
 
-    warm, ours_peak = fresh(name, "ours", folder)
-    start, eager_peak = fresh(name, eager.form, folder)
+    warm, ours_peak = fresh(name, "ours", folder, device)
+    start, eager_peak = fresh(name, eager.form, folder, device)
     starts = [ours.start, warm, start, *([compiled.start] if compiled else [])]
     row["start"] = " | ".join(f"{s:.1f}" for s in starts)
     row["peak"] = f"{ours_peak:.0f} | {eager_peak:.0f}"
@@ -211,11 +221,13 @@ def main() -> None:
     parser.add_argument("--only", default="", help="rows whose name contains this")
     parser.add_argument("--rounds", type=int, default=5, help="blocks of steps of each form")
     parser.add_argument("--markdown", action="store_true", help="print the table as Markdown")
+    default = "gpu" if has_accelerator() else "cpu"
+    parser.add_argument("--device", choices=DEVICES, default=default, help="that both train on")
     parser.add_argument("--form", help=argparse.SUPPRESS)
     parser.add_argument("--folder", type=Path, help=argparse.SUPPRESS)
     flags = parser.parse_args()
     if flags.form:
-        serve(PROBLEMS[flags.only], flags.form, flags.folder)
+        serve(PROBLEMS[flags.only], flags.form, flags.folder, flags.device)
         return
     chosen = {name: p for name, p in PROBLEMS.items() if flags.only in name}
     if not chosen or flags.rounds < 1:
@@ -226,7 +238,7 @@ def main() -> None:
     except ImportError as error:
         parser.error(f"{error}: pip install -e '.[bench]'")
     print(
-        f"{platform.processor() or platform.machine()}, {os.cpu_count()} cores,"
+        f"{platform.processor() or platform.machine()}, {os.cpu_count()} cores, on {flags.device},"
         f" load {os.getloadavg()[0]:.1f}; jax {jax.__version__}, torch {torch.__version__}"
     )
     if os.getloadavg()[0] > BUSY_MACHINE:
@@ -235,7 +247,7 @@ def main() -> None:
     try:
         for name, problem in chosen.items():
             with tempfile.TemporaryDirectory() as folder:
-                table.rows[name] = measure(name, problem, flags.rounds, Path(folder))
+                table.rows[name] = measure(name, problem, flags.rounds, Path(folder), flags.device)
     except Failure as failure:
         sys.exit(f"error: {failure}")
     finally:

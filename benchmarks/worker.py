@@ -11,18 +11,17 @@ answer. The line that it writes first, {}, follows its first training step.
 
 from __future__ import annotations
 
-import json
-import os
 import resource
-import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from benchmarks.problems import Problem
+from benchmarks.processes import obey
 from gan_jax.heap import reuse_host_memory
 
+DEVICES = {"cpu": "cpu", "gpu": "cuda"}  # ours -> PyTorch's
 GEMM = 3072  # rows and columns of the square matrices that measure the machine
 
 
@@ -60,11 +59,19 @@ class Ours:
             return self.parallel.compile_map(generate)
         return self.parallel.compile_map(transform) if task.transform is not None else None
 
-    def step(self) -> None:
-        """Train, and wait for it."""
+    def dispatch(self) -> None:
+        """Train; on an accelerator the step is only under way when this returns."""
         phase = self.task.phase(0)
         self.state, _ = self.compiled(phase, self.state, self.batch, self.keys["train"])
+
+    def wait(self) -> None:
+        """Wait for all steps."""
         self.jax.block_until_ready(self.state)
+
+    def step(self) -> None:
+        """Train, and wait for it."""
+        self.dispatch()
+        self.wait()
 
     def sample(self) -> None:
         """Make a batch of images, and wait for it."""
@@ -78,30 +85,69 @@ class Ours:
 
 
 class Torch:
-    """The twin, from the weights in `folder`; `form` is as in `serve`."""
+    """The twin; it is compiled at its first step."""
 
-    def __init__(self, problem: Problem, folder: Path, form: str) -> None:
+    def __init__(
+        self, problem: Problem, form: str, folder: Path | None = None, device: str = "cpu"
+    ) -> None:
+        """Build it.
+
+        Args:
+          problem: what is trained.
+          form: words: channels_last or contiguous; compile (torch.compile), with reduce-overhead
+            its mode of that name; bfloat16 (autocast; else TF32, where the device has it).
+          folder: of weights.pt, to start from; None keeps its own.
+          device: in PyTorch's words.
+        """
         import torch
 
         from benchmarks.twins.convert import to_batch
+        from benchmarks.twins.training import set_products, spectral
 
-        self.torch = torch
-        memory = torch.channels_last if "channels_last" in form else torch.contiguous_format
-        self.twin = problem.make_twin()
-        weights = torch.load(folder / "weights.pt")
+        set_products("high")
+        torch.backends.cudnn.benchmark = True
+        self.torch, self.device, words = torch, device, form.split()
+        memory = torch.channels_last if "channels_last" in words else torch.contiguous_format
+        self.twin = problem.make_twin(device)
+        weights = torch.load(folder / "weights.pt") if folder else {}
         for name, net in self.twin.nets.items():
             average = [self.twin.averages[name].net] if name in self.twin.averages else []
             for each in (net, *average):
-                each.load_state_dict(weights[name])
+                if weights:
+                    each.load_state_dict(weights[name])
                 each.to(memory_format=memory)
-            if "compile" in form and name in self.twin.compiles:
-                net.compile()
-        self.batch = to_batch(problem.batch(), memory)
-        self.compiled = "compile" in form
+        self.compiled, self.graphs = "compile" in words, "reduce-overhead" in words
+        for name in self.twin.compiles if self.compiled else ():
+            mode = dict(mode="reduce-overhead") if self.graphs else {}
+            self.twin.nets[name].compile(**mode)
+        # CUDA graphs read where they read before: what a step replaces is put back to its place.
+        norms = [norm for net in self.twin.nets.values() for norm in spectral(net)]
+        self.places = [(norm, norm.u) for norm in norms] if self.graphs else []
+        self.batch = to_batch(problem.batch(), memory, device)
+        self.bfloat16 = "bfloat16" in words
+
+    def dispatch(self) -> None:
+        """Train; on a GPU the step is only under way when this returns."""
+        if self.graphs:
+            self.torch.compiler.cudagraph_mark_step_begin()
+        kind = self.torch.device(self.device).type
+        with self.torch.autocast(kind, self.torch.bfloat16, enabled=self.bfloat16):
+            self.twin.step(self.batch, None)
+        for norm, place in self.places:
+            norm.u = place.copy_(norm.u)
+        for average in self.twin.averages.values() if self.places else ():
+            for mine, theirs in average.spectral:
+                mine.u = theirs.u
+
+    def wait(self) -> None:
+        """Wait for all steps."""
+        if self.device != "cpu":
+            self.torch.cuda.synchronize()
 
     def step(self) -> None:
-        """Train; PyTorch's CPU functions return when they are done."""
-        self.twin.step(self.batch, None)
+        """Train, and wait for it."""
+        self.dispatch()
+        self.wait()
         if self.compiled:
             graphs = self.torch._dynamo.utils.counters["stats"]["unique_graphs"]
             if graphs < len(self.twin.compiles):
@@ -109,26 +155,32 @@ class Torch:
             self.compiled = False
 
     def sample(self) -> None:
-        """Make a batch of images."""
+        """Make a batch of images, and wait for it."""
         self.twin.sample(self.batch, None)
+        self.wait()
 
     def make_gemm(self) -> Callable[[], Any]:
         """Return a function that multiplies two large matrices."""
-        a, b = self.torch.randn(2, GEMM, GEMM)
-        return lambda: self.torch.mm(a, b)
+        a, b = self.torch.randn(2, GEMM, GEMM, device=self.device)
+
+        def multiply() -> None:
+            self.torch.mm(a, b)
+            self.wait()
+
+        return multiply
 
 
-def measure(function: Callable[[], Any], least: int, seconds: float) -> list[float]:
+def measure(function: Callable[[], Any], least: int, seconds: float) -> dict[str, list[float]]:
     """Return the duration of each call: `least` of them, and more until `seconds` have passed."""
     times: list[float] = []
     while len(times) < least or sum(times) < seconds:
         start = time.perf_counter()
         function()
         times.append(time.perf_counter() - start)
-    return times
+    return {"times": times}
 
 
-def write_weights(problem: Problem, folder: Path) -> dict[str, float]:
+def write_weights(problem: Problem, folder: Path, device: str) -> dict[str, float]:
     """Check that the twin equals ours, and write the weights that both start from.
 
     One discriminator update is compared: each of five is about the sign of small gradients, so that
@@ -140,12 +192,17 @@ def write_weights(problem: Problem, folder: Path) -> dict[str, float]:
 
     if problem.config().task.get("disc_updates", 1) > 1:
         problem = problem.changed(problem.image, task__disc_updates=1)
-    found, weights = check(problem)
+    found, weights = check(problem, device)
     torch.save(weights, folder / "weights.pt")
     return found
 
 
-def serve(problem: Problem, form: str, folder: Path) -> None:
+def peak() -> dict[str, float]:
+    """Return the largest resident memory of this process until now."""
+    return {"mib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024}  # Linux counts KiB
+
+
+def serve(problem: Problem, form: str, folder: Path, device: str) -> None:
     """Take a training step, then obey until standard input ends; or check the twin, and end.
 
     Args:
@@ -153,31 +210,22 @@ def serve(problem: Problem, form: str, folder: Path) -> None:
       form: "check", "ours", or four words: eager or compile, and one of each of
         train_speed.CHOICES.
       folder: of weights.pt, which the check writes.
+      device: "cpu" or "gpu".
     """
-    # Answers have a channel of their own: libraries print too.
-    answers = os.fdopen(os.dup(1), "w")
-    os.dup2(2, 1)
+    theirs = DEVICES[device]
     if form == "ours" or "reused" in form:
         reuse_host_memory()
 
-    def answer(value: dict[str, Any]) -> None:
-        print(json.dumps(value), file=answers, flush=True)
+    def prepare() -> tuple[dict[str, float], dict[str, Callable[..., dict[str, Any]]]]:
+        if form == "check":
+            return write_weights(problem, folder, theirs), {}
+        side = Ours(problem) if form == "ours" else Torch(problem, form, folder, device=theirs)
+        side.step()
+        return {}, {
+            "steps": lambda **how: measure(side.step, **how),
+            "samples": lambda **how: measure(side.sample, **how),
+            "gemm": lambda **how: measure(side.make_gemm(), **how),
+            "peak": peak,
+        }
 
-    if form == "check":
-        answer(write_weights(problem, folder))
-        return
-    side = Ours(problem) if form == "ours" else Torch(problem, folder, form)
-    side.step()
-    answer({})
-    before = time.process_time()
-    functions = {"steps": lambda: side.step, "samples": lambda: side.sample, "gemm": side.make_gemm}
-    for line in sys.stdin:
-        idle = time.process_time() - before
-        request = json.loads(line)
-        what = request.pop("do")
-        if what == "peak":
-            peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-            answer({"mib": peak / 1024})  # Linux counts KiB
-        else:
-            answer({"times": measure(functions[what](), **request), "idle": idle})
-        before = time.process_time()
+    obey(prepare)

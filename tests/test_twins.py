@@ -70,7 +70,7 @@ def test_a_twin_with_another_loss_is_refused(
     problem = tiny(name)
     twin = problem.make_twin()
     setattr(twin, attribute, factor * getattr(twin, attribute))
-    monkeypatch.setattr(type(problem), "make_twin", lambda self: twin)
+    monkeypatch.setattr(type(problem), "make_twin", lambda self, device: twin)
     with pytest.raises(equality.Difference, match="loss: ours"):
         equality.check(problem)
 
@@ -79,7 +79,7 @@ def test_a_twin_with_another_optimizer_is_refused(monkeypatch: pytest.MonkeyPatc
     problem = tiny("MLP VAE-28")
     twin = problem.make_twin()
     twin.optimizers["vae"].param_groups[0]["lr"] *= 1.02
-    monkeypatch.setattr(type(problem), "make_twin", lambda self: twin)
+    monkeypatch.setattr(type(problem), "make_twin", lambda self, device: twin)
     with pytest.raises(equality.Difference, match="parameters differ"):
         equality.check(problem)
 

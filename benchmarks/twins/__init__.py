@@ -2,7 +2,9 @@
 
 A file a family, each with one class of the form
 
-    Twin(config, spec)             built from the very config that ours is built from
+    Twin(config, spec)             built from the very config that ours is built from; on another
+                                   device under `with torch.device(...)`: a later `.to` would leave
+                                   the averages behind
     compiles                       networks that torch.compile can take
     nets, optimizers, averages     by name, as in our TrainState
     maps                           linear layers that flatten or unflatten [C, H, W], for convert.py

@@ -138,7 +138,7 @@ class Discriminator(nn.Module):
 
 def orthogonality(net: nn.Module) -> Tensor:
     """Return the sum over weights of the squares of W^T W off its diagonal."""
-    total = torch.zeros(())
+    total = torch.zeros((), device=next(net.parameters()).device)
     for layer in net.modules():
         if isinstance(layer, (nn.Conv2d, nn.Linear)):
             weight = layer.parametrizations.weight.original.flatten(1)
@@ -173,15 +173,16 @@ class Twin:
     def step(self, batch: Batch, draws: Draws) -> dict[str, Tensor]:
         """Update the discriminator on each of the draws, then the generator once."""
         gen, disc = self.nets["gen"], self.nets["disc"]
-        size, metrics = len(batch["image"][0]), {}
+        images, metrics = batch["image"][0], {}
+        noise = dict(size=(len(images), self.latent), device=images.device)
         for i, (real, labels) in enumerate(zip(batch["image"], batch["label"], strict=True)):
-            z = draws["disc"][i] if draws else torch.randn(size, self.latent)
+            z = draws["disc"][i] if draws else torch.randn(**noise)
             with torch.no_grad(), unmoved(gen):
                 fake = gen(z, labels)
             loss = (relu(1 - disc(real, labels)) + relu(1 + disc(fake, labels))).mean()
             take_step(self.optimizers["disc"], loss)
             metrics["disc"] = loss.detach()
-        z = draws["gen"] if draws else torch.randn(size, self.latent)
+        z = draws["gen"] if draws else torch.randn(**noise)
         disc.requires_grad_(False)  # no weight gradients that nobody reads
         loss = metrics["gen"] = -disc(gen(z, labels), labels).mean()
         if self.orthogonal:
@@ -196,5 +197,5 @@ class Twin:
     def sample(self, batch: Batch, draws: Draws) -> Tensor:
         """Return as many images as the batch has, of its classes."""
         labels = batch["label"][-1]
-        z = draws["gen"] if draws else torch.randn(len(labels), self.latent)
+        z = draws["gen"] if draws else torch.randn(len(labels), self.latent, device=labels.device)
         return self.averages["gen"].net(z, labels)

@@ -35,10 +35,12 @@ def to_tensor(array: Any, memory: torch.memory_format = torch.contiguous_format)
 
 
 def to_batch(
-    batch: Mapping[str, np.ndarray], memory: torch.memory_format = torch.contiguous_format
+    batch: Mapping[str, np.ndarray],
+    memory: torch.memory_format = torch.contiguous_format,
+    device: str = "cpu",
 ) -> dict[str, list[Tensor]]:
-    """Return our batch [draws, B, ...] as a list of tensors, one a draw."""
-    return {name: [to_tensor(draw, memory) for draw in x] for name, x in batch.items()}
+    """Return our batch [draws, B, ...] as a list of tensors on a device, one a draw."""
+    return {name: [to_tensor(draw, memory).to(device) for draw in x] for name, x in batch.items()}
 
 
 def to_state_dict(

@@ -87,10 +87,10 @@ class Twin:
     def step(self, batch: Batch, draws: Draws) -> dict[str, Tensor]:
         """Update the discriminator on each of the draws, then the generator once."""
         gen, disc = self.nets["gen"], self.nets["disc"]
-        size = len(batch["image"][0])
+        noise = dict(size=(len(batch["image"][0]), self.latent), device=batch["image"][0].device)
         metrics = {}
         for i in range(self.draws):
-            z = draws["disc"][i] if draws else torch.randn(size, self.latent)
+            z = draws["disc"][i] if draws else torch.randn(**noise)
             with torch.no_grad():
                 fake = gen(z)
             real_logits, fake_logits = disc(batch["image"][i]), disc(fake)
@@ -99,7 +99,7 @@ class Twin:
             metrics["disc"] = loss.detach()
             metrics["logits/real"] = real_logits.detach().mean()
             metrics["logits/fake"] = fake_logits.detach().mean()
-        z = draws["gen"] if draws else torch.randn(size, self.latent)
+        z = draws["gen"] if draws else torch.randn(**noise)
         disc.requires_grad_(False)  # no weight gradients that nobody reads
         loss = softplus(-disc(gen(z))).mean()
         take_step(self.optimizers["gen"], loss)
@@ -110,5 +110,7 @@ class Twin:
     @torch.inference_mode()
     def sample(self, batch: Batch, draws: Draws) -> Tensor:
         """Return as many images as the batch has."""
-        z = draws["gen"] if draws else torch.randn(len(batch["image"][0]), self.latent)
+        images = batch["image"][0]
+        noise = dict(size=(len(images), self.latent), device=images.device)
+        z = draws["gen"] if draws else torch.randn(**noise)
         return self.averages["gen"].net(z)

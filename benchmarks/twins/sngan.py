@@ -143,7 +143,7 @@ class Twin:
 
     def penalty(self, real: Tensor, fake: Tensor, share: Tensor | None) -> Tensor:
         """Return the mean of (|gradient| - 1)^2 between real and fake images."""
-        share = torch.rand(len(real)) if share is None else share
+        share = torch.rand(len(real), device=real.device) if share is None else share
         images = torch.lerp(fake, real, share[:, None, None, None]).requires_grad_()
         logits = self.nets["disc"].forward(images)
         (gradient,) = torch.autograd.grad(logits.sum(), images, create_graph=True)
@@ -152,10 +152,11 @@ class Twin:
     def step(self, batch: Batch, draws: Draws) -> dict[str, Tensor]:
         """Update the discriminator on each of the draws, then the generator once."""
         gen, disc = self.nets["gen"], self.nets["disc"]
-        size = len(batch["image"][0])
+        images = batch["image"][0]
+        noise = dict(size=(len(images), self.latent), device=images.device)
         metrics = {}
         for i, real in enumerate(batch["image"]):
-            z = draws["disc"][i] if draws else torch.randn(size, self.latent)
+            z = draws["disc"][i] if draws else torch.randn(**noise)
             with torch.no_grad():
                 fake = gen(z)
             real_logits, fake_logits = disc(real), disc(fake)
@@ -169,7 +170,7 @@ class Twin:
                 metrics["disc/gradient_penalty"] = penalty.detach()
                 loss = loss + self.penalty_weight * penalty
             take_step(self.optimizers["disc"], loss)
-        z = draws["gen"] if draws else torch.randn(size, self.latent)
+        z = draws["gen"] if draws else torch.randn(**noise)
         disc.requires_grad_(False)  # no weight gradients that nobody reads
         loss = -disc(gen(z)).mean()
         take_step(self.optimizers["gen"], loss)
@@ -180,5 +181,7 @@ class Twin:
     @torch.inference_mode()
     def sample(self, batch: Batch, draws: Draws) -> Tensor:
         """Return as many images as the batch has."""
-        z = draws["gen"] if draws else torch.randn(len(batch["image"][0]), self.latent)
+        images = batch["image"][0]
+        noise = dict(size=(len(images), self.latent), device=images.device)
+        z = draws["gen"] if draws else torch.randn(**noise)
         return self.averages["gen"].net(z)

@@ -1,4 +1,4 @@
-"""What the twins share, in the form that is fastest in PyTorch on CPU."""
+"""What the twins share, in the form that is fastest in PyTorch."""
 
 from __future__ import annotations
 
@@ -32,6 +32,17 @@ def make_optimizer(net: nn.Module, section: Mapping[str, Any]) -> torch.optim.Op
         dict(params=[p for p in net.parameters() if p.ndim <= 1], weight_decay=0.0),
     ]
     return torch.optim.AdamW(groups, weight_decay=section["weight_decay"], **settings)
+
+
+def set_products(precision: str) -> None:
+    """Say how float32 products and convolutions are computed on GPUs in this process.
+
+    Args:
+      precision: "high", TF32 for both, which is JAX's default for both; or "highest", float32.
+        PyTorch's own default is TF32 for convolutions alone.
+    """
+    torch.set_float32_matmul_precision(precision)
+    torch.backends.cudnn.allow_tf32 = precision == "high"
 
 
 class Chain(nn.Sequential):
@@ -82,21 +93,26 @@ class SpectralNorm(nn.Module):
 
     The buffer is replaced, not written to as PyTorch's is: torch.compile keeps u itself for the
     backward pass, to compute v again, and refuses one that a later pass has changed.
+
+    Always in the weight's own precision, as ours: autocast would make u bfloat16.
     """
 
     def __init__(self, layer: nn.Module) -> None:
         super().__init__()
         self.transposed = isinstance(layer, nn.Embedding)
         outputs = layer.weight.shape[1 if self.transposed else 0]
-        self.register_buffer("u", normalize(torch.randn(outputs), dim=0))
+        self.register_buffer(
+            "u", normalize(torch.randn(outputs, device=layer.weight.device), dim=0)
+        )
 
     def forward(self, weight: Tensor) -> Tensor:
         matrix = weight.T if self.transposed else weight.flatten(1)
-        with torch.no_grad():
-            v, u = normalize(matrix.T @ self.u, dim=0), self.u
-            if self.training:
-                self.u = u = normalize(matrix @ v, dim=0)
-        return weight / (u @ (matrix @ v))
+        with torch.autocast(weight.device.type, enabled=False):
+            with torch.no_grad():
+                v, u = normalize(matrix.T @ self.u, dim=0), self.u
+                if self.training:
+                    self.u = u = normalize(matrix @ v, dim=0)
+            return weight / (u @ (matrix @ v))
 
 
 def spectral(net: nn.Module) -> list[SpectralNorm]:

@@ -114,7 +114,8 @@ class Twin:
     def step(self, batch: Batch, draws: Draws) -> dict[str, Tensor]:
         """Move up the lower bound."""
         images = batch["image"][0]
-        noise = draws["noise"] if draws else torch.randn(len(images), self.model.latent)
+        shape = (len(images), self.model.latent)
+        noise = draws["noise"] if draws else torch.randn(shape, device=images.device)
         outputs, mean, log_variance = self.nets["vae"](images, noise)
         if self.model.likelihood == "bernoulli":
             target = (images + 1) / 2
@@ -133,8 +134,9 @@ class Twin:
     @torch.inference_mode()
     def sample(self, batch: Batch, draws: Draws) -> Tensor:
         """Return as many images as the batch has."""
-        size = len(batch["image"][0])
-        z = draws["noise"] if draws else torch.randn(size, self.model.latent)
+        images = batch["image"][0]
+        shape = (len(images), self.model.latent)
+        z = draws["noise"] if draws else torch.randn(shape, device=images.device)
         outputs = self.averages["vae"].net.decoder(z)
         if self.model.likelihood == "bernoulli":
             return 2 * outputs.sigmoid() - 1
