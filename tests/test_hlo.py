@@ -8,7 +8,7 @@ import pytest
 from jax import lax
 from jax.sharding import AxisType, NamedSharding, PartitionSpec
 
-from gan_jax.hlo import Collective, collectives, shape_bytes
+from gan_jax.hlo import Collective, Traffic, collectives, shape_bytes, traffic
 
 X, W = (64, 3), (16, 5)  # X is split over all eight devices, W is whole on each
 
@@ -94,6 +94,92 @@ def test_forms_of_the_text() -> None:
         Collective("all-reduce", 4 * (4 * 4 * 64 * 3 + 1), 8),
         Collective("all-reduce", 4, 16),
     ]
+
+
+# In the manner of XLA for CUDA; a loop of three passes, each with its reduction over two GPUs.
+GPU = """
+HloModule jit_step, is_scheduled=true
+
+%sum (a: f32[], b: f32[]) -> f32[] {
+  %a = f32[] parameter(0)
+  %b = f32[] parameter(1)
+  ROOT %add = f32[] add(%a, %b)
+}
+
+%turned (p: f32[3,5]) -> bf16[5,3] {
+  %p = f32[3,5]{1,0} parameter(0)
+  %t = f32[5,3]{1,0} transpose(%p), dimensions={1,0}
+  ROOT %c = bf16[5,3]{1,0} convert(%t)
+}
+
+%part_of (p: f32[1000], q: f32[10], i: s32[]) -> (f32[10], f32[10]) {
+  %p = f32[1000]{0} parameter(0)
+  %q = f32[10]{0} parameter(1)
+  %i = s32[] parameter(2)
+  %w = f32[10,100]{1,0} bitcast(%p)
+  %s = f32[1,10]{1,0} dynamic-slice(%w, %i, %i), dynamic_slice_sizes={1,10}
+  %r = f32[10]{0} bitcast(%s)
+  %m = f32[10]{0} multiply(%r, %q)
+  ROOT %both = (f32[10]{0}, f32[10]{0}) tuple(%m, %q)
+}
+
+%kept (all: f32[1000], new: f32[10], i: s32[]) -> f32[1000] {
+  %all = f32[1000]{0} parameter(0)
+  %new = f32[10]{0} parameter(1)
+  %i = s32[] parameter(2)
+  ROOT %u = f32[1000]{0} dynamic-update-slice(%all, %new, %i)
+}
+
+%body (state: (s32[], f32[1000])) -> (s32[], f32[1000]) {
+  %state = (s32[], f32[1000]{0}) parameter(0)
+  %i = s32[] get-tuple-element(%state), index=0
+  %all = f32[1000]{0} get-tuple-element(%state), index=1
+  %ten = f32[10]{0} slice(%all), slice={[0:10]}
+  %all-reduce-start = ((f32[10]{0}), f32[10]{0}) all-reduce-start(%ten), replica_groups={{0,1}}, \
+to_apply=%sum
+  %all-reduce-done = f32[10]{0} all-reduce-done(%all-reduce-start)
+  %update = f32[1000]{0} fusion(%all, %all-reduce-done, %i), kind=kLoop, calls=%kept
+  ROOT %out = (s32[], f32[1000]{0}) tuple(%i, %update)
+}
+
+%condition (state: (s32[], f32[1000])) -> pred[] {
+  %state = (s32[], f32[1000]{0}) parameter(0)
+  ROOT %never = pred[] constant(false)
+}
+
+ENTRY %main (x: f32[3,5], y: f32[1000]) -> f32[1000] {
+  %x = f32[3,5]{1,0} parameter(0)
+  %y = f32[1000]{0} parameter(1)
+  %zero = s32[] constant(0)
+  %t = bf16[5,3]{1,0} fusion(%x), kind=kInput, calls=%turned
+  %gemm = (bf16[5,5]{1,0}, s8[4194304]{0}) custom-call(%t, %t), \
+custom_call_target="__cublas$gemm"
+  %product = bf16[5,5]{1,0} get-tuple-element(%gemm), index=0
+  %first = f32[10]{0} slice(%y), slice={[0:10]}
+  %part = (f32[10]{0}, f32[10]{0}) fusion(%y, %first, %zero), kind=kLoop, calls=%part_of
+  %start = (s32[], f32[1000]{0}) tuple(%zero, %y)
+  %loop = (s32[], f32[1000]{0}) while(%start), condition=%condition, body=%body, \
+backend_config={"known_trip_count":{"n":"3"},"known_init_step":{"init":"0","step":"1"}}
+  %looped = f32[1000]{0} get-tuple-element(%loop), index=1
+  ROOT %copy = f32[1000]{0} copy(%looped)
+}
+"""
+
+
+def test_what_a_gpu_launches_and_moves() -> None:
+    """By hand: one kernel an instruction, the bytes of its operands and results."""
+    turned = 4 * 15 + 2 * 15
+    product = 2 * 2 * 15 + 2 * 25  # t is read twice; cuBLAS's workspace is not counted
+    first = 2 * 4 * 10  # of a slice, what is taken
+    part = 4 * (10 + 10 + 1) + 2 * 4 * 10
+    one_pass = first + 2 * 4 * 10 + 4 * (10 + 1) + 4 * 10  # slice, reduction, update in place
+    copy = 2 * 4 * 1000
+    assert traffic(GPU) == Traffic(
+        kernels=5 + 3 * 3,
+        bytes=turned + product + first + part + 3 * one_pass + copy,
+        copied=turned + first + 3 * (one_pass - 2 * 4 * 10) + copy,
+    )
+    assert collectives(GPU, 4) == [Collective("all-reduce", 40, 2)] * 3
 
 
 @pytest.mark.parametrize(
