@@ -38,7 +38,7 @@ def make_parser() -> Parser:
     add("--config", help=f"FILE.py[:PRESET,key=value...]; default: of the run, or {cli.QUICKSTART}")
     add("--workdir", type=Path, help="the run's directory; default: runs/NAME; report: RUN,RUN...")
     add("--checkpoint", default="", help="latest, best or a step; default: best where there is one")
-    add("--topology", default="", help="plan: the machine, such as v5e:2x4, cpu:8 or cuda:4")
+    add("--topology", default="", help="plan: the machine, such as h100:8, v5e:2x4 or cpu:8")
     add("--split", default="", help="eval: test, eval or train")
     add("--metrics", default="", help="eval, report: names such as fid,kid,is,prdc; see README")
     seer = "eval: the network that sees, such as cnn:RUN; --weights=FILE (or download): its weights"

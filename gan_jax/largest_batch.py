@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from gan_jax.cost import GIB, Cost
-from gan_jax.topology import Topology
+from gan_jax.cost import Cost
+from gan_jax.topology import GIB, Topology
 
 _LARGEST_A_CHIP = 2**12
 _COMPILATIONS = 8
@@ -33,7 +33,7 @@ def largest_batch(
     Returns:
       A sentence with the bounds that were found.
     """
-    chips, memory = topology.chips, topology.chip.memory * GIB
+    chips, memory = topology.chips, topology.chip.limit
     cap = _LARGEST_A_CHIP * unit
     fits, too_large, first = size, cap + unit, cost
     per_image = (cost.memory - cost.arguments) / size  # too high: the first guess is careful

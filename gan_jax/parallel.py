@@ -40,10 +40,12 @@ class Parallel:
     Attributes:
       mode: "jit" or "pmap".
       mesh: axes "data" and "fsdp"; parameters are split over the second.
+      target: what the program is made for, where the mesh's devices stand for others.
     """
 
     mode: str
     mesh: Mesh
+    target: str = ""
 
     @property
     def devices(self) -> int:
@@ -58,7 +60,7 @@ class Parallel:
     @property
     def platform(self) -> str:
         """What the devices are: "cpu", "gpu" or "tpu"."""
-        return self.mesh.devices.flat[0].platform
+        return self.target or self.mesh.devices.flat[0].platform
 
     @property
     def replicated(self) -> NamedSharding:

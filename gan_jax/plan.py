@@ -3,32 +3,36 @@
 The steps that are compiled are those that training compiles, one for each phase of it (a stage of
 networks that grow, a term that is due at some steps only), on a mesh over the named devices, with
 shapes in place of arrays; only that their batches are given, not gathered (`data/resident.py`).
-Nothing runs and nothing is written. For TPUs libtpu compiles, for simulated CPU devices XLA:CPU;
-for CUDA the step is only lowered: what its compiler would make of it is known to a machine with a
-GPU alone.
+Nothing runs and nothing is written. `gan_jax/compilers.py` says who compiles; for "cuda:N", of
+which no chip is named, the step is lowered only.
 
-Counts are XLA's own for one chip's program (`cost_analysis`): a multiply-add is 2 FLOPs, random
-numbers and element-wise arithmetic are included; "bytes accessed" are the operands and results of
-every fused operation, wherever they lie, which over-counts what stays in on-chip memory. On CPU the
-convolutions have other forms (`gan_jax/models/convolution.py`) that cost other counts. Times are
-estimates: a roofline that no real step reaches.
+For TPUs and CPUs, counts are XLA's own for one chip's program (`cost_analysis`): a multiply-add is
+2 FLOPs, random numbers and element-wise arithmetic are included; "bytes accessed" are the operands
+and results of every fused operation, wherever they lie, which over-counts what stays in on-chip
+memory. On CPU the convolutions have other forms (`gan_jax/models/convolution.py`) that cost other
+counts.
+
+XLA has no such counts for a GPU that is not here. There FLOPs are XLA's for one device's part of
+the step before it is optimised, with its loops written out; kernels and the bytes that they read
+and write are read from the compiled program (`gan_jax/hlo.py`).
+
+Times are estimates: a roofline that no real step reaches.
 """
 
 from __future__ import annotations
 
 import collections
-import importlib.util
 import math
-from typing import Any
 
 import jax
-from jax.experimental import topologies
 from ml_collections import ConfigDict
 from rich.console import Console
 from rich.table import Table
 
-from gan_jax.cost import GIB, Cost, read_cost
+from gan_jax.compilers import compile_for, devices_of, simulated_devices
+from gan_jax.cost import Cost, read_cost, read_gpu_cost
 from gan_jax.errors import UserError
+from gan_jax.feed import abstract_batch
 from gan_jax.hlo import KINDS
 from gan_jax.keys import named_keys
 from gan_jax.largest_batch import largest_batch
@@ -39,10 +43,6 @@ from gan_jax.task import Phase, Task, make_task
 from gan_jax.topology import Topology
 from gan_jax.train import make_step
 
-# libtpu at its default effort took 332 s for the step of DCGAN-64 (v5e:2x4, 64 images a chip, two
-# busy cores), and 19 s so (on v5e:2x2). FLOPs agreed to 0.03 % and both had 22 all-reduces, none of
-# them asynchronous; bytes accessed were 2.90 GB and are 2.10, temporaries 83 MB and are 184.
-_EFFORT = {"exec_time_optimization_effort": -1.0}
 _ESTIMATES = (
     "Estimates: step = max(arithmetic at peak bf16, bytes accessed at full memory bandwidth) +"
     " bytes sent by ring algorithms, 2(n-1)/n of an all-reduce, over all links; no overlap and no"
@@ -54,9 +54,17 @@ _ONE_OF = (
     " memory and collectives are right."
 )
 _NO_FIGURES = "There are no figures of this machine's chips, so no times and no largest batch."
+_GPU_ESTIMATES = (
+    "Estimates: step = max(arithmetic at the peak of train.precision, bytes accessed at full memory"
+    " bandwidth) + bytes sent by ring algorithms over NVLink; no launches, no overlap, no latency."
+    " Compiled without autotuning, which needs a GPU: cuDNN's and cuBLAS's workspaces are missing"
+    " in memory. JAX takes {:.0%} of a GPU's memory (XLA_PYTHON_CLIENT_MEM_FRACTION): what does not"
+    " fit there is said not to fit. A training split that lies on the GPUs (data.device_gib) is not"
+    " counted."
+)
 _LOWERED = (
-    "Lowered for CUDA, not compiled: its compiler needs a GPU. Counted before optimisation, so"
-    " there are no temporaries, collectives or times."
+    "Lowered for CUDA, not compiled: counted before optimisation, so there are no temporaries,"
+    " collectives or times. Name the GPUs to have them: --topology={}."
 )
 
 
@@ -79,35 +87,46 @@ def plan(
     check_plannable(config, topology)
     parallel = make_parallel_on(topology, config.train.fsdp)
     task = make_task(config, spec)
-    size, steps = config.train.batch_size, config.train.steps
+    size, steps, precision = config.train.batch_size, config.train.steps, config.train.precision
     costs: dict[Phase, Cost] = {}
     phases = collections.Counter(map(task.phase, range(steps)))  # in their order
     for phase, count in phases.items():
         if len(phases) > 1:
             console.print(f"{describe(phase)}: {count:,} of {steps:,} steps")
-        if topology.platform == "cuda":
-            lowered = lower(task, spec, parallel, size, "cuda", phase)
-            console.print(lowered_table(topology, lowered, phase.draws * size))
+        if topology.lowered_only:
+            lowered = lower(task, spec, parallel, size, topology.platform, phase)
+            flops = count_flops(task, spec, parallel, size, topology, phase)
+            console.print(lowered_table(topology, lowered, flops, phase.draws * size))
             continue
-        cost = compile_cost(task, spec, parallel, size, topology, phase)
+        cost = compile_cost(task, spec, parallel, size, topology, phase, precision)
         if cost is None:
+            memory = f"{topology.chip.memory:.3g} GiB a chip"
+            if topology.chip.share < 1:
+                memory += f", of which JAX takes {topology.chip.share:.0%}"
             raise UserError(
                 f"train.batch_size={size} does not fit into the memory of {topology.name}"
-                f" ({topology.chip.memory:g} GiB a chip): use a smaller one, or more chips"
+                f" ({memory}): use a smaller one, or more chips"
             )
         console.print(cost_table(topology, cost, phase, size))
         costs[phase] = cost
-    if topology.platform == "cuda":
-        console.print(_LOWERED)
+    if topology.lowered_only:
+        console.print(_LOWERED.format(f"h100:{topology.chips}"))
         return
-    console.print(_ESTIMATES if topology.chip else _NO_FIGURES)
+    if topology.platform == "cuda":
+        console.print(_GPU_ESTIMATES.format(topology.chip.share))
+    else:
+        console.print(_ESTIMATES if topology.chip else _NO_FIGURES)
     if topology.platform == "tpu" and config.train.microbatches > 1:
         console.print(_ONE_OF.format(config.train.microbatches))
     if not topology.chip:
         return
     largest = max(costs, key=lambda phase: costs[phase].memory)
+
+    def memory_of(batch: int) -> Cost | None:
+        return compile_cost(task, spec, parallel, batch, topology, largest, precision, flops=0.0)
+
     found = largest_batch(
-        lambda batch: compile_cost(task, spec, parallel, batch, topology, largest),
+        memory_of,
         topology,
         size,
         costs[largest],
@@ -148,36 +167,10 @@ def make_parallel_on(topology: Topology, shards: int = 1) -> Parallel:
     """Return the mesh over a machine's devices, which need not be here; `shards` as of fsdp.
 
     Raises:
-      UserError: libtpu is not installed or refuses the shape; or JAX shows too few CPU devices.
+      UserError: see `gan_jax.compilers.devices_of`.
     """
-    devices = _tpu_devices(topology) if topology.platform == "tpu" else jax.devices("cpu")
-    if len(devices) < topology.chips:
-        raise UserError(
-            f"--topology={topology.name}: JAX shows {len(devices)} CPU devices in this process; set"
-            f" XLA_FLAGS=--xla_force_host_platform_device_count={topology.chips} before it starts"
-        )
-    return Parallel("jit", make_mesh(devices[: topology.chips], shards))
-
-
-def _tpu_devices(topology: Topology) -> list[Any]:
-    if importlib.util.find_spec("libtpu") is None:
-        raise UserError(
-            f"--topology={topology.name} is compiled by libtpu, which is not installed: pip install"
-            " -e '.[tpu]', best in an environment of its own"
-        )
-    # JAX's cache of compilations, where its user has one, cannot read back what libtpu compiled.
-    jax.config.update("jax_enable_compilation_cache", False)
-    # What a host holds is not in the name: as many as 2x2, as in slices of more than one host.
-    bounds = (*(min(2, n) for n in topology.shape[:2]), 1)
-    options = {"chips_per_host_bounds": bounds}
-    if topology.name.startswith("v4"):
-        options["chip_config_name"] = "megacore"  # a chip's two cores as one device, as in JAX
-    try:
-        found = topologies.get_topology_desc(topology.name, platform="tpu", **options)
-    except RuntimeError as error:  # JaxRuntimeError among them
-        reason = str(error).splitlines()[0]
-        raise UserError(f"--topology={topology.name}: libtpu refuses it ({reason})") from None
-    return found.devices
+    target = "gpu" if topology.lowered_only else ""
+    return Parallel("jit", make_mesh(devices_of(topology), shards), target)
 
 
 def lower(
@@ -197,19 +190,22 @@ def lower(
     return step.trace(phase, state, batch, key).lower(lowering_platforms=(platform,))
 
 
-def abstract_batch(
-    spec: DataSpec, phase: Phase, parallel: Parallel, batch_size: int
-) -> dict[str, jax.ShapeDtypeStruct]:
-    """Return the shapes and shardings of a training batch, as `Parallel.place` makes it."""
-    sharding = parallel.split(axis=1)
-    return {
-        name: jax.ShapeDtypeStruct(
-            (phase.draws, batch_size, *stream.shape),
-            "uint8" if stream.kind == "image" else stream.dtype,
-            sharding=sharding,
-        )
-        for name, stream in spec.streams.items()
-    }
+def count_flops(
+    task: Task,
+    spec: DataSpec,
+    parallel: Parallel,
+    batch_size: int,
+    topology: Topology,
+    phase: Phase,
+) -> float:
+    """Return XLA's count of one device's FLOPs of a step that is lowered and not optimised.
+
+    It is lowered on simulated devices as a CPU's step is, with loops written out, because XLA
+    counts the body of a loop once; but in the forms that the topology's platform has.
+    """
+    mesh = make_mesh(simulated_devices(topology), parallel.shards)
+    lowered = lower(task, spec, Parallel("jit", mesh), batch_size, topology.platform, phase)
+    return lowered.cost_analysis()["flops"]
 
 
 def compile_cost(
@@ -219,17 +215,31 @@ def compile_cost(
     batch_size: int,
     topology: Topology,
     phase: Phase,
+    precision: str = "bfloat16",
+    flops: float | None = None,
 ) -> Cost | None:
-    """Compile the train step of a task, as `lower`, and return its cost; None: it does not fit."""
-    lowered = lower(task, spec, parallel, batch_size, topology.platform, phase)
-    try:
-        compiled = lowered.compile(_EFFORT if topology.platform == "tpu" else None)
-    except jax.errors.JaxRuntimeError as error:
-        if "RESOURCE_EXHAUSTED" in str(error):
-            return None
-        raise
-    cost = read_cost(compiled, phase.draws * batch_size, parallel.devices)
-    return cost if topology.chip is None or cost.memory <= topology.chip.memory * GIB else None
+    """Compile the train step of a task, as `lower`, and return its cost; None: it does not fit.
+
+    Args:
+      precision: of the step, which a GPU's peak depends on.
+      flops: of a GPU's step, if they need not be counted.
+
+    Raises:
+      UserError: the compiler refuses the step.
+    """
+    compiled = compile_for(
+        topology, lower(task, spec, parallel, batch_size, topology.platform, phase)
+    )
+    if compiled is None:
+        return None
+    images, chip = phase.draws * batch_size, topology.chip
+    if topology.platform == "cuda":
+        if flops is None:
+            flops = count_flops(task, spec, parallel, batch_size, topology, phase)
+        cost = read_gpu_cost(compiled, images, parallel.devices, precision, flops)
+    else:
+        cost = read_cost(compiled, images, parallel.devices, precision)
+    return cost if chip is None or cost.memory <= chip.limit else None
 
 
 def cost_table(topology: Topology, cost: Cost, phase: Phase, batch_size: int) -> Table:
@@ -238,12 +248,18 @@ def cost_table(topology: Topology, cost: Cost, phase: Phase, batch_size: int) ->
     chip, chips = topology.chip, topology.chips
     draws = f", {phase.draws} times a step" if phase.draws > 1 else ""
     table.add_row("batch", f"{batch_size // chips:,} of {batch_size:,}{draws}")
+    if cost.kernels:
+        table.add_row("kernels", f"{cost.kernels:,}")
     table.add_row("arithmetic", _si(cost.flops, "FLOP"))
     table.add_row("bytes accessed", _si(cost.bytes_accessed, "B"))
+    if cost.kernels:
+        table.add_row("bytes accessed: copies", _si(cost.copied, "B"))
     table.add_row("arithmetic intensity", f"{cost.flops / cost.bytes_accessed:.1f} FLOP/B")
     for name in ("arguments", "outputs", "temporaries", "program"):
         table.add_row(f"memory: {name}", _mib(getattr(cost, name)))
-    table.add_row("memory: total", _mib(cost.memory) + (f" of {chip.memory:g} GiB" if chip else ""))
+    table.add_row(
+        "memory: total", _mib(cost.memory) + (f" of {chip.memory:.3g} GiB" if chip else "")
+    )
     for kind in KINDS:
         sizes = [c.operand_bytes for c in cost.collectives if c.kind == kind]
         if sizes:
@@ -253,7 +269,11 @@ def cost_table(topology: Topology, cost: Cost, phase: Phase, batch_size: int) ->
     if chip:
         step = cost.step_seconds(chip)
         table.add_section()
-        table.add_row("estimate: arithmetic", _ms(cost.flops / chip.flops))
+        if chip.flops_float32:
+            table.add_row("estimate: arithmetic, TF32", _ms(cost.flops / chip.flops_float32))
+            table.add_row("estimate: arithmetic, bfloat16", _ms(cost.flops / chip.flops))
+        else:
+            table.add_row("estimate: arithmetic", _ms(cost.flops / chip.flops))
         table.add_row("estimate: memory traffic", _ms(cost.bytes_accessed / chip.memory_bandwidth))
         table.add_row("estimate: collectives", _ms(cost.collective_seconds(chip)))
         table.add_row("estimate: step", _ms(step))
@@ -262,15 +282,19 @@ def cost_table(topology: Topology, cost: Cost, phase: Phase, batch_size: int) ->
     return table
 
 
-def lowered_table(topology: Topology, lowered: jax.stages.Lowered, images: int) -> Table:
-    """Return the table of a step that was only lowered."""
+def lowered_table(
+    topology: Topology, lowered: jax.stages.Lowered, flops: float, images: int
+) -> Table:
+    """Return the table of a step that was only lowered; `flops` are those of one chip."""
     table = Table("whole step", topology.name)
-    flops = lowered.cost_analysis()["flops"]
     leaves = jax.tree.leaves(lowered.args_info)
     arguments = sum(math.prod(x.shape) * x.dtype.itemsize for x in leaves)
+    text = lowered.as_text()
     table.add_row("images", f"{images:,}")
-    table.add_row("arithmetic", _si(flops, "FLOP"))
-    table.add_row("arithmetic, per chip", _si(flops / topology.chips, "FLOP"))
+    table.add_row("arithmetic", _si(flops * topology.chips, "FLOP"))
+    table.add_row("arithmetic, per chip", _si(flops, "FLOP"))
+    table.add_row("convolutions", f"{text.count('stablehlo.convolution('):,}")
+    table.add_row("matrix products", f"{text.count('stablehlo.dot_general '):,}")
     table.add_row("memory: arguments", _mib(arguments))
     return table
 

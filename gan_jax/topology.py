@@ -7,6 +7,9 @@ interconnect is given there for both directions together; half of it is what a c
 all its links busy. v4's page does not give it: 6 links of 50 GB/s each way, as of Jouppi et al.
 2023 (arXiv:2304.01433). For v6e older pages say 3,200 or 3,584 Gbit/s, the newer one 800 GB/s,
 which is used.
+
+GPUs are the SXM forms of NVIDIA's data sheets of A100 80GB, H100 and H200: peaks without sparsity,
+NVLink one way. Memory is what the driver reports (`gan_jax/gpus.py`).
 """
 
 from __future__ import annotations
@@ -16,6 +19,9 @@ import math
 import re
 
 from gan_jax.errors import UserError, did_you_mean
+from gan_jax.gpus import TARGETS
+
+GIB = 2**30
 
 
 @dataclasses.dataclass(frozen=True)
@@ -24,12 +30,14 @@ class Chip:
 
     Attributes:
       memory: capacity [GiB].
-      flops: peak bfloat16 arithmetic [1/s]; float32 matrix products at JAX's default precision
-        run in bfloat16 passes on a TPU, and so at this peak.
+      flops: peak bfloat16 arithmetic [1/s].
       memory_bandwidth: of the chip's main memory [bytes/s].
       interconnect: what one chip can send to its neighbours [bytes/s].
-      largest: the most chips of one slice.
-      axes: of the torus, which the name of a slice has.
+      largest: the most chips of one slice, or that NVLink joins.
+      axes: of the torus, which the name of a slice has; 1 of GPUs.
+      flops_float32: peak of float32 matrix products at JAX's default precision: TF32 on a GPU; None
+        on a TPU, where they run in bfloat16 passes and so at that peak.
+      share: of the memory, that JAX takes unless it is told otherwise.
     """
 
     memory: float
@@ -38,6 +46,32 @@ class Chip:
     interconnect: float
     largest: int
     axes: int
+    flops_float32: float | None = None
+    share: float = 1.0
+
+    @property
+    def limit(self) -> float:
+        """What a program may take of the memory [bytes]."""
+        return self.share * self.memory * GIB
+
+    def peak(self, precision: str) -> float:
+        """Return the peak arithmetic [1/s] of a step in "float32" or "bfloat16"."""
+        return self.flops if precision == "bfloat16" else self.flops_float32 or self.flops
+
+
+def _gpu(name: str, flops: float, interconnect: float) -> Chip:
+    """Return a GPU; TF32 has half the peak of bfloat16 on all of them."""
+    target = TARGETS[name]
+    return Chip(
+        target.memory / GIB,
+        flops,
+        target.bandwidth,
+        interconnect,
+        largest=8,
+        axes=1,
+        flops_float32=flops / 2,
+        share=0.75,  # XLA_PYTHON_CLIENT_MEM_FRACTION
+    )
 
 
 CHIPS = {
@@ -45,6 +79,9 @@ CHIPS = {
     "v5e": Chip(16, 197e12, 819e9, 200e9, 256, 2),
     "v5p": Chip(95, 459e12, 2765e9, 600e9, 6144, 3),
     "v6e": Chip(32, 918e12, 1640e9, 400e9, 256, 2),
+    "a100": _gpu("a100", 312e12, 300e9),
+    "h100": _gpu("h100", 989.4e12, 450e9),
+    "h200": _gpu("h200", 989.4e12, 450e9),
 }
 
 
@@ -56,7 +93,8 @@ class Topology:
       name: as the user wrote it, such as "v5e:2x4".
       platform: "tpu", "cuda" or "cpu".
       shape: chips along each axis.
-      chip: its figures; None where there are none, for "cuda" and "cpu".
+      chip: its figures; None where there are none, for "cuda", for which nothing is compiled, and
+        "cpu".
     """
 
     name: str
@@ -69,9 +107,14 @@ class Topology:
         """Number of chips, each of which is one device of JAX."""
         return math.prod(self.shape)
 
+    @property
+    def lowered_only(self) -> bool:
+        """Whether nothing is compiled: GPUs of which no chip is named."""
+        return self.platform == "cuda" and self.chip is None
+
 
 def parse_topology(name: str) -> Topology:
-    """Return the machine that `name` means: "v5e:2x4", "cpu:8", "cuda:4" or "cuda".
+    """Return the machine that `name` means: "v5e:2x4", "h100:8", "cpu:8", "cuda:4" or "cuda".
 
     Raises:
       UserError: no such machine; the message lists the known ones.
@@ -86,6 +129,13 @@ def parse_topology(name: str) -> Topology:
         hint = did_you_mean(kind, ["cpu", "cuda", *CHIPS])
         raise UserError(f"--topology={name!r} is not known{hint}: one of {', '.join(known)}")
     chip = CHIPS[kind]
+    if kind in TARGETS:
+        if not re.fullmatch(r"[1-9]\d{0,3}", size or "1") or int(size or 1) > chip.largest:
+            raise UserError(
+                f"--topology={name}: {kind}:N with N from 1 to {chip.largest}, as many as NVLink"
+                f" joins, such as {kind}:8"
+            )
+        return Topology(name, "cuda", (int(size or 1),), chip)
     if not re.fullmatch("x".join([r"[1-9]\d{0,3}"] * chip.axes), size):
         axes = f"{chip.axes} axes of chips, such as {kind}:{_example(chip)}"
         raise UserError(f"--topology={name}: a slice of {kind} has {axes}")
@@ -98,5 +148,19 @@ def parse_topology(name: str) -> Topology:
     return topology
 
 
+def chip_of(device_kind: str) -> Chip | None:
+    """Return the chip that JAX calls by that name (`jax.Device.device_kind`); None if not known.
+
+    "TPU v5 lite" is v5e. A GPU that is not listed is taken for the slowest that is.
+    """
+    if device_kind.startswith("TPU"):
+        name = device_kind.removeprefix("TPU ").replace(" lite", "e")
+        return CHIPS.get({"v5": "v5p"}.get(name, name))
+    found = [
+        chip for name, chip in CHIPS.items() if name in TARGETS and name in device_kind.lower()
+    ]
+    return found[0] if found else CHIPS["a100"]
+
+
 def _example(chip: Chip) -> str:
-    return "2x4" if chip.axes == 2 else "2x2x1"
+    return {1: "8", 2: "2x4", 3: "2x2x1"}[chip.axes]

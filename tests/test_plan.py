@@ -1,6 +1,6 @@
 """--mode=plan: what is compiled is the step that trains, its counts are right, nothing is written.
 
-What compiles for TPUs runs where libtpu is installed.
+What compiles for TPUs and GPUs runs where libtpu and JAX's plugin for CUDA are installed.
 """
 
 from __future__ import annotations
@@ -22,10 +22,14 @@ from conftest import FAMILIES, ROOT, smoke_config
 from flax import linen as nn
 from jax.sharding import NamedSharding
 
+from benchmarks.flops import dcgan_step
+from benchmarks.problems import PROBLEMS
 from gan_jax import plan
-from gan_jax.cost import Cost, read_cost
+from gan_jax.compilers import compile_for
+from gan_jax.cost import Cost, read_cost, read_gpu_cost
 from gan_jax.data import open_data
 from gan_jax.data.pipeline import batches
+from gan_jax.errors import UserError
 from gan_jax.hlo import Collective
 from gan_jax.host import compile_only
 from gan_jax.largest_batch import largest_batch
@@ -52,9 +56,22 @@ needs_libtpu = pytest.mark.skipif(
 )
 
 
+def _is_installed(module: str) -> bool:
+    try:
+        return importlib.util.find_spec(module) is not None
+    except ModuleNotFoundError:  # not even its package
+        return False
+
+
+needs_cuda = pytest.mark.skipif(
+    not any(_is_installed(f"jax_plugins.xla_cuda{version}") for version in (12, 13)),
+    reason="pip install -e '.[cuda13]'",
+)
+
+
 def main_py(*arguments: str) -> subprocess.CompletedProcess[str]:
     """Run the command as its user does: the environment is set by main.py alone."""
-    hidden = ("JAX_PLATFORMS", "XLA_FLAGS", "NPROC")
+    hidden = ("JAX_PLATFORMS", "XLA_FLAGS", "NPROC", "TF_CPP_MIN_LOG_LEVEL")
     environment = {k: v for k, v in os.environ.items() if k not in hidden}
     return subprocess.run(
         [sys.executable, "main.py", "--mode=plan", *arguments],
@@ -95,7 +112,42 @@ def test_cuda_is_lowered_for_a_run_without_its_data(
     assert "Lowered for CUDA, not compiled" in out
     table = cells(out)
     assert table["images"] == "8" and "FLOP" in table["arithmetic, per chip"]
+    assert "--topology=h100:4" in out
     assert snapshot(workdir) == before
+
+
+def small_dcgan(microbatches: int = 1) -> tuple:
+    """Return the closed form of FLOPs of a step of 16 images, its task and its spec."""
+    problem = PROBLEMS["DCGAN-64"].changed(
+        (32, 64, 3),
+        model__width=64,
+        model__disc_width=32,
+        train__batch_size=16,
+        train__microbatches=microbatches,
+    )
+    return dcgan_step(problem), make_task(problem.config(), problem.spec()), problem.spec()
+
+
+@pytest.mark.parametrize(("name", "microbatches"), [("cuda", 1), ("cuda:2", 1), ("cuda:2", 4)])
+def test_flops_of_a_lowered_step_in_closed_form(name: str, microbatches: int) -> None:
+    """Of one chip, with every pass of a loop; each chip has an Adam of its own."""
+    flops, task, spec = small_dcgan(microbatches)
+    topology = parse_topology(name)
+    parallel = plan.make_parallel_on(topology)
+    counted = plan.count_flops(task, spec, parallel, 16, topology, task.phase(0))
+    assert flops < topology.chips * counted < 1.06 * flops
+
+
+def test_a_step_is_lowered_for_gpus_with_its_loops() -> None:
+    """Microbatches are one loop there, on CPU they are written out."""
+    count = {}
+    for name, microbatches in (("cuda:2", 1), ("cuda:2", 4), ("cpu:2", 4)):
+        _, task, spec = small_dcgan(microbatches)
+        topology = parse_topology(name)
+        parallel = plan.make_parallel_on(topology)
+        lowered = plan.lower(task, spec, parallel, 16, topology.platform, task.phase(0))
+        count[name, microbatches] = lowered.as_text().count("stablehlo.convolution(")
+    assert count["cuda:2", 4] == count["cuda:2", 1] < count["cpu:2", 4]
 
 
 GROWING = ("--config=configs/progan.py:smoke", "--config.train.steps=4")
@@ -141,6 +193,11 @@ def test_the_largest_phase_counts(
     [
         ([], ["--topology=''", "v4:2x2x1, v5e:2x4, v5p:2x2x1, v6e:2x4"]),
         (["--topology=v7:2x2"], ["'v7:2x2' is not known", "cpu:N, cuda:N, v4:2x2x1"]),
+        (["--topology=h10:1"], ["'h10:1' is not known", "did you mean 'h100'?", "h100:8"]),
+        (["--topology=h100:0"], ["h100:0: h100:N with N from 1 to 8"]),
+        (["--topology=h100:3x2"], ["N from 1 to 8"]),
+        (["--topology=a100:16"], ["N from 1 to 8, as many as NVLink joins, such as a100:8"]),
+        (["--topology=h200:3"], ["batch_size=8 does not divide over the 3 chips of h200:3"]),
         (["--topology=v5e"], ["2 axes", "v5e:2x4"]),
         (["--topology=v5e:2x2x2"], ["2 axes"]),
         (["--topology=v5p:0x2x1"], ["3 axes"]),
@@ -167,10 +224,50 @@ def test_without_libtpu(
     refuse(capsys, *arguments, says=["not installed", "pip install -e '.[tpu]'"], keeps=workdir)
 
 
+def test_without_the_plugin_for_cuda(
+    capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch, workdir: Path
+) -> None:
+    def none(*args: object, **options: object) -> None:
+        raise NotImplementedError("topology not implemented for cuda")
+
+    monkeypatch.setattr("jax.experimental.topologies.get_topology_desc", none)
+    arguments = ("--mode=plan", SMOKE, f"--workdir={workdir}", "--topology=h100:2")
+    refuse(capsys, *arguments, says=["not installed", "pip install -e '.[cuda13]'"], keeps=workdir)
+
+
+class Refusing:
+    """A lowered program that a compiler refuses unless its options are those that it knows."""
+
+    def __init__(self, *known: str, reason: str = "") -> None:
+        self.known, self.reason = known, reason
+
+    def compile(self, options: dict | None) -> str:
+        for name in options or ():
+            if name not in self.known:
+                raise jax.errors.JaxRuntimeError(f"INVALID: No such compile option: '{name}'")
+        if self.reason:
+            raise jax.errors.JaxRuntimeError(self.reason)
+        return f"compiled with {len(options or ())}"
+
+
+def test_a_compiler_that_refuses() -> None:
+    tpu, gpu = parse_topology("v5e:2x2"), parse_topology("h100:2")
+    assert compile_for(tpu, Refusing("optimization_level")) == "compiled with 1"
+    assert compile_for(gpu, Refusing()) == "compiled with 0"
+    assert compile_for(gpu, Refusing(reason="RESOURCE_EXHAUSTED: 90 GiB")) is None
+    with pytest.raises(UserError) as refusal:
+        compile_for(gpu, Refusing(reason="INTERNAL: no such kernel\nat line 1"))
+    assert str(refusal.value) == (
+        "--topology=h100:2: XLA for CUDA refuses it (INTERNAL: no such kernel)"
+    )
+
+
 def test_topologies() -> None:
     assert parse_topology("v5e:2x4") == Topology("v5e:2x4", "tpu", (2, 4), CHIPS["v5e"])
     assert parse_topology("v5p:2x2x2").chips == 8
     assert parse_topology("cuda").chips == 1 and parse_topology("cpu:12").chips == 12
+    assert parse_topology("h100:8") == Topology("h100:8", "cuda", (8,), CHIPS["h100"])
+    assert parse_topology("a100").chips == 1
 
 
 @pytest.mark.parametrize("name", FAMILIES)
@@ -231,6 +328,11 @@ def test_roofline() -> None:
     assert cost.compute_seconds(chip) == pytest.approx(2e-3)
     assert cost.collective_seconds(chip) == pytest.approx(3e-3)
     assert cost.step_seconds(chip) == pytest.approx(5e-3)
+    gpu = dataclasses.replace(chip, flops_float32=5e11)
+    assert cost.compute_seconds(gpu) == pytest.approx(2e-3)
+    in_float32 = dataclasses.replace(cost, precision="float32")
+    assert in_float32.compute_seconds(gpu) == pytest.approx(4e-3)
+    assert in_float32.compute_seconds(chip) == pytest.approx(2e-3)
     slow = dataclasses.replace(chip, memory_bandwidth=1e11)
     assert cost.compute_seconds(slow) == pytest.approx(10e-3)
 
@@ -304,7 +406,7 @@ def test_tpu_gets_plain_convolutions() -> None:
         parallel, phase = plan.make_parallel_on(topology), task.phase(0)
         lowered = plan.lower(task, spec, parallel, 8, topology.platform, phase)
         dilated[name] = lowered.as_text().count("lhs_dilate = [2, 2]")
-    text = lowered.compile({"exec_time_optimization_effort": -1.0}).as_text()
+    text = compile_for(topology, lowered).as_text()
     assert dilated["cpu:4"] == 0 < dilated["v5e:2x2"]
     assert " convolution(" in text and "lhs_dilate=2x2" in text
 
@@ -316,3 +418,61 @@ def test_tpu_gets_plain_convolutions() -> None:
 def test_libtpu_refuses(name: str, says: str) -> None:
     done = main_py(SMOKE, f"--topology={name}", "--config.train.batch_size=12")
     check_error(done.returncode, done.stderr, [name, says])
+
+
+@needs_cuda
+def test_gpu_command() -> None:
+    done = main_py(SMOKE, "--topology=h100:2")
+    assert (done.returncode, done.stderr) == (0, "")
+    table = cells(done.stdout)
+    assert table["memory: total"].endswith("of 79.1 GiB") and int(table["kernels"]) > 50
+    assert table["all-reduce"] and table["bytes accessed: copies"]
+    assert "estimate: arithmetic, TF32" in table and "estimate: arithmetic, bfloat16" in table
+    assert "largest batch: 8,192 (4,096 a chip)" in done.stdout
+
+
+@needs_cuda
+def test_too_large_for_a_gpu() -> None:
+    """Twenty million images of the smoke GAN at 32 px, which XLA compiles nevertheless."""
+    arguments = ("--config.data.size=32,32", "--config.train.batch_size=20000000")
+    done = main_py(SMOKE, "--topology=a100", *arguments)
+    says = ["batch_size=20000000 does not fit into the memory of a100 (79.3 GiB a chip, of which"]
+    check_error(done.returncode, done.stderr, says)
+
+
+@needs_cuda
+@pytest.mark.parametrize("name", ["a100:2", "h100:2", "h200:2"])
+def test_gpu_program_in_closed_form(name: str) -> None:
+    """Kernels, bytes and all-reduce of a matrix product whose rows lie on two GPUs."""
+    topology = parse_topology(name)
+    parallel = plan.make_parallel_on(topology)
+    assert parallel.platform == "gpu"
+    x = jax.ShapeDtypeStruct((256, 512), jnp.float32, sharding=parallel.split())
+    w = jax.ShapeDtypeStruct((512, 128), jnp.float32, sharding=parallel.replicated)
+
+    def local(x: jax.Array, w: jax.Array) -> jax.Array:
+        return jax.lax.psum(jnp.tanh(x @ w).sum(0), ("data", "fsdp"))
+
+    whole, rows = parallel.replicated.spec, parallel.split().spec
+    mapped = jax.shard_map(local, mesh=parallel.mesh, in_specs=(rows, whole), out_specs=whole)
+    lowered = jax.jit(mapped).trace(x, w).lower(lowering_platforms=("cuda",))
+    cost = read_gpu_cost(compile_for(topology, lowered), 256, 2, "float32", 7.0)
+    product = 4 * (128 * 512 + 512 * 128 + 128 * 128)
+    rest = 3 * 4 * 128 * 128 + 3 * 4 * 128  # tanh, a kernel of its own or not; sum; all-reduce
+    assert (cost.flops, cost.precision) == (7.0, "float32")
+    assert product < cost.bytes_accessed <= product + rest
+    assert cost.kernels in (3, 4)
+    assert [(c.kind, c.operand_bytes) for c in cost.collectives] == [("all-reduce", 4 * 128)]
+
+
+@needs_cuda
+def test_gpu_step_counts_every_pass_of_a_loop() -> None:
+    kernels, reduced = {}, {}
+    for microbatches in (1, 4):
+        _, task, spec = small_dcgan(microbatches)
+        topology = parse_topology("h100:2")
+        parallel = plan.make_parallel_on(topology)
+        cost = plan.compile_cost(task, spec, parallel, 16, topology, task.phase(0), flops=0.0)
+        kernels[microbatches], reduced[microbatches] = cost.kernels, len(cost.collectives)
+    assert 2 < kernels[4] / kernels[1] < 5
+    assert reduced[4] > 3 * reduced[1]  # BatchNorm's statistics
