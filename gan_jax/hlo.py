@@ -2,8 +2,8 @@
 
 XLA's cost analysis counts no communication, and says nothing at all of a program for a GPU that is
 not here, so the optimised HLO is read. Shapes are logical: padding to a chip's tiles is not
-counted. The body of a loop counts as often as it runs, where the compiler says how often (it does
-where `lax.scan` made the loop), and once where not; of a conditional all branches are counted.
+counted. The body of a loop counts as often as it runs, where the text says how often (it does where
+`lax.scan` made the loop), and once where not; of a conditional all branches are counted.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ _INSTRUCTION = re.compile(r"^\s+(ROOT )?%([\w.-]+) = (\(.*?\)|\S+) ([\w-]+)\((.*
 _COMPUTATION = re.compile(r"^(ENTRY )?%([\w.-]+) ")
 _CALLED = re.compile(r"\b(calls|to_apply|body|\w+_computation)=%([\w.-]+)")
 _BRANCHES = re.compile(r"branch_computations=\{(.*?)\}")
+_CONDITION = re.compile(r"\bcondition=%([\w.-]+)")
 _TRIPS = re.compile(r'"known_trip_count":\{"n":"(\d+)"')
 _NAME = re.compile(r"%([\w.-]+)")
 _ARRAY = re.compile(r"\b([a-z]+)(\d*)\w*\[([\d,]*)\]")
@@ -229,12 +230,25 @@ def _runs(
         runs[name] += times
         for i in module.get(name, ()):
             if i.operation in _CONTROL or within_fusions:
-                trips = _TRIPS.search(i.attributes) if i.operation == "while" else None
+                trips = _trips(i, module) if i.operation == "while" else 1
                 for called in _called(i):
-                    visit(called, times * int(trips[1]) if trips else times)
+                    visit(called, times * trips)
 
     visit(entry, 1)
     return runs
+
+
+def _trips(loop: _Instruction, module: dict[str, list[_Instruction]]) -> int:
+    """Return how often a loop runs: as XLA for CUDA notes, or as it counts from 0 up to a limit."""
+    if found := _TRIPS.search(loop.attributes):
+        return int(found[1])
+    condition = module.get(_CONDITION.search(loop.attributes)[1], [])
+    constants = (i for i in condition if i.operation == "constant" and i.inside.isdigit())
+    limits = {i.name: int(i.inside) for i in constants}
+    for i in condition:
+        if i.root and i.operation == "compare" and "direction=LT" in i.attributes:
+            return limits.get(i.operands[1], 1)
+    return 1
 
 
 def _called(i: _Instruction) -> list[str]:

@@ -182,6 +182,17 @@ def test_what_a_gpu_launches_and_moves() -> None:
     assert collectives(GPU, 4) == [Collective("all-reduce", 40, 2)] * 3
 
 
+def test_a_loop_that_says_by_its_condition_how_often_it_runs() -> None:
+    """As libtpu writes it; where the limit is no constant the body counts once."""
+    never = "  ROOT %never = pred[] constant(false)"
+    below = """  %i = s32[] get-tuple-element(%state), index=0
+  %limit = s32[]{:T(128)} constant(4)
+  ROOT %lt = pred[]{:T(512)} compare(%i, %limit), direction=LT"""
+    text = GPU.replace("known_trip_count", "nothing")
+    assert len(collectives(text.replace(never, below), 4)) == 4
+    assert len(collectives(text, 4)) == 1
+
+
 @pytest.mark.parametrize(
     ("shape", "size"),
     [
