@@ -20,6 +20,10 @@ class Failure(RuntimeError):
     """A process of a benchmark ended; the text is for the person at the keyboard."""
 
 
+class TimeOver(Failure):
+    """A process did not answer in time, and was ended."""
+
+
 class Process:
     """A process that answers each line of JSON by one, and first says that it is ready.
 
@@ -87,7 +91,7 @@ class Process:
         # One answer a request: nothing is left in the buffer of `readline`.
         if timeout is not None and not select.select([self.process.stdout], [], [], timeout)[0]:
             self.kill()
-            raise Failure(f"no answer within {timeout:.0f} s")
+            raise TimeOver(f"no answer within {timeout:.0f} s")
         line = self.process.stdout.readline()
         if not line:
             self.process.wait()

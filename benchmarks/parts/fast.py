@@ -1,0 +1,304 @@
+"""Is it fast? A training step beside the PyTorch twin's, eager and through torch.compile.
+
+For each problem (`sides.FULL`, at batches that fill the chip) in TF32 and in bfloat16 (autocast in
+PyTorch): ours as main.py compiles it; eager in contiguous and channels_last memory, of which the
+faster counts; torch.compile, and its mode reduce-overhead (CUDA graphs), in channels_last, since
+inductor lays convolutions out by itself. Adam is the fused one, cudnn.benchmark is on.
+
+All processes of some problems start at once and compile; when all are ready, or their share of the
+time is over, forms are timed one at a time, in turns, by blocks of 50 steps or more with one
+synchronisation each; medians. A process that was not ready is ended, and its row says so. Memory is
+`peak_bytes_in_use` of ours (a process a precision) and `max_memory_allocated` of PyTorch's.
+
+"share" is of the ceiling that part "device" measured at the same precision: the operations of the
+step as it is lowered (XLA's count: a multiply-add is two, element-wise arithmetic is included) over
+the step's time. Both sides are divided by the same count. "share of the copy" is of its bandwidth:
+what our program's kernels read and write, by their shapes, over the step's time.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import shutil
+import time
+from typing import Any
+
+from benchmarks.parts import device as device_part
+from benchmarks.parts.context import Context, shortened
+from benchmarks.parts.turns import Entry, blocks, in_turns
+from benchmarks.processes import Failure, Process
+
+# In the order of their worth.
+NAMES = (
+    *("DCGAN-64", "SNGAN-32", "BigGAN-32", "pix2pix-64"),
+    *("ResNet-18-32", "conv VAE-64", "WGAN-GP-32", "SAGAN-64"),
+)
+WAVE = 4  # problems that compile at once: seven processes each
+PRECISIONS = {"TF32": "float32", "bfloat16": "bfloat16"}
+MEMORY = ("channels_last", "contiguous")
+TABLE = "A training step beside PyTorch"
+
+
+# --- what a process holds ---
+
+
+def ours(name: str, precision: str, tiny: bool) -> dict[str, Any]:
+    """Compile our step."""
+    from benchmarks.parts.sides import OursAhead, problem
+
+    side = OursAhead(problem(name, tiny, train__precision=PRECISIONS[precision]))
+    return {
+        "first": {"compile": side.compile_seconds},
+        **blocks({"ours": lambda: side}),
+        "facts": lambda form: {**side.kernels(), **side.peak()},
+    }
+
+
+def eager(name: str, device: str, tiny: bool) -> dict[str, Any]:
+    """Hold the eager twin in all forms, each built when it is first asked for."""
+    from benchmarks.parts.sides import TorchTimed, problem
+
+    made: dict[str, Any] = {}
+
+    def make(form: str) -> Any:
+        made[form] = TorchTimed(problem(name, tiny), form, device)
+        return made[form]
+
+    forms = [f"{precision} {memory}" for precision in PRECISIONS for memory in MEMORY]
+    return {
+        **blocks({form: lambda form=form: make(form) for form in forms}),
+        "facts": lambda form: {**made[form].kernels(), **made[form].peak()},
+    }
+
+
+def compiled(name: str, form: str, device: str, tiny: bool) -> dict[str, Any]:
+    """Compile the twin."""
+    from benchmarks.parts.sides import TorchTimed, problem
+
+    side = TorchTimed(problem(name, tiny), f"{form} channels_last", device)
+    return {
+        "first": {"compile": side.compile_seconds},
+        **blocks({form: lambda: side}),
+        "facts": lambda form: {**side.kernels(), **side.peak()},
+    }
+
+
+def check(name: str, device: str, tiny: bool) -> dict[str, Any]:
+    """Check that the twin takes our step, of 16 images."""
+    from benchmarks.equality import check as compare
+    from benchmarks.parts.sides import problem
+    from benchmarks.worker import DEVICES
+
+    whole = problem(name, tiny)
+    fields = {**whole.fields, "train.batch_size": 16}
+    found, _ = compare(dataclasses.replace(whole, fields=fields), DEVICES[device])
+    return {"first": found}
+
+
+def operations(names: list[str], tiny: bool) -> dict[str, Any]:
+    """Count the operations of steps, lowered for a GPU on the CPU."""
+    return {"count": lambda name: {"flops": flops(name, tiny)}}
+
+
+def flops(name: str, tiny: bool) -> float:
+    """Return XLA's count of the operations of a step that is lowered for CUDA."""
+    import jax
+
+    from benchmarks.parts.sides import problem
+    from gan_jax.axes import Axes, mapped
+    from gan_jax.keys import named_keys
+    from gan_jax.task import make_task
+    from gan_jax.train import make_step
+
+    chosen = problem(name, tiny)
+    task, batch = make_task(chosen.config(), chosen.spec()), chosen.batch()
+    step = make_step(task, batch["image"].shape[1])
+
+    def run(state: Any, batch: Any, key: Any) -> Any:
+        with mapped(Axes((), "gpu")):
+            return step(task.phase(0), state, batch, key)
+
+    key = jax.eval_shape(lambda: named_keys(0)["train"])
+    state = jax.eval_shape(task.init, key)
+    lowered = jax.jit(run).trace(state, batch, key).lower(lowering_platforms=("cuda",))
+    return float(lowered.cost_analysis()["flops"])
+
+
+# --- the part ---
+
+
+@dataclasses.dataclass
+class Row:
+    """The processes of one problem, and what is known of them."""
+
+    name: str
+    checked: Process
+    entries: dict[tuple[str, str], Entry]  # by precision and form
+    why: dict[tuple[str, str], str]  # of those that are not there
+
+
+def run(context: Context) -> None:
+    """Compile, time and print, some problems at a time."""
+    names = ["DCGAN-64", "conv VAE-64"] if context.smoke else list(NAMES)
+    began, waves = time.monotonic(), [names[i : i + WAVE] for i in range(0, len(names), WAVE)]
+    ceilings = device_part.ceilings(context)
+    counter = context.start(
+        operations, names=names, tiny=context.tiny, env={"JAX_PLATFORMS": "cpu"}
+    )
+    for number, wave in enumerate(waves):
+        if number and context.left() < 0.3 * (context.end - began) / (2 if context.whole else 1):
+            for name in wave:
+                context.emit(TABLE, problem=name, note="out of time: --only=fast measures it")
+            continue
+        later = len(waves) - number - 1 if context.whole else 0
+        share = context.left(reserve=4.0) / (1 + later)
+        rows = [start(context, name) for name in wave]
+        until = time.monotonic() + 0.55 * share
+        for row in rows:
+            wait_for(context, row, until)
+        if not ceilings:
+            ceilings = measured_ceilings(context)
+        end = time.monotonic() + min(0.45 * share, context.left(reserve=4.0))
+        for place, row in enumerate(rows):
+            mine = time.monotonic() + (end - time.monotonic()) / (len(rows) - place)
+            in_turns(context, list(row.entries.values()), 5 if context.whole else 3, mine)
+            print_row(context, row, count(context, counter, row.name), ceilings)
+            for process in {id(e.process): e.process for e in row.entries.values()}.values():
+                process.kill()
+
+
+def start(context: Context, name: str) -> Row:
+    """Start all processes of a problem; the longest to compile first."""
+    given: dict[str, Any] = dict(name=name, tiny=context.tiny)
+    there = shutil.which("g++") or shutil.which("gcc") or shutil.which("clang++")
+    modes = ["compile", "compile reduce-overhead"] if there else []
+    entries = {}
+    if context.smoke:  # a minute of compiling each
+        modes = modes[:1] if name == "conv VAE-64" else []
+    for mode in modes:
+        for precision in ["TF32"] if context.smoke else PRECISIONS:
+            form = f"{mode} {precision}"
+            process = context.start(compiled, form=form, device=context.device, **given)
+            entries[precision, mode] = Entry(process, form)
+    for precision in PRECISIONS:
+        process = context.start(ours, precision=precision, env=context.uncached, **given)
+        entries[precision, "ours"] = Entry(process, "ours")
+    process = context.start(eager, device=context.device, **given)
+    for precision in PRECISIONS:
+        for memory in MEMORY:
+            entries[precision, f"eager {memory}"] = Entry(process, f"{precision} {memory}")
+    checked = context.start(check, device=context.device, **given)
+    return Row(name, checked, entries, {} if there else {("", "compile"): "no C compiler"})
+
+
+def wait_for(context: Context, row: Row, until: float) -> None:
+    """Wait for the processes of a problem; those that are not ready by then are ended."""
+    reserve = context.end - until
+    for key, entry in list(row.entries.items()):
+        if why := context.ready(entry.process, reserve):
+            row.why[key] = why
+            del row.entries[key]
+            entry.process.kill()
+    why = context.ready(row.checked, reserve)
+    row.why["", "check"] = why
+    row.checked.kill()
+
+
+def count(context: Context, counter: Process, name: str) -> float:
+    """Return the operations of a step; 0 where they are not known."""
+    try:
+        context_ready = context.ready(counter, 1.0)
+        return 0.0 if context_ready else context.ask(counter, "count", 1.0, name=name)["flops"]
+    except Failure:
+        return 0.0
+
+
+def measured_ceilings(context: Context) -> dict[str, float]:
+    """Return the ceilings by JAX, for a run of this part alone."""
+    process, found = context.start(device_part.with_jax, device=context.device), {}
+    try:
+        if not context.ready(process, 30.0):
+            for precision in PRECISIONS:
+                found[precision] = context.ask(process, "product", 20.0, precision=precision)[
+                    "rate"
+                ]
+            found["copy"] = context.ask(process, "copy", 20.0)["rate"]
+    except Failure as failure:
+        context.emit("Ceilings", what="for the shares", note=shortened(str(failure)))
+    process.kill()
+    return found
+
+
+def print_row(context: Context, row: Row, flops: float, ceilings: dict[str, float]) -> None:
+    """Print the rows of a problem: one a precision, and one a form in a table of their own."""
+    from benchmarks.parts.sides import problem
+
+    config = problem(row.name, context.tiny).config()
+    size = config.train.batch_size
+    images = size * config.task.get("disc_updates", 1)
+    for precision in PRECISIONS:
+        found = {form: e for (p, form), e in row.entries.items() if p == precision and e.seconds}
+        eagers = {form: e for form, e in found.items() if form.startswith("eager")}
+        best = min(eagers, key=lambda form: eagers[form].seconds, default="")
+        shown = {"ours": found.get("ours"), "eager": found.get(best)}
+        shown["compile"] = found.get("compile")
+        shown["reduce-overhead"] = found.get("compile reduce-overhead")
+        cells: dict[str, Any] = {"problem": row.name, "batch": size, "precision": precision}
+        facts: dict[str, dict[str, Any]] = {}
+        rate = ceilings.get(precision, 0.0) * 1e12
+        for title, entry in shown.items():
+            cells[f"images/s {title}"] = images / entry.seconds if entry else ""
+        for title, entry in list(shown.items())[1:]:
+            both = entry and shown["ours"]
+            cells[f"ours/{title}"] = entry.seconds / shown["ours"].seconds if both else ""
+        for title, entry in shown.items():
+            if entry is None:
+                continue
+            facts[title] = known(context, entry)
+            facts[title]["compile"] = (entry.process.first or {}).get("compile")
+            if flops and rate:
+                facts[title]["share"] = f"{flops / entry.seconds / rate:.0%}"
+            if facts[title].get("gb") and ceilings.get("copy"):
+                moved = facts[title]["gb"] / entry.seconds / ceilings["copy"]
+                cells["ours, share of the copy"] = f"{moved:.0%}"
+        for kind, name in (
+            ("share", "share"),
+            ("kernels", "kernels"),
+            ("mib", "peak [MiB]"),
+            ("compile", "compile [s]"),
+        ):
+            values = [facts.get(title, {}).get(kind) for title in shown]
+            said = [v if isinstance(v, str) else f"{v:.0f}" if v else "-" for v in values]
+            cells[f"{name}: ours, eager, compile, r.-o."] = ", ".join(said)
+        cells["eager is"] = best.removeprefix("eager ")
+        notes = [
+            f"{form}: {why}" for (p, form), why in row.why.items() if why and p in ("", precision)
+        ]
+        notes += [
+            f"{f}: {e.note}" for (p, f), e in row.entries.items() if p == precision and e.note
+        ]
+        cells["note"] = shortened("; ".join(notes), 300)
+        context.emit(TABLE, **cells)
+        for form, entry in found.items():
+            context.emit(
+                f"{TABLE}, every form",
+                problem=row.name,
+                precision=precision,
+                form=form,
+                **{"ms a step": 1e3 * entry.seconds},
+                blocks=", ".join(f"{1e3 * t:.3f}" for t in entry.times),
+                **{"GFLOP a step": flops / 1e9},
+            )
+    if row.checked.first is not None and not row.why["", "check"]:
+        errors = {k: v for k, v in row.checked.first.items() if k != "seconds"}
+        context.emit(
+            "The twin takes our step: differences at highest precision", problem=row.name, **errors
+        )
+
+
+def known(context: Context, entry: Entry) -> dict[str, Any]:
+    """Return kernels and memory of a form, as far as it says in time."""
+    try:
+        return dict(context.ask(entry.process, "facts", 3.0, form=entry.form))
+    except Failure:
+        return {}
