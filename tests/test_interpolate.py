@@ -15,7 +15,8 @@ from PIL import Image
 import gan_jax
 from gan_jax.data import open_data
 from gan_jax.errors import UserError
-from gan_jax.models.soft_labels import entries, one_hot
+from gan_jax.models.soft_labels import one_hot
+from gan_jax.models.wide import entries
 from gan_jax.task import make_task
 from gan_jax.tasks.gan_latents import make_draw, make_interpolate
 

@@ -73,7 +73,8 @@ def ada(images: jax.Array, keys: jax.Array, p: jax.Array, parts: tuple[str, ...]
             jnp.arange(width) - (width - 1) / 2,
             indexing="ij",
         )
-        from_y, from_x, _ = jnp.einsum("bij,jhw->ibhw", matrix, jnp.stack([y, x, jnp.ones_like(y)]))
+        places = jnp.stack([y, x, jnp.ones_like(y)])
+        from_y, from_x, _ = jnp.einsum("bij,jhw->ibhw", matrix, places, precision="highest")
         images = sample(
             images,
             mirror(from_y + (height - 1) / 2, height),
@@ -86,6 +87,11 @@ def ada(images: jax.Array, keys: jax.Array, p: jax.Array, parts: tuple[str, ...]
     return images
 
 
+# Rounding these products moves pixels and colours, and accelerators round to 8 or 11 bits.
+_exact = jax.default_matmul_precision("highest")
+
+
+@_exact
 def geometry_matrix(key: jax.Array, p: jax.Array, height: int, width: int) -> jax.Array:
     """Draw the matrix [3, 3] from a pixel's place to where it comes from, (row, column, 1).
 
@@ -120,6 +126,7 @@ def geometry_matrix(key: jax.Array, p: jax.Array, height: int, width: int) -> ja
     return matrix @ chance(_shift(normal(0.125, (2,)) * sides), p)
 
 
+@_exact
 def color_matrix(key: jax.Array, p: jax.Array) -> jax.Array:
     """Draw the matrix [4, 4] from (red, green, blue, 1) to new colours.
 
@@ -159,7 +166,8 @@ def _recolored(images: jax.Array, matrix: jax.Array) -> jax.Array:
         row = matrix[:, :3].mean(1)
         factor, offset = row[:, :3].sum(-1), row[:, 3]
         return images * factor[:, None, None, None] + offset[:, None, None, None]
-    colors = jnp.einsum("bij,bhwj->bhwi", matrix[:, :3, :3], images[..., :3])
+    turned = matrix[:, :3, :3]
+    colors = jnp.einsum("bij,bhwj->bhwi", turned, images[..., :3], precision="highest")
     colors = colors + matrix[:, None, None, :3, 3]
     return jnp.concatenate([colors.astype(images.dtype), images[..., 3:]], -1)
 

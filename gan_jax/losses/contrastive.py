@@ -33,7 +33,7 @@ def conditional_contrastive(
     """
     mine, proxy = unit(embeddings), unit(proxies)
     to_proxy = (mine * proxy).sum(-1, keepdims=True) / temperature
-    to_others = mine @ axis_gather(mine).T / temperature
+    to_others = cosines(mine, axis_gather(mine)) / temperature
     other = ~_self(len(mine), to_others.shape[1])
     same = labels[:, None] == axis_gather(labels)
     above = _log_sum_exp(to_proxy, to_others, other & same)
@@ -68,7 +68,7 @@ def data_to_data_cross_entropy(
     """
     mine, proxy = unit(embeddings), unit(proxies)
     positive = jnp.minimum((mine * proxy).sum(-1, keepdims=True) - positive_margin, 0)
-    negative = jax.nn.relu(mine @ axis_gather(mine).T - negative_margin)
+    negative = jax.nn.relu(cosines(mine, axis_gather(mine)) - negative_margin)
     different = labels[:, None] != axis_gather(labels)
     positive, negative = positive / temperature, negative / temperature
     return _log_sum_exp(positive, negative, different) - positive[:, 0]
@@ -91,7 +91,7 @@ def normalized_temperature_cross_entropy(
     def one_way(mine: jax.Array, other: jax.Array) -> jax.Array:
         to_pair = (mine * other).sum(-1, keepdims=True) / temperature
         whole = jnp.concatenate([axis_gather(mine), axis_gather(other)])
-        similar = mine @ whole.T / temperature
+        similar = cosines(mine, whole) / temperature
         itself = _self(len(mine), len(whole) // 2)
         allowed = ~jnp.concatenate([itself, itself], 1)  # the pair stands apart
         return _log_sum_exp(to_pair, similar, allowed) - to_pair[:, 0]
@@ -104,6 +104,11 @@ def unit(x: jax.Array) -> jax.Array:
     """Scale vectors [..., D] to length 1 in float32; a vector of zeros stays one."""
     x = x.astype(jnp.float32)
     return x * jax.lax.rsqrt(jnp.square(x).sum(-1, keepdims=True) + 1e-12)
+
+
+def cosines(mine: jax.Array, others: jax.Array) -> jax.Array:
+    """Return the products of all pairs, [B, D] and [N, D] -> [B, N], in full float32."""
+    return jnp.matmul(mine, others.T, precision="highest")
 
 
 def _self(size: int, whole: int) -> jax.Array:

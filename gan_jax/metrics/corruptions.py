@@ -38,7 +38,7 @@ def gaussian_blur(images: jax.Array, sigma: float) -> jax.Array:
       sigma: standard deviation [px].
     """
     rows, columns = (_blur_matrix(size, sigma) for size in images.shape[1:3])
-    return jnp.einsum("hi,wj,bijc->bhwc", rows, columns, images)
+    return jnp.einsum("hi,wj,bijc->bhwc", rows, columns, images, precision="highest")
 
 
 def _blur_matrix(size: int, sigma: float) -> np.ndarray:

@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 
 from gan_jax.models.layers import Conv, max_pool
+from gan_jax.models.wide import affine
 
 Initializer = nn.initializers.Initializer
 
@@ -52,4 +53,4 @@ class SelfAttention(nn.Module):
         mixed = jnp.einsum("bqk,bkc->bqc", nn.softmax(scores).astype(x.dtype), value)
         mixed = conv(mixed.reshape(batch, height, width, -1), channels, "out")
         gain = self.param("gain", nn.initializers.zeros, (), jnp.float32)
-        return x + gain.astype(x.dtype) * mixed
+        return x + affine(mixed, scale=gain)

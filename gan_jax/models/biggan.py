@@ -24,11 +24,10 @@ from gan_jax.compute import block_output
 from gan_jax.errors import UserError
 from gan_jax.models.attention import SelfAttention
 from gan_jax.models.disc_norm import DiscLayers, Initializer, disc_layers
-from gan_jax.models.layers import double
+from gan_jax.models.layers import Embed, double
 from gan_jax.models.norm import BatchNorm, ModulatedBatchNorm
 from gan_jax.models.plans import plan
 from gan_jax.models.resnet_gan import initializers
-from gan_jax.models.soft_labels import entries
 
 
 def check_latent(latent: int, height: int, width: int, codes: int = 0) -> None:
@@ -85,10 +84,8 @@ def start(
     shared = latents[:, :0]
     if generator.num_classes:
         # As in the authors' code without spectral normalisation.
-        embed = nn.Embed(
-            generator.num_classes, generator.embedding, embedding_init=init, name="class"
-        )
-        shared = entries(embed.embedding, labels).astype(latents.dtype)
+        embed = Embed(generator.num_classes, generator.embedding, embedding_init=init, name="class")
+        shared = embed(labels).astype(latents.dtype)
 
     def first(given: jax.Array) -> jax.Array:
         dense = layers.dense(size[0] * size[1] * size[2], kernel_init=init, name="dense")

@@ -7,7 +7,7 @@ import jax
 
 from gan_jax.compute import block_output
 from gan_jax.errors import UserError
-from gan_jax.models.layers import Conv, max_pool
+from gan_jax.models.layers import Conv, Dense, max_pool
 from gan_jax.models.norm import BatchNorm
 from gan_jax.models.stochastic import dropout
 
@@ -70,7 +70,7 @@ class CNN(nn.Module):
         grid = (min(height, _GRID), min(width, _GRID))
         if grid != (height, width):
             x = jax.image.resize(x, (batch, *grid, channels), "linear")
-        x = nn.Dense(
+        x = Dense(
             4 * self.width,
             use_bias=False,
             kernel_init=nn.initializers.he_normal(),
@@ -82,4 +82,4 @@ class CNN(nn.Module):
             if keys is None:
                 raise ValueError("CNN: keys=None, but dropout_rate > 0 and train need one an image")
             x = dropout(x, keys, self.dropout_rate)
-        return nn.Dense(self.outputs, name="outputs")(x), features
+        return Dense(self.outputs, name="outputs")(x), features

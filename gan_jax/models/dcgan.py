@@ -23,7 +23,7 @@ from gan_jax.models.disc_norm import disc_layers
 from gan_jax.models.gen_norm import Reference, gen_norm, with_class
 from gan_jax.models.heads import Head, Outputs, judge, with_planes
 from gan_jax.models.inits import KERNEL_INIT, scale_init
-from gan_jax.models.layers import ConvTranspose
+from gan_jax.models.layers import ConvTranspose, Dense
 
 
 def stages(height: int, width: int) -> int:
@@ -92,7 +92,7 @@ class Generator(nn.Module):
         features = self.width << (count - 1)
         base = (height >> count, width >> count)
         # A transposed convolution of one pixel is this dense layer.
-        x = nn.Dense(
+        x = Dense(
             base[0] * base[1] * features, use_bias=False, kernel_init=KERNEL_INIT, name="dense"
         )(x)
         x = x.reshape(x.shape[0], *base, features)

@@ -14,7 +14,7 @@ from typing import NamedTuple
 import flax.linen as nn
 import jax
 
-from gan_jax.models.layers import Conv
+from gan_jax.models.layers import Conv, Dense, Embed
 from gan_jax.models.norm import BatchNorm, LayerNorm
 from gan_jax.models.spectral import SpectralConv, SpectralDense, SpectralEmbed
 
@@ -27,7 +27,7 @@ class DiscLayers(NamedTuple):
     """What a discriminator is built from.
 
     Attributes:
-      conv, dense, embed: constructors with the arguments of Conv, nn.Dense and nn.Embed.
+      conv, dense, embed: constructors with the arguments of Conv, Dense and Embed.
       norm: name of a layer -> a function of activations, the identity where there is no layer.
     """
 
@@ -55,6 +55,6 @@ def disc_layers(
     }
     plain = norms.get(norm, lambda name: lambda x: x)
     if norm != "spectral":
-        return DiscLayers(Conv, nn.Dense, nn.Embed, plain)
+        return DiscLayers(Conv, Dense, Embed, plain)
     spectral = (SpectralConv, SpectralDense, SpectralEmbed)
     return DiscLayers(*(functools.partial(layer, train=train) for layer in spectral), plain)

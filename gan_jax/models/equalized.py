@@ -12,7 +12,7 @@ from typing import Any
 
 import flax.linen as nn
 
-from gan_jax.models.layers import Conv
+from gan_jax.models.layers import Conv, Dense
 
 
 class _Equalized:
@@ -33,8 +33,8 @@ class EqualizedConv(_Equalized, Conv):
     kernel_init: nn.initializers.Initializer = nn.initializers.normal(1.0)
 
 
-class EqualizedDense(_Equalized, nn.Dense):
-    """`nn.Dense`, equalised; `gain` as in `EqualizedConv`."""
+class EqualizedDense(_Equalized, Dense):
+    """`layers.Dense`, equalised; `gain` as in `EqualizedConv`."""
 
     gain: float = 2**0.5
     kernel_init: nn.initializers.Initializer = nn.initializers.normal(1.0)

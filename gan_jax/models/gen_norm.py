@@ -8,8 +8,10 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from gan_jax.models.layers import Dense
 from gan_jax.models.norm import BatchNorm
 from gan_jax.models.soft_labels import one_hot
+from gan_jax.models.wide import affine, widen
 
 # How a generator is conditioned (`model.gen_conditional`), beside "default", the network's own.
 # concat: the one-hot class beside the latents (arXiv:1411.1784).
@@ -44,7 +46,7 @@ class VirtualBatchNorm(nn.Module):
         shape = (x.shape[-1],)
         scale = self.param("scale", self.scale_init, shape, jnp.float32)
         bias = self.param("bias", nn.initializers.zeros, shape, jnp.float32)
-        wide = x.astype(jnp.float32)
+        wide = widen(x)
         moments = jnp.stack([wide.mean((1, 2)), jnp.square(wide).mean((1, 2))])
         fixed = moments[:, : self.reference].mean(1, keepdims=True)
         count = self.reference + 1
@@ -52,7 +54,7 @@ class VirtualBatchNorm(nn.Module):
         whole = jnp.broadcast_to(fixed, (2, self.reference, *shape))
         mean, square = jnp.concatenate([whole, mixed], 1)[:, :, None, None]
         factor = scale * jax.lax.rsqrt(jax.nn.relu(square - jnp.square(mean)) + self.epsilon)
-        return x * factor.astype(x.dtype) + (bias - mean * factor).astype(x.dtype)
+        return affine(x, scale=factor, offset=bias - mean * factor)
 
 
 class Reference(nn.Module):
@@ -105,8 +107,8 @@ class SelfModulation(nn.Module):
           given: what the scale and the bias depend on.
           train: as in `BatchNorm`.
         """
-        hidden = nn.relu(nn.Dense(HIDDEN, name="hidden")(given))
-        scale, bias = (nn.Dense(x.shape[-1], name=name)(hidden) for name in ("scale", "bias"))
+        hidden = nn.relu(Dense(HIDDEN, name="hidden")(given))
+        scale, bias = (Dense(x.shape[-1], name=name)(hidden) for name in ("scale", "bias"))
         return BatchNorm(name="norm")(x, modulation=(1 + scale, bias), train=train)
 
 

@@ -15,6 +15,7 @@ import jax.numpy as jnp
 
 from gan_jax.axes import axis_gather
 from gan_jax.models.disc_norm import DiscLayers
+from gan_jax.models.wide import widen
 
 # How a discriminator is given the class (`model.conditional`), beside "none".
 # concat: planes of the one-hot class beside the image's channels (arXiv:1411.1784).
@@ -104,9 +105,9 @@ class MinibatchDiscrimination(nn.Module):
         """Map [B, F] to [B, F + kernels]; the batch is all real or all generated."""
         shape = (features.shape[-1], self.kernels, self.dims)
         kernel = self.param("tensor", nn.initializers.normal(0.05), shape, jnp.float32)
-        mine = jnp.einsum("bf,fkd->bkd", features, kernel.astype(features.dtype))
+        mine = widen(jnp.einsum("bf,fkd->bkd", features, kernel.astype(features.dtype)))
         distance = jnp.abs(mine[:, None] - axis_gather(mine)).sum(-1)
-        return jnp.concatenate([features, jnp.exp(-distance).sum(1)], -1)
+        return jnp.concatenate([features, jnp.exp(-distance).sum(1).astype(features.dtype)], -1)
 
 
 def judge(
@@ -140,7 +141,7 @@ def judge(
     found = {name: linear(size, name) for name, size in head.linear}
     if head.semi_supervised:
         found["class"] = linear(head.semi_supervised, "classifier")
-        return Outputs(jax.nn.logsumexp(found["class"], axis=-1), features, found)
+        return Outputs(jax.nn.logsumexp(widen(found["class"]), axis=-1), features, found)
     logits = linear(1, "logits")[:, 0]
     if num_classes and head.conditional == "projection":
         embed = layers.embed(

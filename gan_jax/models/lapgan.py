@@ -26,7 +26,7 @@ from gan_jax.errors import UserError
 from gan_jax.models.disc_norm import disc_layers
 from gan_jax.models.gen_norm import with_class
 from gan_jax.models.heads import Head, Outputs, judge
-from gan_jax.models.layers import Conv
+from gan_jax.models.layers import Conv, Dense
 from gan_jax.models.soft_labels import one_hot
 from gan_jax.models.stochastic import dropping
 
@@ -91,7 +91,7 @@ def _with_class_plane(x: jax.Array, labels: jax.Array | None, num_classes: int) 
     """Return x [B, H, W, C] with the plane of the class, if there are classes."""
     if not num_classes:
         return x
-    plane = nn.Dense(x.shape[1] * x.shape[2], kernel_init=_INIT, name="class_plane")
+    plane = Dense(x.shape[1] * x.shape[2], kernel_init=_INIT, name="class_plane")
     made = nn.relu(plane(one_hot(labels, num_classes, x.dtype)))
     return jnp.concatenate([x, made.reshape(*x.shape[:3], 1)], -1)
 

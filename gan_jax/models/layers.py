@@ -1,4 +1,4 @@
-"""Layers of `convolution.py` as Flax modules, pooling and up-sampling."""
+"""Layers as Flax modules: those of `convolution.py`, dense, embeddings, pooling, up-sampling."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from jax import Array
 from jax.typing import DTypeLike
 
 from gan_jax.models.convolution import Padding, Pair, conv2d, conv2d_transpose, pair
+from gan_jax.models.wide import affine, entries, widen
 
 Initializer = Callable[..., Array]
 
@@ -46,8 +47,9 @@ def _blocks(x: Array, window: int) -> Array:
 def double(x: Array) -> Array:
     """Repeat each pixel 2 x 2 times: [B, H, W, C] -> [B, 2 H, 2 W, C]."""
     batch, height, width, channels = x.shape
-    x = jnp.broadcast_to(x[:, :, None, :, None], (batch, height, 2, width, 2, channels))
-    return x.reshape(batch, 2 * height, 2 * width, channels)
+    shape = (batch, height, 2, width, 2, channels)
+    made = jnp.broadcast_to(widen(x)[:, :, None, :, None], shape)
+    return made.reshape(batch, 2 * height, 2 * width, channels).astype(x.dtype)
 
 
 class Conv(nn.Module):
@@ -75,15 +77,65 @@ class Conv(nn.Module):
         """Map [B, H, W, C] to [B, H', W', features]."""
         shape = (*pair(self.kernel_size, "kernel_size"), x.shape[-1], self.features)
         kernel = self.param("kernel", self.kernel_init, shape, jnp.float32)
-        bias = None
-        if self.use_bias:
-            bias = self.param("bias", self.bias_init, shape[-1:], jnp.float32)
-        x, kernel, bias = promote_dtype(x, kernel, bias, dtype=self.dtype)
+        x, kernel = promote_dtype(x, kernel, dtype=self.dtype)
         y = self.function(x, kernel, strides=self.strides, padding=self.padding)
-        return y if bias is None else y + bias
+        if not self.use_bias:
+            return y
+        return affine(y, offset=self.param("bias", self.bias_init, shape[-1:], jnp.float32))
 
 
 class ConvTranspose(Conv):
     """Transposed convolution with `conv2d_transpose`'s arguments; otherwise as `Conv`."""
 
     function: ClassVar[Callable[..., Array]] = staticmethod(conv2d_transpose)
+
+
+class Dense(nn.Module):
+    """Matrix product of the last axis; parameters kernel [inputs, features] and bias.
+
+    Parameters and results are those of `flax.linen.Dense`, whose bias has a bfloat16 sum for a
+    gradient where activations are bfloat16, see `wide.py`.
+
+    Attributes:
+      features: of the output.
+    """
+
+    features: int
+    use_bias: bool = True
+    kernel_init: Initializer = nn.initializers.lecun_normal()
+    bias_init: Initializer = nn.initializers.zeros
+
+    @nn.compact
+    def __call__(self, x: Array) -> Array:
+        """Map [..., inputs] to [..., features]."""
+        shape = (x.shape[-1], self.features)
+        kernel = self.param("kernel", self.kernel_init, shape, jnp.float32)
+        y = jnp.tensordot(*promote_dtype(x, kernel), 1)
+        if not self.use_bias:
+            return y
+        return affine(y, offset=self.param("bias", self.bias_init, shape[-1:], jnp.float32))
+
+
+class Embed(nn.Module):
+    """A vector for each class; parameter embedding [num_embeddings, features].
+
+    Parameters and results are those of `flax.linen.Embed`, whose vectors have bfloat16 sums for
+    gradients where parameters are bfloat16.
+
+    Attributes:
+      num_embeddings: classes.
+      features: of a vector.
+    """
+
+    num_embeddings: int
+    features: int
+    embedding_init: Initializer = nn.initializers.variance_scaling(
+        1.0, "fan_in", "normal", out_axis=0
+    )
+
+    @nn.compact
+    def __call__(self, labels: Array) -> Array:
+        """Map labels, int [B] or weights [B, num_embeddings], to vectors [B, features]."""
+        shape = (self.num_embeddings, self.features)
+        table = self.param("embedding", self.embedding_init, shape, jnp.float32)
+        return entries(table, labels)

@@ -29,7 +29,7 @@ from gan_jax.errors import UserError
 from gan_jax.models.disc_norm import disc_layers
 from gan_jax.models.gen_norm import with_class
 from gan_jax.models.heads import Head, Outputs, judge, with_planes
-from gan_jax.models.layers import ConvTranspose
+from gan_jax.models.layers import ConvTranspose, Dense
 from gan_jax.models.stochastic import dropping
 
 NORMS = ("none", "spectral")
@@ -98,7 +98,7 @@ class Generator(nn.Module):
         """
         height, width, channels = self.image_shape
         init = _CONV_INIT if self.convolutional else _GEN_INIT
-        dense = functools.partial(nn.Dense, kernel_init=init)
+        dense = functools.partial(Dense, kernel_init=init)
         x = with_class(latents, labels, self.num_classes)
         x = block_output(nn.relu(dense(self.width, name="hidden0")(x)))
         if not self.convolutional:

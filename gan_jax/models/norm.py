@@ -10,7 +10,8 @@ import jax
 import jax.numpy as jnp
 
 from gan_jax.axes import axis_mean
-from gan_jax.models.soft_labels import entries
+from gan_jax.models.layers import Dense
+from gan_jax.models.wide import affine, entries, widen
 
 Initializer = nn.initializers.Initializer
 
@@ -58,7 +59,7 @@ class BatchNorm(nn.Module):
         running_var = self.variable("batch_stats", "var", jnp.ones, shape, jnp.float32)
         if train:
             axes = tuple(range(x.ndim - 1))
-            wide = x.astype(jnp.float32)
+            wide = widen(x)
             # Stacked, so that a layer asks the other devices once.
             mean, square = axis_mean(jnp.stack([wide.mean(axes), jnp.square(wide).mean(axes)]))
             var = square - jnp.square(mean)
@@ -71,16 +72,16 @@ class BatchNorm(nn.Module):
         else:
             mean, var = running_mean.value, running_var.value
         if modulation is None:
-            affine = (self.num_classes, *shape) if self.num_classes else shape
-            scale = self.param("scale", self.scale_init, affine, jnp.float32)
-            bias = self.param("bias", nn.initializers.zeros, affine, jnp.float32)
+            table = (self.num_classes, *shape) if self.num_classes else shape
+            scale = self.param("scale", self.scale_init, table, jnp.float32)
+            bias = self.param("bias", nn.initializers.zeros, table, jnp.float32)
             if self.num_classes:
                 modulation = (entries(scale, labels), entries(bias, labels))
         if modulation is not None:
-            scale, bias = (each.astype(jnp.float32)[:, None, None] for each in modulation)
+            scale, bias = (widen(each)[:, None, None] for each in modulation)
         # One multiplication and one addition a pixel: the rest is per channel (and image).
         factor = scale * jax.lax.rsqrt(var + self.epsilon)
-        return x * factor.astype(x.dtype) + (bias - mean * factor).astype(x.dtype)
+        return affine(x, scale=factor, offset=bias - mean * factor)
 
 
 class ModulatedBatchNorm(nn.Module):
@@ -95,7 +96,7 @@ class ModulatedBatchNorm(nn.Module):
       kernel_init: of the projections.
     """
 
-    dense: Callable[..., nn.Module] = nn.Dense
+    dense: Callable[..., nn.Module] = Dense
     kernel_init: Initializer = nn.initializers.orthogonal()
 
     @nn.compact
@@ -124,7 +125,7 @@ class InstanceNorm(nn.Module):
     def __call__(self, x: jax.Array) -> jax.Array:
         """Normalise x [B, H, W, C]."""
         shape, axes = (x.shape[-1],), self.axes or tuple(range(1, x.ndim))
-        wide = x.astype(jnp.float32)
+        wide = widen(x)
         mean = wide.mean(axes, keepdims=True)
         var = jnp.square(wide - mean).mean(axes, keepdims=True)
         scale = self.param("scale", nn.initializers.ones, shape, jnp.float32)

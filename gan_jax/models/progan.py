@@ -27,7 +27,8 @@ from gan_jax.models.disc_norm import DiscLayers
 from gan_jax.models.equalized import EqualizedConv, EqualizedDense
 from gan_jax.models.gen_norm import with_class
 from gan_jax.models.heads import Head, Outputs, judge, with_planes
-from gan_jax.models.layers import avg_pool, double
+from gan_jax.models.layers import Embed, avg_pool, double
+from gan_jax.models.wide import affine, widen
 
 GROUP = 4  # images whose standard deviation is taken
 _FIRST = 4096  # channels of the first stage, halved with each, before `most` cuts them
@@ -57,8 +58,8 @@ def channels(stage: int, width: int) -> int:
 
 def pixel_norm(x: jax.Array) -> jax.Array:
     """Divide the channels of each pixel by their root mean square (section 4.2)."""
-    square = jnp.square(x.astype(jnp.float32)).mean(-1, keepdims=True)
-    return x * jax.lax.rsqrt(square + 1e-8).astype(x.dtype)
+    square = jnp.square(widen(x)).mean(-1, keepdims=True)
+    return affine(x, scale=jax.lax.rsqrt(square + 1e-8))
 
 
 def minibatch_stddev(x: jax.Array) -> jax.Array:
@@ -76,11 +77,12 @@ def minibatch_stddev(x: jax.Array) -> jax.Array:
             f"progan: {batch} images of a batch meet on a device, and their standard deviation is"
             f" taken in groups of {group}: set train.batch_size to a multiple of {group} x devices"
         )
-    groups = x.astype(jnp.float32).reshape(-1, group, *x.shape[1:])
+    groups = widen(x).reshape(-1, group, *x.shape[1:])
     variance = jnp.square(groups - groups.mean(1, keepdims=True)).mean(1)
-    mean = jnp.sqrt(variance + 1e-8).mean((1, 2, 3)).astype(x.dtype)
+    mean = jnp.sqrt(variance + 1e-8).mean((1, 2, 3))
     mean = jnp.repeat(mean, group)[:, None, None, None]
-    return jnp.concatenate([x, jnp.broadcast_to(mean, (*x.shape[:3], 1))], -1)
+    plane = jnp.broadcast_to(mean, (*x.shape[:3], 1)).astype(x.dtype)
+    return jnp.concatenate([x, plane], -1)
 
 
 class Generator(nn.Module):
@@ -131,7 +133,7 @@ class Generator(nn.Module):
             shape[0] * shape[1] * shape[2], gain=2**0.5 / 4, use_bias=False, name="dense"
         )(pixel_norm(with_class(latents, labels, self.num_classes)))
         bias = self.param("dense_bias", nn.initializers.zeros, shape[2:], jnp.float32)
-        x = x.reshape(-1, *shape) + bias.astype(x.dtype)
+        x = affine(x.reshape(-1, *shape), offset=bias)
         x = pixel_norm(nn.leaky_relu(x, 0.2))
         x = active(EqualizedConv(shape[2], name="stage0_conv_b"), x)
         before, made = None, image(x, 0) if self._wants(0, stage) else None
@@ -214,7 +216,7 @@ class Discriminator(nn.Module):
         x = x.reshape(x.shape[0], -1)
         x = active(EqualizedDense(channels(0, self.width), name="dense"), x)
         dense = functools.partial(EqualizedDense, gain=1.0)
-        layers = DiscLayers(EqualizedConv, dense, nn.Embed, lambda name: lambda x: x)
+        layers = DiscLayers(EqualizedConv, dense, Embed, lambda name: lambda x: x)
         return judge(
             layers,
             x,

@@ -7,7 +7,7 @@ import jax
 
 from gan_jax.compute import block_output
 from gan_jax.errors import check_choice
-from gan_jax.models.layers import Conv
+from gan_jax.models.layers import Conv, Dense
 from gan_jax.models.norm import BatchNorm
 
 _STEMS = ("imagenet", "small")
@@ -66,7 +66,7 @@ class ResNet18(nn.Module):
                 stride = 2 if stage and not i else 1
                 x = self._block(x, self.width << stage, stride, f"{stage}_{i}", train)
         features = x.mean((1, 2))
-        return nn.Dense(self.outputs, name="outputs")(features), features
+        return Dense(self.outputs, name="outputs")(features), features
 
     def _block(self, x: jax.Array, channels: int, stride: int, name: str, train: bool) -> jax.Array:
         shortcut = x

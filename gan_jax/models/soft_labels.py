@@ -23,16 +23,3 @@ def one_hot(labels: jax.Array, num_classes: int, dtype: DTypeLike) -> jax.Array:
     if jnp.issubdtype(labels.dtype, jnp.floating):
         return labels.astype(dtype)
     return jax.nn.one_hot(labels, num_classes, dtype=dtype)
-
-
-def entries(table: jax.Array, labels: jax.Array) -> jax.Array:
-    """Return each example's entry of a table with one a class, [B, ...].
-
-    Args:
-      table: [num_classes, ...].
-      labels: int [B], or weights [B, num_classes], which give the weighted sum of the entries.
-    """
-    if jnp.issubdtype(labels.dtype, jnp.floating):
-        # The highest precision, or an accelerator would round the entry of a single class.
-        return jnp.einsum("bk,k...->b...", labels.astype(table.dtype), table, precision="highest")
-    return table[labels]

@@ -11,14 +11,15 @@ in the paper's analysis of the gradient; nothing is differentiated through the i
 
 from __future__ import annotations
 
+import functools
 from typing import Any
 
-import flax.linen as nn
 import jax
 import jax.numpy as jnp
 from jax import Array, lax
 
-from gan_jax.models.layers import Conv
+from gan_jax.models.layers import Conv, Dense, Embed
+from gan_jax.models.wide import widen
 
 COLLECTION = "spectral"
 _WEIGHTS = ("kernel", "embedding")  # parameters that are normalised; a bias is not
@@ -45,10 +46,11 @@ def spectral_norm(kernel: Array, u: Array, *, iterate: bool) -> tuple[Array, Arr
     """
     transposed = kernel.reshape(-1, kernel.shape[-1]).astype(jnp.float32)
     fixed = lax.stop_gradient(transposed)
-    v = _unit(fixed @ u)
+    product = functools.partial(jnp.matmul, precision="highest")
+    v = _unit(product(fixed, u))
     if iterate:
-        u = _unit(v @ fixed)
-    return v @ transposed @ u, u
+        u = _unit(product(v, fixed))
+    return product(product(v, transposed), u), u
 
 
 class _Normalized:
@@ -70,8 +72,7 @@ class _Normalized:
         sigma, new = spectral_norm(value, u.value, iterate=self.train)
         if self.train and self.is_mutable_collection(COLLECTION) and not self.is_initializing():
             u.value = new
-        # In the precision of the weight, or one float32 scalar would make the layer compute in it.
-        return value / jnp.where(sigma > _TINY, sigma, _TINY).astype(value.dtype)
+        return (widen(value) / jnp.where(sigma > _TINY, sigma, _TINY)).astype(value.dtype)
 
 
 class SpectralConv(_Normalized, Conv):
@@ -85,13 +86,13 @@ class SpectralConv(_Normalized, Conv):
     train: bool = False
 
 
-class SpectralDense(_Normalized, nn.Dense):
-    """`nn.Dense`, spectrally normalised; `train` as in `SpectralConv`."""
+class SpectralDense(_Normalized, Dense):
+    """`layers.Dense`, spectrally normalised; `train` as in `SpectralConv`."""
 
     train: bool = False
 
 
-class SpectralEmbed(_Normalized, nn.Embed):
-    """`nn.Embed`, spectrally normalised as one matrix, as the authors' code does; see `train`."""
+class SpectralEmbed(_Normalized, Embed):
+    """`layers.Embed`, normalised as one matrix, as the authors' code does; see `train`."""
 
     train: bool = False

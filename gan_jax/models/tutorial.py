@@ -15,7 +15,7 @@ import jax.numpy as jnp
 from gan_jax.compute import block_output
 from gan_jax.errors import UserError
 from gan_jax.models.heads import Outputs
-from gan_jax.models.layers import Conv, ConvTranspose
+from gan_jax.models.layers import Conv, ConvTranspose, Dense
 from gan_jax.models.norm import BatchNorm
 
 SLOPE = 0.2  # of LeakyReLU; the tutorial leaves it open, this is the DCGAN paper's
@@ -53,7 +53,7 @@ class Generator(nn.Module):
     ) -> jax.Array:
         """Return images [B, H, W, C] in [-1, 1] from latents [B, L]; labels are ignored."""
         height, width, channels = self.image_shape
-        x = nn.Dense(4 * 4 * 8 * self.width, name="dense")(latents)
+        x = Dense(4 * 4 * 8 * self.width, name="dense")(latents)
         x = nn.leaky_relu(x.reshape(x.shape[0], 4, 4, 8 * self.width), SLOPE)
         for i in range(doublings(height, width)):
             features = max(4 * self.width >> i, 1)
@@ -80,7 +80,7 @@ class Discriminator(nn.Module):
         for i in range(3):
             x = Conv(self.width << i, (3, 3), (2, 2), name=f"down{i}")(x)
             x = block_output(nn.leaky_relu(BatchNorm(name=f"norm{i}")(x, train=train), SLOPE))
-        return nn.Dense(1, name="logits")(x.reshape(x.shape[0], -1))[:, 0]
+        return Dense(1, name="logits")(x.reshape(x.shape[0], -1))[:, 0]
 
     def outputs(
         self, images: jax.Array, labels: jax.Array | None = None, *, train: bool

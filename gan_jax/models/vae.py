@@ -10,7 +10,7 @@ import jax.numpy as jnp
 
 from gan_jax.compute import block_output
 from gan_jax.errors import UserError
-from gan_jax.models.layers import Conv, ConvTranspose
+from gan_jax.models.layers import Conv, ConvTranspose, Dense
 
 # exp(10) = 22,026 and exp(-20) = 2e-9: no overflow, and no posterior too narrow for float32.
 # Outside, the gradient with respect to the log-variance is 0.
@@ -74,7 +74,7 @@ class ConvEncoder(nn.Module):
             x = Conv(features, (4, 4), 2, 1, kernel_init=_INIT, name=f"conv{i}")(x)
             x = block_output(nn.relu(x))
         x = x.reshape(x.shape[0], -1)
-        x = nn.relu(nn.Dense(self.width * _MAX_FACTOR, kernel_init=_INIT, name="dense")(x))
+        x = nn.relu(Dense(self.width * _MAX_FACTOR, kernel_init=_INIT, name="dense")(x))
         return _posterior(x, self.latent)
 
 
@@ -104,8 +104,8 @@ class ConvDecoder(nn.Module):
         stages = conv_stages(height, width)
         features = [self.width * min(2**i, _MAX_FACTOR) for i in range(stages)]
         shape = (height >> stages, width >> stages, features[-1])
-        x = nn.relu(nn.Dense(self.width * _MAX_FACTOR, kernel_init=_INIT, name="dense0")(z))
-        x = nn.relu(nn.Dense(math.prod(shape), kernel_init=_INIT, name="dense1")(x))
+        x = nn.relu(Dense(self.width * _MAX_FACTOR, kernel_init=_INIT, name="dense0")(z))
+        x = nn.relu(Dense(math.prod(shape), kernel_init=_INIT, name="dense1")(x))
         x = x.reshape(-1, *shape)
         for i in reversed(range(1, stages)):
             layer = ConvTranspose(features[i - 1], (4, 4), 2, 1, kernel_init=_INIT, name=f"conv{i}")
@@ -144,7 +144,7 @@ class MLPDecoder(nn.Module):
     @nn.compact
     def __call__(self, z: jax.Array, *, train: bool) -> jax.Array:
         """Map latents z [B, latent] to the likelihood's parameters [B, H, W, C], unbounded."""
-        x = nn.Dense(math.prod(self.image_shape), name="outputs")(_hidden(z, self.width))
+        x = Dense(math.prod(self.image_shape), name="outputs")(_hidden(z, self.width))
         return x.reshape(-1, *self.image_shape)
 
 
@@ -187,11 +187,11 @@ class VAE(nn.Module):
 
 def _hidden(x: jax.Array, width: int) -> jax.Array:
     for i in range(2):
-        x = nn.relu(nn.Dense(width, kernel_init=_INIT, name=f"hidden{i}")(x))
+        x = nn.relu(Dense(width, kernel_init=_INIT, name=f"hidden{i}")(x))
     return x
 
 
 def _posterior(x: jax.Array, latent: int) -> tuple[jax.Array, jax.Array]:
-    mean = nn.Dense(latent, name="mean")(x)
-    log_variance = nn.Dense(latent, name="log_variance")(x)
+    mean = Dense(latent, name="mean")(x)
+    log_variance = Dense(latent, name="log_variance")(x)
     return mean, jnp.clip(log_variance, *LOG_VARIANCE_RANGE)

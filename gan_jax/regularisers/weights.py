@@ -58,7 +58,7 @@ def orthogonal(*, params: Any) -> jax.Array:
         if path[-1].key != "kernel":
             return jnp.zeros(())
         w = x.reshape(-1, x.shape[-1]).astype(jnp.float32)
-        gram = w.T @ w
+        gram = jnp.matmul(w.T, w, precision="highest")
         return jnp.square(gram - jnp.diag(jnp.diag(gram))).sum()
 
     return sum(jax.tree.leaves(jax.tree_util.tree_map_with_path(off_diagonal, params)))
