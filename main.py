@@ -14,7 +14,7 @@ from typing import NoReturn
 
 from gan_jax import cli
 from gan_jax.compile_cache import keep_compiled_programs
-from gan_jax.errors import DISK, UserError
+from gan_jax.errors import DISK, UserError, out_of_memory
 from gan_jax.heap import reuse_host_memory
 from gan_jax.host import enough_threads, without_missing_tpu
 from gan_jax.logs import set_up_logging
@@ -72,6 +72,12 @@ def main(arguments: list[str]) -> int:
         cli.MODES[known.mode](known, others)
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
+        return 2
+    except (RuntimeError, MemoryError) as error:
+        if not (reason := out_of_memory(error)):
+            raise
+        fix = "use a device with more memory, or the host's: JAX_PLATFORMS=cpu"
+        print(f"error: out of memory ({reason}): {fix}", file=sys.stderr)
         return 2
     except OSError as error:
         if error.errno not in DISK:

@@ -54,7 +54,8 @@ def base(task: str) -> ConfigDict:
                 microbatches=1,  # parts of a batch whose gradients are summed, one after another
                 precision="float32",  # float32 | bfloat16: of activations; parameters are float32
                 remat=False,  # compute activations again in the backward pass, block by block
-                steps_per_call=1,  # steps in one dispatch
+                steps_per_call=0,  # steps in one dispatch; 0: several where they are short
+                deterministic=False,  # on GPUs: the same bits in every process; slower
                 on_nan="stop",  # stop | rollback: to the last checkpoint, past what was drawn since
                 ema_decay=0.0,  # moving average of the weights; 0 keeps none
                 log_every=100,  # [steps]

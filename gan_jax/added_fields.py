@@ -49,6 +49,7 @@ ADDED = (
     Added("train.remat", False),
     Added("train.steps_per_call", 1),
     Added("train.on_nan", "stop"),
+    Added("train.deterministic", False),
     Added("task.loss", "non_saturating", ("gan",)),
     Added("task.label_smoothing", 0.0, ("gan",)),
     Added("model.disc_norm", "batch", ("gan",)),

@@ -20,10 +20,11 @@ from typing import Any
 
 import jax
 import orbax.checkpoint as ocp
+from ml_collections import ConfigDict
 from orbax.checkpoint import checkpoint_managers
 
 from gan_jax import hosts
-from gan_jax.errors import DISK, UserError
+from gan_jax.errors import DISK, UserError, out_of_memory
 from gan_jax.state import TrainState
 from gan_jax.workdir import write_text
 
@@ -288,6 +289,37 @@ def disk_errors(workdir: Path) -> Iterator[None]:
             f"cannot write to {workdir} ({error.strerror}); {kept(workdir)}: make room and repeat"
             " the command to resume"
         ) from None
+
+
+@contextlib.contextmanager
+def memory_errors(workdir: Path, config: ConfigDict, devices: int) -> Iterator[None]:
+    """Turn a device that is full into one line that names the last good step and the way on.
+
+    Args:
+      workdir: of the run.
+      config: its section `train`.
+      devices: that share a batch.
+    """
+    try:
+        yield
+    except (RuntimeError, MemoryError) as error:  # JAX's are RuntimeErrors
+        if not (reason := out_of_memory(error)):
+            raise
+        parts = next((n for n in range(2, 65) if _divides(config, devices, n)), 0)
+        resumed = [f"--config.train.microbatches={parts}"] * bool(parts)
+        resumed += ["--config.train.remat=true"] * (not config.remat)
+        anew = ["smaller train.batch_size"]
+        anew += ["train.precision=bfloat16"] * (config.precision == "float32")
+        go_on = f"repeat the command with {' or '.join(resumed)}, or " if resumed else ""
+        raise UserError(
+            f"out of memory at train.batch_size={config.batch_size} ({reason}); {kept(workdir)}:"
+            f" {go_on}begin in another --workdir with {' or '.join(anew)}"
+        ) from None
+
+
+def _divides(config: ConfigDict, devices: int, parts: int) -> bool:
+    """Return whether a batch can be taken in so many parts, more than it is now."""
+    return parts > config.microbatches and config.batch_size % (parts * devices) == 0
 
 
 def kept(workdir: Path) -> str:

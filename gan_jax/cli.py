@@ -18,7 +18,7 @@ from gan_jax.config import (
     split_overrides,
 )
 from gan_jax.errors import UserError, did_you_mean
-from gan_jax.host import compile_only
+from gan_jax.host import compile_only, deterministic_gpus
 from gan_jax.topology import parse_topology
 from gan_jax.workdir import check_workdir, read_config, read_spec
 
@@ -55,6 +55,8 @@ def train(flags: argparse.Namespace, others: list[str]) -> None:
     """Train or resume, and say what came of it."""
     config, workdir = resolve(flags, others)
     changes = check_workdir(workdir, config)
+    if config.train.deterministic:
+        deterministic_gpus()
     from gan_jax import hosts
     from gan_jax.train import train as run_training
 

@@ -26,6 +26,14 @@ class UserError(ValueError):
     """
 
 
+def out_of_memory(error: BaseException) -> str:
+    """Return what an error says of memory that was not there, of a device or the host; else ""."""
+    text = str(error)
+    if "RESOURCE_EXHAUSTED" not in text and not isinstance(error, MemoryError):
+        return ""
+    return text.partition("RESOURCE_EXHAUSTED:")[2].strip().split("\n")[0][:200] or "of the host"
+
+
 def did_you_mean(name: str, allowed: Iterable[str]) -> str:
     """Return "; did you mean 'x'?" for the nearest of `allowed`, or "" where none is near."""
     near = difflib.get_close_matches(str(name), [str(item) for item in allowed], n=1, cutoff=0.6)

@@ -11,7 +11,8 @@ from gan_jax.data import Split
 from gan_jax.data.pipeline import batches, prefetch
 from gan_jax.data.resident import Resident, fits, resident_batches
 from gan_jax.parallel import Parallel
-from gan_jax.task import Batch
+from gan_jax.spec import DataSpec
+from gan_jax.task import Batch, Phase
 
 
 def feed(
@@ -33,3 +34,18 @@ def feed(
     shard = (jax.process_index(), jax.process_count())
     source = batches(split, draws=draws, shard=shard, **given)
     return prefetch(source, lambda batch: parallel.place(batch, axis=1))
+
+
+def abstract_batch(
+    spec: DataSpec, phase: Phase, parallel: Parallel, batch_size: int
+) -> dict[str, jax.ShapeDtypeStruct]:
+    """Return the shapes and shardings of a training batch, as `Parallel.place` makes it."""
+    sharding = parallel.split(axis=1)
+    return {
+        name: jax.ShapeDtypeStruct(
+            (phase.draws, batch_size, *stream.shape),
+            "uint8" if stream.kind == "image" else stream.dtype,
+            sharding=sharding,
+        )
+        for name, stream in spec.streams.items()
+    }

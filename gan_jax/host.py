@@ -7,9 +7,9 @@ for others that wait for the pool, and after 40 seconds XLA aborts the process.
 Platforms: where libtpu is installed JAX tries to start a TPU, and asks the network for one; it is
 told not to where none is in the machine. libtpu serves to compile for TPUs there (--mode=plan).
 
-Convolutions: XLA:CPU of jaxlib 0.10 hands them to YNNPACK, which is slower than Eigen, that it had
-before, where channels are few (64 channels: 97 of 171 GFLOP/s), and by a factor of two to four in
-the gradient of the weights (`benchmarks/conv_forms.py`). A flag brings Eigen back.
+Convolutions: XLA:CPU hands them to YNNPACK since jaxlib 0.10, which is slower than Eigen, that it
+had before, where channels are few (64 channels: 97 of 171 GFLOP/s), and by a factor of two to four
+in the gradient of the weights (`benchmarks/conv_forms.py`). A flag brings Eigen back.
 """
 
 from __future__ import annotations
@@ -20,9 +20,13 @@ import importlib.util
 import os
 import re
 
+from gan_jax.errors import UserError
+
 _ACCELERATORS = ("/dev/nvidiactl", "/dev/kfd", "/dev/accel*", "/dev/vfio/[0-9]*")
 _SIMULATED = "xla_force_host_platform_device_count"
 _YNNPACK = "xla_cpu_experimental_ynn_fusion_type"
+_YNNPACK_IN = ("0.10.", "0.11.", "0.12.")  # versions of jaxlib that are known to have that flag
+_DETERMINISTIC = "--xla_gpu_deterministic_ops=true"
 _NO_TPU_HERE = {
     "TPU_SKIP_MDS_QUERY": "1",
     "TPU_ACCELERATOR_TYPE": "v5litepod-8",  # any legal one: the topology is named at compilation
@@ -76,16 +80,36 @@ def enough_threads() -> None:
         os.environ.setdefault("NPROC", str(2 * int(simulated[1])))
 
 
+def deterministic_gpus() -> None:
+    """Make XLA compute the same bits in every process on a GPU; call before JAX starts.
+
+    By default two processes may differ in the last bits: each chooses kernels by timing them
+    (autotuning), and some sums are taken in the order in which threads arrive.
+    """
+    flags = os.environ.get("XLA_FLAGS", "")
+    if _DETERMINISTIC not in flags:
+        os.environ["XLA_FLAGS"] = f"{flags} {_DETERMINISTIC}".strip()
+
+
+def check_deterministic() -> None:
+    """Raise UserError where a GPU would not compute what `train.deterministic` promises."""
+    if _DETERMINISTIC not in os.environ.get("XLA_FLAGS", ""):
+        raise UserError(
+            f"train.deterministic=True needs {_DETERMINISTIC} in XLA_FLAGS before JAX starts:"
+            " main.py sets it, and a notebook must, by os.environ in its first cell"
+        )
+
+
 def convolve_by_eigen() -> bool:
     """Keep XLA:CPU from computing convolutions by YNNPACK; call before JAX compiles anything.
 
     Returns:
       Whether the flag is set now. It is left alone where the user has set it, beside an
-      accelerator, and with another jaxlib than 0.10: XLA ends the process at a flag that it does
-      not know.
+      accelerator, and with a jaxlib that is not known to have it: XLA ends the process at a flag
+      that it does not know.
     """
     flags = os.environ.get("XLA_FLAGS", "")
-    known = importlib.metadata.version("jaxlib").startswith("0.10.")
+    known = importlib.metadata.version("jaxlib").startswith(_YNNPACK_IN)
     if _YNNPACK in flags or not known or has_accelerator():
         return False
     os.environ["XLA_FLAGS"] = f"{flags} --{_YNNPACK}=-individual_convolution".strip()

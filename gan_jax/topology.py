@@ -156,10 +156,7 @@ def chip_of(device_kind: str) -> Chip | None:
     if device_kind.startswith("TPU"):
         name = device_kind.removeprefix("TPU ").replace(" lite", "e")
         return CHIPS.get({"v5": "v5p"}.get(name, name))
-    found = [
-        chip for name, chip in CHIPS.items() if name in TARGETS and name in device_kind.lower()
-    ]
-    return found[0] if found else CHIPS["a100"]
+    return CHIPS[next((name for name in TARGETS if name in device_kind.lower()), "a100")]
 
 
 def _example(chip: Chip) -> str:

@@ -24,15 +24,17 @@ from gan_jax import health, hosts
 from gan_jax.ahead import Ahead
 from gan_jax.axes import loop
 from gan_jax.calls import plan_calls
-from gan_jax.checkpoint import Checkpoints, disk_errors, kept, saved_steps
+from gan_jax.checkpoint import Checkpoints, disk_errors, kept, memory_errors, saved_steps
 from gan_jax.config import best_metric
-from gan_jax.data import Split, open_data
+from gan_jax.data import Dataset, open_data
 from gan_jax.data.dataset import as_floats
 from gan_jax.data.pipeline import eval_batches
 from gan_jax.data.resident import Resident
+from gan_jax.dispatch import choose_steps_per_call
 from gan_jax.errors import UserError, did_you_mean
 from gan_jax.evaluate import TrainingEvaluator, without_protocol
-from gan_jax.feed import feed
+from gan_jax.feed import abstract_batch, feed
+from gan_jax.host import check_deterministic
 from gan_jax.images import grid, save_png
 from gan_jax.keys import named_keys
 from gan_jax.parallel import Parallel, make_parallel
@@ -120,6 +122,8 @@ def train(config: ConfigDict, workdir: Path) -> Outcome:
     hosts.barrier("checked")  # what is written from here on would confuse the checks above
     task = make_task(config, dataset.spec)
     target = abstract_state(task, parallel)
+    if config.train.deterministic and parallel.platform == "gpu":
+        check_deterministic()
     evaluator = TrainingEvaluator(config, task, dataset, parallel)
     _check_best(config.eval.best, evaluator, target)
     keys = parallel.replicate(lambda: named_keys(config.seed))
@@ -128,6 +132,7 @@ def train(config: ConfigDict, workdir: Path) -> Outcome:
         start = starting_from(Path(config.train.init_from), start, target)
     with (
         disk_errors(workdir),
+        memory_errors(workdir, config.train, parallel.devices),
         alone(workdir) if hosts.first() else contextlib.nullcontext(),
         hosts.watching(lambda: f"{kept(workdir)}: start all processes again to resume"),
         stop_on_signals() as stop,
@@ -142,7 +147,7 @@ def train(config: ConfigDict, workdir: Path) -> Outcome:
             write_record(workdir, config, dataset.spec, [str(d) for d in jax.devices()])
         with _writer(workdir, config.train.steps, step) as writer:
             places = checkpoints, writer, restore
-            loop = _Loop(config, workdir, parallel, task, dataset.splits, evaluator, *places)
+            loop = _Loop(config, workdir, parallel, task, dataset, evaluator, *places)
             began = time.perf_counter()
             step = loop.run(state, step, keys, stop)
     can = {"sample": task.generate, "transform": task.transform}
@@ -186,19 +191,20 @@ class _Loop:
         workdir: Path,
         parallel: Parallel,
         task: Task,
-        splits: Mapping[str, Split],
+        dataset: Dataset,
         evaluator: TrainingEvaluator,
         checkpoints: Checkpoints,
         writer: Writer | NoWriter,
         restore: Callable[[], tuple[TrainState, int]],
     ) -> None:
         self.config, self.workdir, self.parallel = config, workdir, parallel
-        self.task, self.splits, self.checkpoints, self.writer = task, splits, checkpoints, writer
+        self.task, self.spec, self.splits = task, dataset.spec, dataset.splits
+        self.checkpoints, self.writer = checkpoints, writer
         self.restore = restore  # the last good state and its step, or the initial one
         self.compiled = parallel.compile_step(make_step(task, config.train.batch_size))
         self.evaluator = evaluator
         self.compute_finite = parallel.compile_map(health.finite)
-        self.signs = health.Signs(parallel, splits["eval"])
+        self.signs = health.Signs(parallel, dataset.splits["eval"])
         self.grids = parallel.compile_map(task.grids) if task.grids else None
         # Fetched when the next ones are due, so that logging never waits for the device.
         self.pending: tuple[int, Metrics, dict[str, float]] | None = None
@@ -224,7 +230,7 @@ class _Loop:
             self.task.phase,
             start=step,
             total=total,
-            steps_per_call=config.steps_per_call,
+            steps_per_call=self.steps_per_call(state, keys["train"]),
             intervals=happens,
         )
         split, draws = self.splits["train"], (call.draws for call in calls())
@@ -262,6 +268,20 @@ class _Loop:
                     break
         self.checkpoints.wait()
         return step
+
+    def steps_per_call(self, state: TrainState, key: Key) -> int:
+        """Return the most steps in one dispatch."""
+        config, phase = self.config.train, self.task.phase(self.config.train.steps - 1)
+        if config.steps_per_call:
+            return config.steps_per_call
+        batch = abstract_batch(self.spec, phase, self.parallel, config.batch_size)
+        return choose_steps_per_call(
+            self.compiled,
+            (phase, state, batch, key),
+            device=self.parallel.mesh.devices.flat[0],
+            precision=config.precision,
+            repeats=phase.draws * config.microbatches,
+        )
 
     @staticmethod
     def due(step: int, every: int) -> bool:

@@ -179,7 +179,7 @@ def test_workdir_is_no_run(capsys: pytest.CaptureFixture, tmp_path: Path, flat: 
         ),
         (["--config.train.microbatches=3"], ["train.batch_size=8", "3 microbatches", "use 24"]),
         (["--config.train.precision=float16"], ["train.precision='float16'", "bfloat16"]),
-        (["--config.train.steps_per_call=0"], ["train.steps_per_call=0", "at least 1"]),
+        (["--config.train.steps_per_call=-1"], ["train.steps_per_call=-1", "at least 0"]),
         (["--processes=2"], ["--coordinator=HOST:PORT", "--process=I", "go together"]),
         (
             ["--coordinator=here", "--processes=2", "--process=0"],

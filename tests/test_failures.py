@@ -205,3 +205,49 @@ def test_small_and_read_only_disk(
     for output in (small_disk / "out", workdir / "generated"):
         arguments = ["--mode=sample", f"--workdir={gan}", f"--output={output}"]
         refuse(capsys, *arguments, says=[str(output), "cannot be written"], keeps=output)
+
+
+def test_a_full_device_is_one_line_and_loses_nothing(
+    capsys: pytest.CaptureFixture, copied: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What a GPU says when a step does not fit, by an allocation that no machine has."""
+    compile_step = Parallel.compile_step
+
+    def full(self: Parallel, step: Callable) -> Callable:
+        compiled = compile_step(self, step)
+
+        def call(phase: object, state: object, *arguments: object) -> tuple:
+            if state.step == 3:
+                jnp.zeros(2**48, jnp.uint8).block_until_ready()
+            return compiled(phase, state, *arguments)
+
+        return call
+
+    monkeypatch.setattr(Parallel, "compile_step", full)
+    resume = [f"--workdir={copied}", "--config.train.steps=6"]
+    says = [
+        "out of memory at train.batch_size=8 (Out of memory allocating 281474976710656 bytes",
+        "the last good checkpoint is step 3",
+        "repeat the command with --config.train.microbatches=2 or --config.train.remat=true",
+        "another --workdir with smaller train.batch_size or train.precision=bfloat16",
+    ]
+    one = "--config.train.devices=1"
+    capsys.readouterr()
+    check_error(main.main([*resume, one]), capsys.readouterr().err, says)
+    monkeypatch.setattr(Parallel, "compile_step", compile_step)
+    flags = [one, "--config.train.microbatches=2", "--config.train.remat=true"]
+    assert "trained to step 6" in succeed(capsys, *resume, *flags)
+
+
+def test_networks_larger_than_memory_are_one_line(
+    capsys: pytest.CaptureFixture, workdir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Before there is a run, and in a mode that trains nothing."""
+    full = lambda *_: jnp.zeros(2**48, jnp.uint8).block_until_ready()  # noqa: E731
+    monkeypatch.setattr(Parallel, "compile_init", lambda self, init: full)
+    code = main.main(["--config=configs/vae.py:smoke", f"--workdir={workdir}"])
+    check_error(code, capsys.readouterr().err, ["out of memory", "there is no checkpoint yet"])
+    assert not (workdir / "config.json").exists()
+    monkeypatch.setitem(main.cli.MODES, "inspect", full)
+    code = main.main(["--mode=inspect"])
+    check_error(code, capsys.readouterr().err, ["out of memory", "JAX_PLATFORMS=cpu"])

@@ -62,7 +62,8 @@ def test_no_tpu_is_looked_for_where_none_is(
         ("", "0.10.2", [], "--xla_cpu_experimental_ynn_fusion_type=-individual_convolution"),
         ("--a=1", "0.10.2", [], "--a=1 --xla_cpu_experimental_ynn_fusion_type=-individual_conv"),
         ("--xla_cpu_experimental_ynn_fusion_type=dot", "0.10.2", [], "="),
-        ("--a=1", "0.11.0", [], "="),
+        ("--a=1", "0.12.0.1", [], "--a=1 --xla_cpu_experimental_ynn_fusion_type=-individual_conv"),
+        ("--a=1", "0.13.0", [], "="),
         ("--a=1", "0.10.2", ["/dev/nvidiactl"], "="),
     ],
 )
