@@ -57,10 +57,9 @@ _NO_FIGURES = "There are no figures of this machine's chips, so no times and no 
 _GPU_ESTIMATES = (
     "Estimates: step = max(arithmetic at the peak of train.precision, bytes accessed at full memory"
     " bandwidth) + bytes sent by ring algorithms over NVLink; no launches, no overlap, no latency."
-    " Compiled without autotuning, which needs a GPU: cuDNN's and cuBLAS's workspaces are missing"
-    " in memory. JAX takes {:.0%} of a GPU's memory (XLA_PYTHON_CLIENT_MEM_FRACTION): what does not"
-    " fit there is said not to fit. A training split that lies on the GPUs (data.device_gib) is not"
-    " counted."
+    " Compiled without autotuning, which needs a GPU: what cuDNN works in is missing in memory. JAX"
+    " takes {:.0%} of a GPU's memory (XLA_PYTHON_CLIENT_MEM_FRACTION): what does not fit there is"
+    " said not to fit. A training split that lies on the GPUs (data.device_gib) is not counted."
 )
 _LOWERED = (
     "Lowered for CUDA, not compiled: counted before optimisation, so there are no temporaries,"
