@@ -73,8 +73,10 @@ class Context:
 
     def environment(self) -> dict[str, str]:
         """Return the environment of a process that computes on the device, beside others."""
-        # Compiling is all that a rehearsal waits for.
-        quick = {"JAX_DISABLE_MOST_OPTIMIZATIONS": "1"} if self.tiny else {}
+        quick = {}
+        if self.tiny:  # compiling is all that a rehearsal waits for
+            kept = os.environ.get("JAX_COMPILATION_CACHE_DIR", str(self.work / "programs"))
+            quick = {"JAX_DISABLE_MOST_OPTIMIZATIONS": "1", "JAX_COMPILATION_CACHE_DIR": kept}
         return {**os.environ, **ENVIRONMENT[self.device], **quick}
 
     def start(
