@@ -54,6 +54,7 @@ class Process:
           cwd: where it runs; None for here.
         """
         self.form, self.log, self.first, self.start = form, log, None, 0.0
+        self._late = False
         self._began = time.perf_counter()
         with log.open("w") as stderr:
             self.process = subprocess.Popen(
@@ -91,10 +92,13 @@ class Process:
         # One answer a request: nothing is left in the buffer of `readline`.
         if timeout is not None and not select.select([self.process.stdout], [], [], timeout)[0]:
             self.kill()
+            self._late = True
             raise TimeOver(f"no answer within {timeout:.0f} s")
         line = self.process.stdout.readline()
         if not line:
             self.process.wait()
+            if self._late:
+                raise TimeOver("ended: an answer was late")
             raise Failure(reason(self.log) or f"exit code {self.process.returncode}")
         return json.loads(line)
 

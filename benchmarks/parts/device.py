@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from benchmarks.parts.context import Context
+from benchmarks.parts.context import Context, shortened
 from benchmarks.processes import Failure
 
 SIZE = {"gpu": 8192, "cpu": 512}  # rows and columns
@@ -121,6 +121,7 @@ def run(context: Context) -> None:
     tables.append((f"copy of {bytes_ / 2**30:g} GiB, read and written", "copy", "copy", "GB/s"))
     for what, kind, key, unit in tables:
         cells: dict[str, Any] = {}
+        notes: list[str] = []
         for name, process in sides.items():
             if process.first is None:
                 continue
@@ -128,12 +129,11 @@ def run(context: Context) -> None:
             try:
                 cells[name] = context.ask(process, kind, **given)["rate"]
             except Failure as failure:
-                cells["note"] = f"{name}: {failure}"
-        rates = [value for column, value in cells.items() if column != "note"]
-        if rates:
-            found[key] = max(rates)
+                notes.append(f"{name}: {failure}")
+        if cells:
+            found[key] = max(cells.values())
             (context.work / FILE).write_text(json.dumps(found))
-        context.emit("Ceilings", what=what, unit=unit, **cells)
+        context.emit("Ceilings", what=what, unit=unit, **cells, note=shortened("; ".join(notes)))
     for process in sides.values():
         process.kill()
 

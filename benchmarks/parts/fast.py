@@ -36,7 +36,7 @@ NAMES = (
     *("DCGAN-64", "SNGAN-32", "BigGAN-32", "pix2pix-64"),
     *("ResNet-18-32", "conv VAE-64", "WGAN-GP-32", "SAGAN-64"),
 )
-WAVE = 4  # problems that compile at once: seven processes each
+CORES = 4  # for the eight processes of a problem, whose problems compile side by side
 PRECISIONS = {"TF32": "float32", "bfloat16": "bfloat16"}
 MEMORY = ("channels_last", "contiguous")
 TABLE = "A training step beside PyTorch"
@@ -143,7 +143,8 @@ class Row:
 def run(context: Context) -> None:
     """Compile, time and print, some problems at a time."""
     names = ["DCGAN-64", "conv VAE-64"] if context.smoke else list(NAMES)
-    began, waves = time.monotonic(), [names[i : i + WAVE] for i in range(0, len(names), WAVE)]
+    width = max(context.cores // CORES, 1)
+    began, waves = time.monotonic(), [names[i : i + width] for i in range(0, len(names), width)]
     among: dict[str, float] = {}  # seconds a step of ours, compiled among others
     ceilings = device_part.ceilings(context)
     counter = context.start(
