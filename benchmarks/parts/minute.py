@@ -132,7 +132,7 @@ def run(context: Context) -> None:
     if context.tiny:
         chosen, steps, classifier = dict(TINY), 20, "classifier.py:digits,size=16,width=4"
         if context.smoke:
-            del chosen["biggan"]
+            del chosen["biggan"], chosen["vae"]
     fixed = tuple(f"train.{field}" for field in _FIELDS)
     seer = train(context, "cnn", f"{classifier},steps={steps}", ("eval.every=0", "eval.best="))
     trainings = [train(context, n, c, (*fixed, *more)) for n, (c, more) in chosen.items()]
