@@ -280,7 +280,6 @@ class _Loop:
             (phase, state, batch, key),
             device=self.parallel.mesh.devices.flat[0],
             precision=config.precision,
-            repeats=phase.draws * config.microbatches,
         )
 
     @staticmethod

@@ -140,7 +140,6 @@ def test_steps_of_a_dispatch_follow_from_the_program(
         (shape, shape),
         device=device,
         precision=precision,
-        repeats=1,
     )
     assert got == steps
     assert (f"{steps} steps a dispatch" in caplog.text) == (steps > 1)
