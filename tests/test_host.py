@@ -5,11 +5,19 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 from conftest import ROOT
 
-from gan_jax.host import convolve_by_eigen, enough_threads, without_missing_tpu
+from gan_jax.errors import UserError
+from gan_jax.host import (
+    check_deterministic,
+    convolve_by_eigen,
+    deterministic_gpus,
+    enough_threads,
+    without_missing_tpu,
+)
 
 
 @pytest.mark.parametrize(
@@ -92,3 +100,30 @@ def test_layers_convolve_by_eigen_after_jax_was_imported() -> None:
         [sys.executable, "-c", LAYERS], cwd=ROOT, capture_output=True, text=True, env=environment
     )
     assert (done.returncode, done.stdout) == (0, "False\n"), done.stderr
+
+
+def test_deterministic_gpus(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XLA_FLAGS", "--a=1")
+    with pytest.raises(UserError, match=r"deterministic_ops=true in XLA_FLAGS before JAX starts"):
+        check_deterministic()
+    for _ in range(2):
+        deterministic_gpus()
+        assert os.environ["XLA_FLAGS"] == "--a=1 --xla_gpu_deterministic_ops=true"
+    check_deterministic()
+
+
+def test_a_training_sets_the_flag_that_xla_knows(tmp_path: Path) -> None:
+    """XLA ends the process at a flag that it does not know, also on a machine without a GPU."""
+    train = ["--config=configs/vae.py:smoke", "--config.train.deterministic=true"]
+    script = "import os, sys, main; code = main.main(sys.argv[1:]); print(os.environ['XLA_FLAGS'])"
+    command = [sys.executable, "-c", f"{script}; sys.exit(code)", *train]
+    environment = {**os.environ, "XLA_FLAGS": ""}
+    done = subprocess.run(
+        [*command, f"--workdir={tmp_path}/run"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        env=environment,
+    )
+    assert done.returncode == 0, done.stderr
+    assert "--xla_gpu_deterministic_ops=true" in done.stdout.splitlines()[-1]
