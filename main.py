@@ -14,7 +14,7 @@ from typing import NoReturn
 
 from gan_jax import cli
 from gan_jax.compile_cache import keep_compiled_programs
-from gan_jax.errors import DISK, UserError, out_of_memory
+from gan_jax.errors import DISK, UserError, out_of_memory, say_no_more
 from gan_jax.heap import reuse_host_memory
 from gan_jax.host import enough_threads, without_missing_tpu
 from gan_jax.logs import set_up_logging
@@ -92,4 +92,7 @@ if __name__ == "__main__":
     reuse_host_memory()
     enough_threads()
     keep_compiled_programs()
-    sys.exit(main(sys.argv[1:]))
+    code = main(sys.argv[1:])
+    if code == 2:
+        say_no_more()
+    sys.exit(code)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import difflib
 import errno
+import os
+import sys
 from collections.abc import Iterable
 
 # What the owner of a disk can mend; any other OSError is a defect of gan_jax.
@@ -24,6 +26,18 @@ class UserError(ValueError):
     `main.py` prints it without a traceback and exits with code 2. Every other exception is a defect
     of gan_jax and keeps its traceback.
     """
+
+
+def say_no_more() -> None:
+    """Let nothing be printed to standard error from here to the end of the process.
+
+    For after the one line: a file on a full disk that can't be flushed when it is deleted prints a
+    traceback as the process ends (from Python 3.13 on).
+    """
+    sys.stderr.flush()
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, 2)
+    os.close(nowhere)
 
 
 def out_of_memory(error: BaseException) -> str:

@@ -151,5 +151,5 @@ def test_an_old_run_is_used_and_resumed(capsys: pytest.CaptureFixture, copied: P
     assert "disc_norm" in json.loads((copied / "config.json").read_text())["model"]
     age(copied, "dcgan")
     out = succeed(capsys, run, "--config.train.steps=4", "--config.train.steps_per_call=2")
-    assert "train.steps_per_call: 1 -> 2" in out
+    assert "train.steps_per_call: 0 -> 2" in out
     assert [line["step"] for line in read_metrics(copied) if "gen" in line] == [1, 2, 3, 4]

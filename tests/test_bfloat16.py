@@ -68,6 +68,8 @@ LAYERS: dict[str, tuple[nn.Module, tuple, dict[str, Any]]] = {
 }
 # Of a layer: bfloat16 rounds a number by up to 0.004 of it, and attention takes five products.
 LAYER_BOUND = 0.02
+# Where units are rectified, one of eight examples may be beside the kink for one of the two only.
+RECTIFIED = {"self-modulation": 0.15}
 
 
 def gradients(name: str, precision: str) -> Any:
@@ -90,7 +92,7 @@ def gradients(name: str, precision: str) -> Any:
 @pytest.mark.parametrize("name", LAYERS)
 def test_gradients_of_a_layer(name: str) -> None:
     errors = relative_errors(gradients(name, "bfloat16"), gradients(name, "float32"))
-    assert max(errors.values()) < LAYER_BOUND, errors
+    assert max(errors.values()) < RECTIFIED.get(name, LAYER_BOUND), errors
     assert max(errors.values()) > 1e-6, "nothing was rounded"
 
 
