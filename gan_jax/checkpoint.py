@@ -305,7 +305,8 @@ def memory_errors(workdir: Path, config: ConfigDict, devices: int) -> Iterator[N
     except (RuntimeError, MemoryError) as error:  # JAX's are RuntimeErrors
         if not (reason := out_of_memory(error)):
             raise
-        parts = next((n for n in range(2, 65) if _divides(config, devices, n)), 0)
+        more = range(config.microbatches + 1, 65)
+        parts = next((n for n in more if config.batch_size % (n * devices) == 0), 0)
         resumed = [f"--config.train.microbatches={parts}"] * bool(parts)
         resumed += ["--config.train.remat=true"] * (not config.remat)
         anew = ["smaller train.batch_size"]
@@ -315,11 +316,6 @@ def memory_errors(workdir: Path, config: ConfigDict, devices: int) -> Iterator[N
             f"out of memory at train.batch_size={config.batch_size} ({reason}); {kept(workdir)}:"
             f" {go_on}begin in another --workdir with {' or '.join(anew)}"
         ) from None
-
-
-def _divides(config: ConfigDict, devices: int, parts: int) -> bool:
-    """Return whether a batch can be taken in so many parts, more than it is now."""
-    return parts > config.microbatches and config.batch_size % (parts * devices) == 0
 
 
 def kept(workdir: Path) -> str:

@@ -13,7 +13,7 @@ from typing import Any
 import jax
 from jax.experimental import topologies
 
-from gan_jax.errors import UserError
+from gan_jax.errors import UserError, out_of_memory
 from gan_jax.gpus import TARGETS
 from gan_jax.topology import Topology
 
@@ -76,7 +76,7 @@ def compile_for(topology: Topology, lowered: jax.stages.Lowered) -> jax.stages.C
             unknown = re.search("No such compile option: '(.*?)'", str(error))
             if unknown and options.pop(unknown[1], None) is not None:
                 continue
-            if "RESOURCE_EXHAUSTED" in str(error):
+            if out_of_memory(error):
                 return None
             raise _refusal(topology, error) from None
 
