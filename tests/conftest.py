@@ -3,25 +3,41 @@
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import dataclasses
 import functools
+import gc
 import io
 import os
 import shutil
-from collections.abc import Callable
+import sys
+from collections.abc import Callable, Iterator
+from importlib.metadata import version
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 
+
+def xla_flags(devices: int) -> str:
+    """Return XLA's flags for that many simulated devices, and for programs that compile fast."""
+    flags = f"--xla_force_host_platform_device_count={devices}"
+    if tuple(map(int, version("jaxlib").split(".")[:2])) < (0, 11):
+        # A third of the time that a step takes to compile. Newer versions have no such flag, and
+        # end a process that sets one they do not know.
+        flags += " --xla_cpu_use_fusion_emitters=false"
+    return flags
+
+
 # Before JAX is imported. Tests that need more than one device have them on any machine.
 os.environ["JAX_PLATFORMS"] = "cpu"
-os.environ["XLA_FLAGS"] = "--xla_force_host_platform_device_count=8"
+os.environ["XLA_FLAGS"] = xla_flags(8)
 os.environ["NPROC"] = "16"  # eight devices meet on XLA's thread pool, see gan_jax/host.py
 os.environ["JAX_COMPILATION_CACHE_DIR"] = str(ROOT / ".pytest_cache" / "jax")
 # Tiny programs: compiling them is most of what the tests wait for.
 os.environ["JAX_DISABLE_MOST_OPTIMIZATIONS"] = "1"
 os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0.2"
 
+import jax
 import pytest
 from commands import CONDITIONAL, make_images
 from ml_collections import ConfigDict
@@ -37,6 +53,17 @@ FAMILIES = ("dcgan", "vae", "classifier", "pix2pix")
 def _in_the_repository(monkeypatch: pytest.MonkeyPatch) -> None:
     """Run every test where the README's commands are run."""
     monkeypatch.chdir(ROOT)
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _return_memory() -> Iterator[None]:
+    """Forget the programs of a module after it: all of them together take 5 GB a worker."""
+    yield
+    jax.clear_caches()
+    gc.collect()
+    if sys.platform.startswith("linux"):
+        with contextlib.suppress(OSError, AttributeError):  # another C library than glibc
+            ctypes.CDLL("libc.so.6").malloc_trim(0)
 
 
 def smoke_config(name: str, **changes: object) -> ConfigDict:

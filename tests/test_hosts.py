@@ -18,7 +18,7 @@ import jax
 import numpy as np
 import pytest
 from commands import CONDITIONAL, SMOKE, check_error, make_images, succeed
-from conftest import ROOT, smoke_config
+from conftest import ROOT, smoke_config, xla_flags
 from learning import DRAWING, sgd
 
 import gan_jax
@@ -29,7 +29,7 @@ from gan_jax.writer import read_metrics
 
 FOUR = {
     **os.environ,
-    "XLA_FLAGS": "--xla_force_host_platform_device_count=4",
+    "XLA_FLAGS": xla_flags(4),
     "NPROC": "8",
 }
 # Dead after eight seconds of silence instead of forty.

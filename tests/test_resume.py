@@ -14,7 +14,7 @@ import chex
 import jax
 import numpy as np
 import pytest
-from conftest import FAMILIES, ROOT, smoke_config
+from conftest import FAMILIES, ROOT, smoke_config, xla_flags
 
 import gan_jax
 from gan_jax.checkpoint import Checkpoints
@@ -33,7 +33,7 @@ CHANGES = dict(
     eval__every=8,
 )
 # Two devices, so that each batch is shared out; eight would mostly wait for two cores.
-ENVIRONMENT = {**os.environ, "XLA_FLAGS": "--xla_force_host_platform_device_count=2"}
+ENVIRONMENT = {**os.environ, "XLA_FLAGS": xla_flags(2)}
 
 
 def command(name: str, workdir: Path) -> list[str]:
