@@ -8,15 +8,17 @@ From 64 px on as in the paper (section 3 and appendix C): width 96, 20 latents f
 and each block (120 at 128 px, 140 at 256 px), class embeddings of 128, attention over features of
 64 px (half the image's at 64 px), batches of 2,048, Adam 5e-5 for the generator and 2e-4 for the
 discriminator with beta1 0 and beta2 0.999, two discriminator updates each, orthogonal
-regularisation 1e-4 of the generator, a moving average of 0.9999.
+regularisation 1e-4 of the generator, a moving average of 0.9999. Adam's epsilon is 1e-6, as in the
+scripts of the author's PyTorch code and in StudioGAN.
 
 At 32 px as StudioGAN's BigGAN for CIFAR-10, which is not in the paper: batches of 64, 80 latents,
 Adam 2e-4 with beta1 0.5, five discriminator updates, 100,000 updates of the generator, attention
 over features of 16 px (theirs: the first block of the discriminator, 16 px, too), no orthogonal
 regularisation.
 
-Deviations: the moving average ramps up from the start; 200,000 updates of the generator from 64 px
-on are StudioGAN's for ImageNet (the paper stops when a training collapses).
+Deviations: BatchNorm's epsilon is 1e-5 at 32 px too (StudioGAN: 1e-4); the moving average ramps up
+from the start; 200,000 updates of the generator from 64 px on are StudioGAN's for ImageNet (the
+paper stops when a training collapses).
 
 Measured (2026-11-25, `:mnist,width=8`, 150 s of one core of an AMD EPYC, 301 to 331 steps, seeds 0,
 1, 2, one discriminator update a step; `benchmarks/ladder.py`), mean and standard deviation: FID

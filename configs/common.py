@@ -84,6 +84,7 @@ def optimizer(lr: float, **changes: Any) -> ConfigDict:
         lr=lr,
         b1=0.9,
         b2=0.999,
+        eps=1e-8,  # added to the root of the second moment, of adam and rmsprop
         weight_decay=0.0,  # decoupled
         clip_norm=0.0,  # of the gradient; 0 does not clip
         schedule="constant",  # constant | linear | cosine

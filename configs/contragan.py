@@ -4,10 +4,10 @@
     python main.py --config=configs/contragan.py:imagenet --config.data.dir=TFDS_DIR
 
 As in the authors' code for CIFAR-10: 2C with weight 1 and temperature 1 in 512 dimensions, hinge,
-Adam 2e-4 with beta1 0.5 and beta2 0.999, five discriminator updates a generator update, 100,000
-generator updates, batches of 64. At 128 px and more as in theirs for ImageNet: 1,536 dimensions,
-Adam 5e-5 for the generator and 2e-4 for the discriminator with beta1 0, two discriminator updates a
-generator update, 200,000 generator updates, batches of 256.
+Adam 2e-4 with beta1 0.5, beta2 0.999 and epsilon 1e-6, five discriminator updates a generator
+update, 100,000 generator updates, batches of 64. At 128 px and more as in theirs for ImageNet:
+1,536 dimensions, Adam 5e-5 for the generator and 2e-4 for the discriminator with beta1 0, two
+discriminator updates a generator update, 200,000 generator updates, batches of 256.
 
 Deviations: the networks of `configs/sngan.py` with a linear layer more (authors: BigGAN's).
 
@@ -32,7 +32,7 @@ def get_config(arg: str = "cifar10") -> ConfigDict:
     config = resnet_gan(
         preset,
         values,
-        dict(lr=2e-4, b1=0.5),
+        dict(lr=2e-4, b1=0.5, eps=1e-6),
         ema_decay=0.9999,
         disc_updates=5,
         conditional="contrastive",

@@ -89,9 +89,9 @@ def biggan(net: str, preset: str, values: dict[str, Any]) -> ConfigDict:
     config.model.latent = values["latent"] or 20 * parts
     config.model.attention = values["attention"] or min(short // 2, 64)
     config.task.disc_updates = 5 if small else 2
-    betas = dict(b1=0.5 if small else 0.0, b2=0.999)
-    config.optim.gen = optimizer(2e-4 if small else 5e-5, **betas)
-    config.optim.disc = optimizer(2e-4, **betas)
+    rule = dict(b1=0.5 if small else 0.0, b2=0.999, eps=1e-6)
+    config.optim.gen = optimizer(2e-4 if small else 5e-5, **rule)
+    config.optim.disc = optimizer(2e-4, **rule)
     config.train.update(
         dict(
             steps=values["steps"] or (100_000 if small else 200_000),

@@ -4,10 +4,10 @@
     python main.py --config=configs/reacgan.py:imagenet --config.data.dir=TFDS_DIR
 
 As in the authors' code for CIFAR-10: D2D-CE with weight 0.5, temperature 0.5 and margins 0.98 and
-0.02 in 512 dimensions, hinge, Adam 2.83e-4 with beta1 0.5 and beta2 0.999, batches of 128. At 128
-px and more as in theirs for ImageNet: weight 1, 2,048 dimensions, Adam 5e-5 for the generator and
-2e-4 for the discriminator with beta1 0, two discriminator updates a generator update, 500,000
-generator updates, batches of 256.
+0.02 in 512 dimensions, hinge, Adam 2.83e-4 with beta1 0.5, beta2 0.999 and epsilon 1e-6, batches of
+128. At 128 px and more as in theirs for ImageNet: weight 1, 2,048 dimensions, Adam 5e-5 for the
+generator and 2e-4 for the discriminator with beta1 0, two discriminator updates a generator update,
+500,000 generator updates, batches of 256.
 
 Deviations: the networks of `configs/sngan.py` with a linear layer more (authors: BigGAN's), and
 below 128 px five discriminator updates a generator update for 100,000 of these, as
@@ -34,7 +34,7 @@ def get_config(arg: str = "cifar10") -> ConfigDict:
     config = resnet_gan(
         preset,
         values,
-        dict(lr=2.83e-4, b1=0.5),
+        dict(lr=2.83e-4, b1=0.5, eps=1e-6),
         batch_size=128,
         ema_decay=0.9999,
         disc_updates=5,

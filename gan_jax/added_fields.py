@@ -50,6 +50,7 @@ ADDED = (
     Added("train.steps_per_call", 0),  # 1 on CPU, where all of them were trained
     Added("train.on_nan", "stop"),
     Added("train.deterministic", False),
+    Added("optim.*.eps", 1e-8),
     Added("task.loss", "non_saturating", ("gan",)),
     Added("task.label_smoothing", 0.0, ("gan",)),
     Added("model.disc_norm", "batch", ("gan",)),

@@ -50,6 +50,7 @@ def make_optimizer(
     steps: int,
     b1: float = 0.9,
     b2: float = 0.999,
+    eps: float = 1e-8,
     weight_decay: float = 0.0,
     clip_norm: float = 0.0,
     schedule: str = "constant",
@@ -64,17 +65,21 @@ def make_optimizer(
       steps: updates in the whole training, for the schedule.
       b1: first-moment decay, or momentum.
       b2: second-moment decay.
+      eps: added to the root of the second moment, of adam and rmsprop; as in PyTorch, not inside
+        the root, which would slow down every weight whose gradient is below the root of eps.
       weight_decay: decoupled, on arrays of two or more axes only (no bias, no normalisation scale).
       clip_norm: clip the gradient's global norm; 0 does not.
       schedule: see `make_schedule`.
       warmup_steps: see `make_schedule`.
     """
     rules = {
-        "adam": lambda: scale_by_adam(b1=b1, b2=b2),
+        "adam": lambda: scale_by_adam(b1=b1, b2=b2, eps=eps),
         "sgd": lambda: optax.trace(decay=b1, nesterov=False) if b1 else optax.identity(),
-        "rmsprop": lambda: optax.scale_by_rms(decay=b2),
+        "rmsprop": lambda: optax.scale_by_rms(decay=b2, eps=eps, eps_in_sqrt=False),
     }
     check_choice("optim.*.name", name, rules)
+    if eps <= 0:
+        raise UserError(f"optim.*.eps={eps}: above 0, or a gradient of 0 would give nan")
     chain = [clip_by_global_norm(clip_norm)] if clip_norm else []
     chain.append(rules[name]())
     if weight_decay:

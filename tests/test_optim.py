@@ -51,7 +51,11 @@ PEERS: dict[str, tuple[dict, Callable]] = {
     ),
     "sgd": (dict(name="sgd", b1=0.0), lambda: optax.sgd(0.1)),
     "momentum": (dict(name="sgd", b1=0.8), lambda: optax.sgd(0.1, momentum=0.8)),
-    "rmsprop": (dict(name="rmsprop", b2=0.9), lambda: optax.rmsprop(0.1, decay=0.9)),
+    "adam_eps": (dict(eps=1e-2), lambda: optax.adam(0.1, eps=1e-2)),
+    "rmsprop": (
+        dict(name="rmsprop", b2=0.9),
+        lambda: optax.rmsprop(0.1, decay=0.9, eps_in_sqrt=False),
+    ),
     "clipped": (
         dict(clip_norm=0.1),
         lambda: optax.chain(optax.clip_by_global_norm(0.1), optax.adam(0.1)),
@@ -67,6 +71,60 @@ PEERS: dict[str, tuple[dict, Callable]] = {
 def test_like_optax(name: str) -> None:
     keywords, peer = PEERS[name]
     chex.assert_trees_all_close(train(make(**keywords)), train(peer()), rtol=1e-6)
+
+
+RULES = {
+    "adam": dict(name="adam", b1=0.5, b2=0.99),
+    "adam_eps": dict(name="adam", b1=0.0, b2=0.999, eps=1e-6),
+    "rmsprop": dict(name="rmsprop", b2=0.99),
+    "rmsprop_eps": dict(name="rmsprop", b2=0.9, eps=1e-6),
+}
+
+
+def moved(rule: dict, size: float, *, steps: int = 50, lr: float = 1e-3) -> float:
+    """Return how far constant gradients of that size have moved a weight."""
+    rule = make_optimizer(**rule, lr=lr, steps=steps)
+    params, gradient = jnp.zeros(1), jnp.full(1, size)
+
+    def update(carry: tuple, _: None) -> tuple[tuple, None]:
+        params, state = carry
+        updates, state = rule.update(gradient, state, params, global_norm=jnp.float32(size))
+        return (optax.apply_updates(params, updates), state), None
+
+    (params, _), _ = jax.lax.scan(update, (params, rule.init(params)), length=steps)
+    return float(params[0])
+
+
+def rmsprop_by_hand(size: float, *, decay: float, eps: float, steps: int = 50) -> float:
+    """Return the same by PyTorch's rule: epsilon is added to the root."""
+    square, place = 0.0, 0.0
+    for _ in range(steps):
+        square = decay * square + (1 - decay) * size**2
+        place -= 1e-3 * size / (np.sqrt(square) + eps)
+    return place
+
+
+@pytest.mark.parametrize("size", [1e-9, 1e-7, 1e-5, 1e-2])
+def test_rmsprop_adds_epsilon_to_the_root(size: float) -> None:
+    """WGAN's generator has gradients of 1e-5, which an epsilon inside the root slows down."""
+    expected = rmsprop_by_hand(size, decay=0.99, eps=1e-8)
+    assert moved(RULES["rmsprop"], size) == pytest.approx(expected, rel=1e-4)
+
+
+@pytest.mark.parametrize("size", [1e-7, 1e-5, 1e-2])
+@pytest.mark.parametrize("name", RULES)
+def test_like_pytorch(name: str, size: float) -> None:
+    torch = pytest.importorskip("torch")
+    rule, weight = RULES[name], torch.zeros(1, requires_grad=True)
+    given = dict(lr=1e-3, eps=rule.get("eps", 1e-8))
+    if rule["name"] == "adam":
+        theirs = torch.optim.Adam([weight], betas=(rule["b1"], rule["b2"]), **given)
+    else:
+        theirs = torch.optim.RMSprop([weight], alpha=rule["b2"], **given)
+    weight.grad = torch.full((1,), size)
+    for _ in range(50):
+        theirs.step()
+    assert moved(rule, size) == pytest.approx(float(weight.detach()), rel=1e-4)
 
 
 def test_weight_decay_is_decoupled_and_only_of_matrices() -> None:
@@ -107,6 +165,8 @@ def test_errors() -> None:
         make(name="adma")
     with pytest.raises(UserError, match=r"optim\.\*\.schedule='cosin'.*did you mean 'cosine'"):
         make(schedule="cosin")
+    with pytest.raises(UserError, match=r"optim\.\*\.eps=0"):
+        make(eps=0.0)
     with pytest.raises(UserError, match="warmup_steps=10 leaves none of 10 steps"):
         make(schedule="linear", warmup_steps=10)
 

@@ -24,7 +24,8 @@ def make_optimizer(net: nn.Module, section: Mapping[str, Any]) -> torch.optim.Op
     for field, value in plain.items():
         if section[field] != value:
             raise ValueError(f"twin: optim {field}={section[field]!r}, only {value!r} is written")
-    settings = dict(lr=section["lr"], betas=(section["b1"], section["b2"]), fused=True)
+    settings = dict(lr=section["lr"], betas=(section["b1"], section["b2"]), eps=section["eps"])
+    settings["fused"] = True
     if not section["weight_decay"]:
         return torch.optim.Adam(net.parameters(), **settings)
     groups = [

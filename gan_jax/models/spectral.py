@@ -7,6 +7,10 @@ in the collection "spectral", float32, depends on weights only, and so is the sa
 
 The gradient sees sigma = u^T W v with u and v constant, whose derivative is u v^T, as
 in the paper's analysis of the gradient; nothing is differentiated through the iteration.
+
+Epsilon is a floor of a vector's length and not added to it, here as in PyTorch. That of BigGAN's
+scripts and of StudioGAN is 1e-6, PyTorch's 1e-12: they differ for a weight whose product with a
+unit vector is shorter than 1e-6, and for no other. Ours is 1e-12 everywhere.
 """
 
 from __future__ import annotations

@@ -49,6 +49,20 @@ def test_one_iteration_is_that_of_algorithm_1() -> None:
     assert sigma.dtype == got.dtype == jnp.float32
 
 
+@pytest.mark.parametrize("size", [1.0, 1e-5])
+def test_the_epsilon_of_other_codes_changes_nothing(size: float) -> None:
+    """A floor of 1e-6 for lengths (BigGAN, StudioGAN) is not met by weights that are longer."""
+    weight = size * np.random.default_rng(0).normal(size=(5, 12))
+    u = np.ones(5) / np.sqrt(5)
+
+    def unit(x: np.ndarray) -> np.ndarray:
+        return x / max(np.linalg.norm(x), 1e-6)
+
+    v = unit(weight.T @ u)
+    sigma, _ = spectral_norm(jnp.asarray(weight.T), jnp.asarray(u), iterate=True)
+    np.testing.assert_allclose(sigma, unit(weight @ v) @ weight @ v, rtol=1e-5)
+
+
 @pytest.mark.parametrize("iterate", [True, False])
 def test_the_gradient_takes_u_and_v_as_constants(iterate: bool) -> None:
     """The gradient of sigma is u v^T, wherever the iteration stands (not yet converged here)."""
