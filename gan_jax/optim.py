@@ -14,6 +14,7 @@ from gan_jax.apart import apart
 from gan_jax.errors import UserError, check_choice
 
 SCHEDULES = ("constant", "linear", "cosine")
+DECAYED = ("kernel", "tensor")  # names of parameters that activations are multiplied by
 
 
 def make_schedule(*, lr: float, schedule: str, warmup_steps: int, steps: int) -> optax.Schedule:
@@ -67,7 +68,7 @@ def make_optimizer(
       b2: second-moment decay.
       eps: added to the root of the second moment, of adam and rmsprop; as in PyTorch, not inside
         the root, which would slow down every weight whose gradient is below the root of eps.
-      weight_decay: decoupled, on arrays of two or more axes only (no bias, no normalisation scale).
+      weight_decay: decoupled, of the parameters that `decayed` names.
       clip_norm: clip the gradient's global norm; 0 does not.
       schedule: see `make_schedule`.
       warmup_steps: see `make_schedule`.
@@ -83,14 +84,22 @@ def make_optimizer(
     chain = [clip_by_global_norm(clip_norm)] if clip_norm else []
     chain.append(rules[name]())
     if weight_decay:
-        chain.append(
-            optax.add_decayed_weights(
-                weight_decay, mask=lambda params: jax.tree.map(lambda p: p.ndim > 1, params)
-            )
-        )
+        chain.append(optax.add_decayed_weights(weight_decay, mask=decayed))
     rate = make_schedule(lr=lr, schedule=schedule, warmup_steps=warmup_steps, steps=steps)
     chain.append(optax.scale_by_learning_rate(rate))
     return optax.with_extra_args_support(optax.chain(*chain))
+
+
+def decayed(params: Any) -> Any:
+    """Return a tree of bool: the parameters that weight decay reaches, by their names.
+
+    Not by the number of their axes: the scales and biases of a conditional BatchNorm have a row a
+    class, and to decay them would draw the features of every class to 0. Nor embeddings, of which
+    the rows without an example in the batch would only shrink.
+    """
+    return jax.tree_util.tree_map_with_path(
+        lambda path, _: bool(path) and getattr(path[-1], "key", None) in DECAYED, params
+    )
 
 
 def clip_by_global_norm(max_norm: float) -> optax.GradientTransformationExtraArgs:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -11,11 +12,12 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
+from conftest import ROOT
 from jax import export
 
 from configs.common import optimizer
 from gan_jax.errors import UserError
-from gan_jax.optim import make_optimizer, make_schedule
+from gan_jax.optim import DECAYED, make_optimizer, make_schedule
 
 PARAMS = {"kernel": jnp.full((2, 3), 2.0), "bias": jnp.full(3, 2.0), "scale": jnp.float32(2)}
 
@@ -127,12 +129,28 @@ def test_like_pytorch(name: str, size: float) -> None:
     assert moved(rule, size) == pytest.approx(float(weight.detach()), rel=1e-4)
 
 
-def test_weight_decay_is_decoupled_and_only_of_matrices() -> None:
+def test_weight_decay_is_decoupled_and_goes_by_role() -> None:
+    """A conditional BatchNorm's scale and bias have two axes, as a matrix has."""
     rule = make(name="sgd", b1=0.0, weight_decay=0.25)
-    zero = jax.tree.map(jnp.zeros_like, PARAMS)
-    updates, _ = rule.update(zero, rule.init(PARAMS), PARAMS)
-    np.testing.assert_allclose(updates["kernel"], -0.1 * 0.25 * PARAMS["kernel"])
-    assert (updates["bias"] == 0).all() and updates["scale"] == 0
+    table = {"scale": jnp.ones((10, 3)), "bias": jnp.ones((10, 3)), "embedding": jnp.ones((10, 3))}
+    params = {"block0": {"norm": table, **PARAMS}, "minibatch": {"tensor": jnp.ones((2, 3, 4))}}
+    zero = jax.tree.map(jnp.zeros_like, params)
+    updates, _ = rule.update(zero, rule.init(params), params)
+    moved = {
+        jax.tree_util.keystr(path, simple=True, separator="/"): float(jnp.abs(x).max())
+        for path, x in jax.tree_util.tree_leaves_with_path(updates)
+        if x.any()
+    }
+    assert moved == pytest.approx({"block0/kernel": 0.1 * 0.25 * 2, "minibatch/tensor": 0.1 * 0.25})
+
+
+def test_every_parameter_has_a_role() -> None:
+    """A network that names a parameter otherwise says here whether weight decay reaches it."""
+    kept = {"bias", "dense_bias", "scale", "gain", "embedding"}
+    named = set()
+    for path in (ROOT / "gan_jax").rglob("*.py"):
+        named |= set(re.findall(r"self\.param\(\s*\"(\w+)\"", path.read_text()))
+    assert named == kept | set(DECAYED)
 
 
 def test_clipping_is_of_the_global_norm() -> None:

@@ -90,7 +90,7 @@ def test_optimizer_and_average_agree_over_several_updates(changes: dict[str, flo
     draw = np.random.Generator(np.random.Philox(0))
     section = optimizer(1e-2, **changes)
     net = torch.nn.Linear(3, 2)
-    params = {"w": net.weight.detach().numpy().copy(), "b": net.bias.detach().numpy().copy()}
+    params = {k: x.detach().numpy().copy() for k, x in (("kernel", net.weight), ("bias", net.bias))}
     theirs, average = make_optimizer(net, section), Average(net, 0.3)
     ours = optim.make_optimizer(**section, steps=10)
     state, mean = ours.init(params), params
@@ -100,13 +100,15 @@ def test_optimizer_and_average_agree_over_several_updates(changes: dict[str, flo
         params = optax.apply_updates(params, updates)
         decay = ema_decay_at(jax.numpy.int32(i), 0.3)
         mean = jax.tree.map(lambda a, b, d=decay: d * a + (1 - d) * b, mean, params)
-        net.weight.grad = torch.from_numpy(gradients["w"])
-        net.bias.grad = torch.from_numpy(gradients["b"])
+        net.weight.grad = torch.from_numpy(gradients["kernel"])
+        net.bias.grad = torch.from_numpy(gradients["bias"])
         theirs.step()
         average.update()
         for found, expected in ((net, params), (average.net, mean)):
-            np.testing.assert_allclose(found.weight.detach(), expected["w"], rtol=1e-5, atol=1e-7)
-            np.testing.assert_allclose(found.bias.detach(), expected["b"], rtol=1e-5, atol=1e-7)
+            np.testing.assert_allclose(
+                found.weight.detach(), expected["kernel"], rtol=1e-5, atol=1e-7
+            )
+            np.testing.assert_allclose(found.bias.detach(), expected["bias"], rtol=1e-5, atol=1e-7)
 
 
 def test_the_process_that_measures_torch_holds_no_jax() -> None:
