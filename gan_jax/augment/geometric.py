@@ -95,7 +95,7 @@ def random_flip(images: Images, keys: jax.Array) -> Images:
     return tuple(jnp.where(flip, x[:, :, ::-1], x) for x in images)
 
 
-def random_jitter(images: Images, keys: jax.Array, *, pad: int) -> Images:
+def random_jitter(images: Images, keys: jax.Array, *, pad: int, reflect: bool = False) -> Images:
     """Shift examples by whole pixels, all images of an example alike; edges are repeated.
 
     The same as padding by `pad` and cropping at random. (pix2pix, arXiv:1611.07004, 6.2, resizes
@@ -105,15 +105,23 @@ def random_jitter(images: Images, keys: jax.Array, *, pad: int) -> Images:
       images: a tuple of [B, H, W, C] of one size; channels may differ.
       keys: typed PRNG keys [B], used for nothing else.
       pad: the largest shift in each direction, pixels.
+      reflect: what comes in is the image mirrored at its edge pixels, in place of edges; `pad` is
+        then below both sides.
     """
     sizes = {x.shape[1:3] for x in images}
     if len(sizes) > 1:
         raise ValueError(f"random_jitter: images of one size needed, got {sorted(sizes)}")
     offsets = jax.vmap(lambda key: jax.random.randint(key, (2,), -pad, pad + 1))(keys)
 
+    def inside(place: jax.Array, size: int) -> jax.Array:
+        if reflect:
+            place = jnp.abs(place)
+            return jnp.minimum(place, 2 * (size - 1) - place)
+        return jnp.clip(place, 0, size - 1)
+
     def move(x: jax.Array, offset: jax.Array) -> jax.Array:
         rows, columns = (
-            jnp.clip(jnp.arange(size) + by, 0, size - 1)
+            inside(jnp.arange(size) + by, size)
             for size, by in zip(x.shape[:2], offset, strict=True)
         )
         return x[rows][:, columns]

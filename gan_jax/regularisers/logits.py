@@ -46,7 +46,7 @@ def lecam(*, real_logits: jax.Array, fake_logits: jax.Array, averages: Averages)
     Args:
       real_logits: [B, ...].
       fake_logits: the same shape.
-      averages: moving averages of the logits so far, {"real": a_R, "fake": a_F}, scalars.
+      averages: see `current_averages`, {"real": a_R, "fake": a_F}, scalars.
 
     Returns:
       The same shape, one value a pair.
@@ -55,8 +55,8 @@ def lecam(*, real_logits: jax.Array, fake_logits: jax.Array, averages: Averages)
     return real + jnp.square(fake_logits - averages["real"])
 
 
-def moved_averages(averages: Averages, means: Averages, decay: jax.Array | float) -> Averages:
-    """Return moving averages after one more batch.
+def moved_averages(averages: Averages, means: Averages, decay: float) -> Averages:
+    """Return moving averages after one more batch, from 0 and still too near to it.
 
     Args:
       averages: so far.
@@ -64,3 +64,22 @@ def moved_averages(averages: Averages, means: Averages, decay: jax.Array | float
       decay: share of the old average that is kept, in [0, 1); the paper's is 0.99.
     """
     return jax.tree.map(lambda old, new: decay * old + (1 - decay) * new, averages, means)
+
+
+def current_averages(
+    averages: Averages, means: Averages, decay: float, updates: jax.Array | int
+) -> Averages:
+    """Return the averages that LeCam compares with: of all batches up to this one.
+
+    Without the 0 that they start from (the correction of Adam's moments), as in the authors' code
+    for StyleGAN2. (Theirs for BigGAN starts the term after 1,000 updates instead.)
+
+    Args:
+      averages: of the batches before, as of `moved_averages`.
+      means: of this batch, which no gradient flows through; the same keys.
+      decay: as of `moved_averages`.
+      updates: batches before this one.
+    """
+    means = jax.lax.stop_gradient(means)
+    share = 1 - decay ** (jnp.asarray(updates, jnp.float32) + 1)
+    return jax.tree.map(lambda x: x / share, moved_averages(averages, means, decay))

@@ -135,6 +135,20 @@ def test_jitter_crops_the_edge_padded_image(images):
         assert any(np.array_equal(result, crop) for crop in crops)
 
 
+def test_jitter_crops_the_reflected_image(images):
+    """As PyTorch's and NumPy's padding "reflect", which repeats no edge."""
+    keys = example_keys(jax.random.key(0), 5)
+    (moved,) = random_jitter((images,), keys, pad=2, reflect=True)
+    padded = np.pad(images, ((0, 0), (2, 2), (2, 2), (0, 0)), mode="reflect")
+    crops = [
+        padded[:, i : i + images.shape[1], j : j + images.shape[2]]
+        for i in range(5)
+        for j in range(5)
+    ]
+    found = [[(x == crop[i]).all() for crop in crops].index(True) for i, x in enumerate(moved)]
+    assert len(set(found)) > 1
+
+
 def test_jitter_of_two_sizes_is_an_error(images):
     with pytest.raises(ValueError, match="one size"):
         random_jitter((images, images[:, :6]), example_keys(jax.random.key(0), 5), pad=1)

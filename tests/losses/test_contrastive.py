@@ -68,6 +68,37 @@ def test_data_to_data_cross_entropy_by_definition() -> None:
     np.testing.assert_allclose(got, expected, rtol=1e-4, atol=1e-6)
 
 
+def studiogan_d2d_ce(shift: bool) -> np.ndarray:
+    """Return what StudioGAN's Data2DataCrossEntropyLoss computes, an image; without its shift."""
+    between, own = cosines()
+    found = []
+    for i in range(8):
+        others = [k for k in range(8) if k != i]
+        similar = {k: (between[i, k] - 0.1) / TEMPERATURE for k in others}
+        largest = max(similar.values()) if shift else 0.0
+        attraction = max((0.9 - own[i]) / TEMPERATURE, 0.0)
+        repulsion = sum(
+            np.exp(max(similar[k], 0.0) - largest) for k in others if LABELS[k] != LABELS[i]
+        )
+        found.append(attraction + np.log(np.exp(-attraction) + repulsion))
+    return np.array(found)
+
+
+@pytest.mark.parametrize("shift", [True, False])
+def test_data_to_data_cross_entropy_of_the_authors_code(shift: bool) -> None:
+    """Their shift is no constant of the loss: without it the code is the paper's equation."""
+    got = data_to_data_cross_entropy(
+        embeddings=EMBEDDINGS,
+        proxies=PROXIES,
+        labels=LABELS,
+        temperature=TEMPERATURE,
+        shift_negatives=shift,
+        **MARGINS,
+    )
+    np.testing.assert_allclose(got, studiogan_d2d_ce(shift), rtol=1e-4, atol=1e-6)
+    assert not np.allclose(studiogan_d2d_ce(True), studiogan_d2d_ce(False), atol=0.1)
+
+
 def test_nt_xent_by_definition() -> None:
     both = np.concatenate([EMBEDDINGS, PROXIES])
     both /= np.linalg.norm(both, axis=1, keepdims=True)
@@ -92,6 +123,9 @@ def test_a_vector_of_zeros_has_a_finite_gradient() -> None:
 LOSSES = {
     "2c": functools.partial(conditional_contrastive, temperature=TEMPERATURE),
     "d2d_ce": functools.partial(data_to_data_cross_entropy, temperature=TEMPERATURE, **MARGINS),
+    "d2d_ce_authors": functools.partial(
+        data_to_data_cross_entropy, temperature=TEMPERATURE, shift_negatives=True, **MARGINS
+    ),
     "nt_xent": lambda embeddings, proxies, labels: normalized_temperature_cross_entropy(
         first=embeddings, second=proxies, temperature=TEMPERATURE
     ),

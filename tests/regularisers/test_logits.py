@@ -7,7 +7,13 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from gan_jax.regularisers.logits import consistency, drift, lecam, moved_averages
+from gan_jax.regularisers.logits import (
+    consistency,
+    current_averages,
+    drift,
+    lecam,
+    moved_averages,
+)
 
 REAL, FAKE = np.float32([0.5, 2.0]), np.float32([-1.0, 0.25])
 
@@ -35,3 +41,19 @@ def test_averages_follow_their_means() -> None:
         averages = moved_averages(averages, means, 0.5)
     assert float(averages["real"]) == pytest.approx(7)
     assert float(averages["fake"]) == pytest.approx(-0.75)
+
+
+def test_lecam_compares_with_averages_of_the_authors() -> None:
+    """TensorFlow's assign_moving_average with zero_debias: sum of 0.99^k x / sum of 0.99^k."""
+    draw = np.random.default_rng(0).normal(2, 1, 30)
+    kept = {"real": jnp.zeros(()), "fake": jnp.zeros(())}
+    for n, mean in enumerate(draw.astype(np.float32)):
+        means = {"real": mean, "fake": -mean}
+        found = current_averages(kept, means, 0.99, jnp.int32(n))
+        weights = 0.99 ** np.arange(n, -1, -1)
+        expected = (weights * draw[: n + 1]).sum() / weights.sum()
+        assert float(found["real"]) == pytest.approx(expected, rel=1e-4)
+        assert float(found["fake"]) == pytest.approx(-expected, rel=1e-4)
+        kept = moved_averages(kept, means, 0.99)
+    slope = jax.grad(lambda x: current_averages(kept, {"real": x, "fake": x}, 0.99, 3)["real"])(1.0)
+    assert slope == 0
