@@ -29,6 +29,8 @@ from pathlib import Path
 _WIDTH = "mnist,width=32"
 _ONE_UPDATE = "--config.task.disc_updates=1"
 _CONSTANT = ("--config.optim.gen.schedule=constant", "--config.optim.disc.schedule=constant")
+# No run is as long as the average of StudioGAN's configs waits.
+_EARLY = "--config.train.ema_start=0"
 # name -> (config, what is changed: no run ends where a decay of its learning rate would).
 UNCONDITIONAL: dict[str, tuple[str, tuple[str, ...]]] = {
     "gan": ("gan.py:mnist", ()),
@@ -49,7 +51,7 @@ UNCONDITIONAL: dict[str, tuple[str, tuple[str, ...]]] = {
         (*_CONSTANT, "--config.model.disc_width=16"),
     ),
     "ssgan": (f"ssgan.py:{_WIDTH}", ()),
-    "diffaugment_gan": (f"diffaugment_gan.py:{_WIDTH}", ()),
+    "diffaugment_gan": (f"diffaugment_gan.py:{_WIDTH}", _CONSTANT),
     "ada_gan": (f"ada_gan.py:{_WIDTH}", ()),
     "progan": ("progan.py:mnist,width=32,stage_images=800", ()),
     "lapgan": ("lapgan.py:mnist,width=8", ("--config.model.disc_width=24",)),
@@ -59,10 +61,10 @@ CONDITIONAL: dict[str, tuple[str, tuple[str, ...]]] = {
     "cgan_projection": (f"cgan_projection.py:{_WIDTH}", _CONSTANT),
     "acgan": (f"acgan.py:{_WIDTH}", ()),
     "sagan": (f"sagan.py:{_WIDTH}", ()),
-    "biggan": ("biggan.py:mnist,width=8", ()),
-    "biggan_deep": ("biggan_deep.py:mnist,width=16", ()),
-    "contragan": (f"contragan.py:{_WIDTH}", ()),
-    "reacgan": (f"reacgan.py:{_WIDTH}", ()),
+    "biggan": ("biggan.py:mnist,width=8", (_EARLY, "--config.model.disc_width=8")),
+    "biggan_deep": ("biggan_deep.py:mnist,width=16", (_EARLY,)),
+    "contragan": (f"contragan.py:{_WIDTH}", (_EARLY,)),
+    "reacgan": (f"reacgan.py:{_WIDTH}", (_EARLY,)),
 }
 MEASURED = ("fid", "precision_k3", "recall_k3", "density_k5", "coverage_k5")
 _FIELDS = ("steps=1000000", "log_every=10", "sample_every=0", "save_every=1000000")

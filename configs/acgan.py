@@ -3,9 +3,9 @@
     python main.py --config=configs/acgan.py:mnist --config.data.dir=TFDS_DIR
     python main.py --config=configs/acgan.py:folder,path=DIR,size=64
 
-The class enters the generator beside the latents; both players lose the cross entropy of the
-class, the discriminator on real and on generated images; Adam 2e-4 with beta1 0.5, batches of 100,
-latent 100.
+The class, drawn with each as likely, enters the generator beside the latents; both players lose the
+cross entropy of the class, the discriminator on real and on generated images; Adam 2e-4 with beta1
+0.5, batches of 100, latent 100.
 
 Deviations: DCGAN networks at every size, without dropout and noise in the discriminator.
 
@@ -32,6 +32,7 @@ def get_config(arg: str = "mnist") -> ConfigDict:
         gen_terms=dict(classes=1.0),
         latent=values["latent"],
         conditional="classifier",
+        fake_labels="uniform",
     )
     set_data(config, preset, values)
     for name in ("gen", "disc"):

@@ -6,7 +6,8 @@
 As `configs/biggan.py` (its docstring has the hyper-parameters), but for width 128 and 128 latents,
 all of which reach every block.
 
-Deviations: 32 px is not in the paper; as `configs/biggan.py`.
+Deviations: 32 px is not in the paper; as `configs/biggan.py` (StudioGAN's BigGAN-deep for CIFAR-10
+has two discriminator updates), but for the discriminator, which is as wide as the generator.
 
 Measured (2026-11-25, `:mnist,width=16`, 150 s of one core of an AMD EPYC, 221 steps, seed 0, one
 discriminator update a step; `benchmarks/ladder.py`): FID 28.68 against 10,000 MNIST test images,

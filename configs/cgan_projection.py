@@ -4,10 +4,11 @@
     python main.py --config=configs/cgan_projection.py:imagenet --config.data.dir=TFDS_DIR
 
 As in the authors' code: the networks of `configs/sngan.py` with conditional BatchNorm in the
-generator and the class's vector times the features in the discriminator, hinge, spectral
-normalisation, Adam 2e-4 with beta1 0 and beta2 0.9, five discriminator updates a generator update,
-batches of 64 (at 128 px of four GPUs with 16 each), latent 128; 50,000 generator updates at 32 px,
-250,000 at 64 px, 450,000 at 128 px. It is `configs/sngan.py` with conditional=projection.
+generator, whose classes are drawn, each as likely, and the class's vector times the features in the
+discriminator, hinge, spectral normalisation, Adam 2e-4 with beta1 0 and beta2 0.9, five
+discriminator updates a generator update, batches of 64 (at 128 px of four GPUs with 16 each),
+latent 128; 50,000 generator updates at 32 px, 250,000 at 64 px, 450,000 at 128 px. It is
+`configs/sngan.py` with conditional=projection.
 
 Deviations: those of `configs/sngan.py`.
 
@@ -29,4 +30,5 @@ def get_config(arg: str = "cifar10") -> ConfigDict:
     """Return the config; `arg` is "PRESET[,width=256,...]"."""
     preset, values = parse_arg(arg, width=0, latent=128, steps=0)
     optim = dict(lr=2e-4, b1=0.0, b2=0.9, schedule="linear")
-    return resnet_gan(preset, values, optim, disc_updates=5, conditional="projection")
+    fields = dict(disc_updates=5, fake_labels="uniform", dequantize=True)
+    return resnet_gan(preset, values, optim, conditional="projection", **fields)

@@ -40,6 +40,8 @@ def base(task: str) -> ConfigDict:
                 holdout=0.1,  # share (< 1) or number (>= 1) of train that becomes split "eval"
                 labelled=0,  # training examples that keep their label, as many a class; 0: all
                 unlabelled=True,  # whether the others are there too, to be learnt from without
+                flip=False,  # mirror half of the images in training; never what can be read
+                dequantize=False,  # noise within a grey level, in training, see augment/real.py
                 on_error="raise",  # raise | skip: a file that cannot be read
                 memory_gib=4.0,  # data sets up to this size are held in memory [GiB]
                 device_gib=0.25,  # and those up to this size on every device, to train [GiB]
@@ -58,6 +60,8 @@ def base(task: str) -> ConfigDict:
                 deterministic=False,  # on GPUs: the same bits in every process; slower
                 on_nan="stop",  # stop | rollback: to the last checkpoint, past what was drawn since
                 ema_decay=0.0,  # moving average of the weights; 0 keeps none
+                ema_start=0,  # step from which it averages, without a ramp before; 0: a ramp
+                ema_half_life=0.0,  # images in which it forgets half, in place of ema_decay
                 log_every=100,  # [steps]
                 sample_every=500,  # pictures [steps]; 0 only at the end
                 save_every=500,  # checkpoints [steps]
@@ -150,6 +154,9 @@ def gan(
         label_smoothing=0.0,  # the target of real images is 1 minus this; one-sided
         gen_weight=1.0,  # of the game in the generator's loss; 0 leaves it the terms alone
         disc_updates=1,  # discriminator updates a generator update
+        # real | uniform: the classes of generated images in training, those of the batch of real
+        # images, or each drawn afresh
+        fake_labels="real",
         freeze_disc=0,  # first stages of the discriminator that are not trained: for init_from
         weight_clipping=0.0,  # limit of every weight of the discriminator; 0: none
         stage_images=0,  # generated images that a stage of growing networks is trained on; progan
@@ -194,6 +201,7 @@ def gan(
         temperature=1.0,  # of contrastive, d2d_ce and views
         positive_margin=0.98,  # cosines, of d2d_ce
         negative_margin=0.02,
+        shift_negatives=False,  # of d2d_ce: True as in the authors' code, False as in the paper
     )
     augment = dict(
         name="none",  # none | diffaugment | ada | distortion: of all that the discriminator sees
@@ -211,6 +219,12 @@ def gan(
     config.terms, config.augment = ConfigDict(terms), ConfigDict(augment)
     return config
 
+
+# Presets whose images are as good mirrored, and where grey levels are what a camera saw.
+PHOTOGRAPHS = (
+    *("cifar10", "celeb_a", "celeb_a_hq", "lsun"),
+    *("imagenet", "imagenet64", "imagenet32"),
+)
 
 # Where the real images of each preset come from. `size` is (height, width); a config may change it.
 PRESETS: dict[str, dict[str, Any]] = {
@@ -271,15 +285,27 @@ def parse_arg(arg: str, **defaults: Any) -> tuple[str, dict[str, Any]]:
     return preset, values
 
 
-def set_data(config: ConfigDict, preset: str, values: dict[str, Any], **sizes: int) -> None:
+def set_data(
+    config: ConfigDict,
+    preset: str,
+    values: dict[str, Any],
+    *,
+    flip: bool | tuple[str, ...] = False,
+    dequantize: bool = False,
+    **sizes: int,
+) -> None:
     """Fill `config.data` from a preset and the data keys of a parsed argument, in place.
 
     Args:
       config: a whole config.
       preset, values: as `parse_arg` returns them.
+      flip, dequantize: whether the config's authors mirror and dequantise images; holds for
+        PHOTOGRAPHS, or for the presets named, and never for digits or images of one's own.
       **sizes: by preset, the side of its images in the config's paper, where that is another [px].
     """
     config.data.update(PRESETS[preset])
+    config.data.flip = preset in (PHOTOGRAPHS if flip is True else flip or ())
+    config.data.dequantize = dequantize and preset in PHOTOGRAPHS
     if preset in sizes:
         config.data.size = (sizes[preset], sizes[preset])
     for key in ("name", "path", "target_path", "channels"):

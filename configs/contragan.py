@@ -5,9 +5,10 @@
 
 As in the authors' code for CIFAR-10: 2C with weight 1 and temperature 1 in 512 dimensions, hinge,
 Adam 2e-4 with beta1 0.5, beta2 0.999 and epsilon 1e-6, five discriminator updates a generator
-update, 100,000 generator updates, batches of 64. At 128 px and more as in theirs for ImageNet:
-1,536 dimensions, Adam 5e-5 for the generator and 2e-4 for the discriminator with beta1 0, two
-discriminator updates a generator update, 200,000 generator updates, batches of 256.
+update, 100,000 generator updates, batches of 64, images mirrored, classes of generated ones drawn,
+a moving average from step 1,000 on. At 128 px and more as in theirs for ImageNet: 1,536 dimensions,
+Adam 5e-5 for the generator and 2e-4 for the discriminator with beta1 0, two discriminator updates a
+generator update, 200,000 generator updates, batches of 256, the average from step 20,000 on.
 
 Deviations: the networks of `configs/sngan.py` with a linear layer more (authors: BigGAN's).
 
@@ -34,6 +35,9 @@ def get_config(arg: str = "cifar10") -> ConfigDict:
         values,
         dict(lr=2e-4, b1=0.5, eps=1e-6),
         ema_decay=0.9999,
+        ema_start=1000,
+        flip=True,
+        fake_labels="uniform",
         disc_updates=5,
         conditional="contrastive",
         disc_terms=dict(classes=1.0),

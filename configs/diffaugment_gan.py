@@ -5,7 +5,9 @@
 
 All that the discriminator sees, in both updates, is changed in colour, shifted, and cut out. The
 GAN is that of `configs/sngan.py` with one discriminator update a generator update;
---config.augment.name=none is the same without.
+--config.augment.name=none is the same without. As in the authors' scripts for CIFAR-10, real images
+are mirrored (data.flip; for images of one's own add --config.data.flip=true where a mirror image is
+as good) and classes of generated ones drawn.
 
 Deviations: the paper's GANs are BigGAN and StyleGAN2; the authors' scripts for CIFAR do without the
 colours (--config.augment.parts=translation,cutout).
@@ -32,7 +34,9 @@ def get_config(arg: str = "folder") -> ConfigDict:
     config = resnet_gan(
         preset,
         values,
-        dict(lr=2e-4, b1=0.0, b2=0.9),
+        dict(lr=2e-4, b1=0.0, b2=0.9, schedule="linear"),
+        flip=True,
+        fake_labels="uniform",
         disc_updates=values["disc_updates"],
         conditional=values["conditional"],
     )

@@ -6,7 +6,7 @@ from typing import Any
 
 from ml_collections import ConfigDict
 
-from configs.common import gan, make_smoke, optimizer, set_data
+from configs.common import PHOTOGRAPHS, gan, make_smoke, optimizer, set_data
 from gan_jax.models.plans import plan
 
 
@@ -17,6 +17,9 @@ def resnet_gan(
     *,
     batch_size: int = 64,
     ema_decay: float = 0.999,
+    ema_start: int = 0,
+    flip: bool = False,
+    dequantize: bool = False,
     **changes: Any,
 ) -> ConfigDict:
     """Return the config of a hinge GAN with the networks of `configs/sngan.py`.
@@ -26,13 +29,14 @@ def resnet_gan(
         steps of 0 means SNGAN's for the size of images.
       optim: arguments of `common.optimizer`, the same for both networks.
       batch_size: images an update.
-      ema_decay: of the generator.
+      ema_decay, ema_start: of the generator.
+      flip, dequantize: of `common.set_data`.
       **changes: arguments of `common.gan`.
     """
     config = gan(
         "resnet", 0, loss="hinge", disc_norm="spectral", latent=values["latent"], **changes
     )
-    set_data(config, preset, values)
+    set_data(config, preset, values, flip=flip, dequantize=dequantize)
     short = min(config.data.size)
     small = short < 48
     config.model.width = values["width"] or (256 if small else 64)
@@ -40,7 +44,9 @@ def resnet_gan(
     for name in ("gen", "disc"):
         config.optim[name] = optimizer(**optim)
     steps = values["steps"] or (50_000 if small else 250_000 if short < 128 else 450_000)
-    config.train.update(dict(steps=steps, batch_size=batch_size, ema_decay=ema_decay))
+    config.train.update(
+        dict(steps=steps, batch_size=batch_size, ema_decay=ema_decay, ema_start=ema_start)
+    )
     if preset == "smoke":
         make_smoke(config)
         config.task.disc_updates = min(config.task.disc_updates, 2)
@@ -64,7 +70,7 @@ def contrastive_for_imagenet(
     config.task.disc_updates = 2
     config.optim.gen.update(dict(lr=5e-5, b1=0.0))
     config.optim.disc.update(dict(lr=2e-4, b1=0.0))
-    config.train.update(dict(steps=values["steps"] or steps, batch_size=256))
+    config.train.update(dict(steps=values["steps"] or steps, batch_size=256, ema_start=20_000))
 
 
 def biggan(net: str, preset: str, values: dict[str, Any]) -> ConfigDict:
@@ -80,11 +86,15 @@ def biggan(net: str, preset: str, values: dict[str, Any]) -> ConfigDict:
         loss="hinge",
         disc_norm="spectral",
         conditional=values["conditional"],
+        fake_labels="uniform",
     )
     set_data(config, preset, values)
     short = min(config.data.size)
     small = short < 64
+    config.data.flip = small and preset in PHOTOGRAPHS  # StudioGAN's do, the author's scripts not
     config.terms.gen.orthogonal.weight = 0.0 if small else 1e-4
+    if net == "biggan" and small:  # StudioGAN's for 32 px: twice its d_conv_dim, ours four times
+        config.model.disc_width = max(values["width"] // 2, 1)
     parts = len(plan(*config.data.size, "biggan").generator)
     config.model.latent = values["latent"] or 20 * parts
     config.model.attention = values["attention"] or min(short // 2, 64)
@@ -97,6 +107,7 @@ def biggan(net: str, preset: str, values: dict[str, Any]) -> ConfigDict:
             steps=values["steps"] or (100_000 if small else 200_000),
             batch_size=values["batch_size"] or (64 if small else 2048),
             ema_decay=0.9999,
+            ema_start=1000 if small else 20_000,
         )
     )
     if preset == "smoke":

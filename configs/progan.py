@@ -8,8 +8,8 @@ As in the authors' code with the paper's settings: from 4 px on each size is ble
 800,000 images and trained on 800,000, the last to 19 million in all; WGAN-GP's loss with its
 penalty of 10 and a drift term of 0.001, Adam 1e-3 with beta1 0 and beta2 0.99, as many latents as
 channels at most (512), batches of 16, a moving average of the generator of 0.999, equalised
-learning rate, pixel norm, minibatch standard deviation. CelebA has 128 px, LSUN 256 px, CelebA-HQ
-1,024 px.
+learning rate, pixel norm, minibatch standard deviation, faces mirrored (data.flip), LSUN's bedrooms
+and CIFAR-10 not. CelebA has 128 px, LSUN 256 px, CelebA-HQ 1,024 px.
 
 Deviations: one batch size for all image sizes (authors: 14, 6 and 3 at 256, 512 and 1,024 px); see
 `gan_jax/tasks/gan_growth.py` and `gan_jax/models/progan.py`.
@@ -26,6 +26,8 @@ from __future__ import annotations
 from ml_collections import ConfigDict
 
 from configs.common import gan, make_smoke, optimizer, parse_arg, set_data
+
+FACES = ("celeb_a", "celeb_a_hq")
 
 
 def get_config(arg: str = "cifar10") -> ConfigDict:
@@ -44,7 +46,7 @@ def get_config(arg: str = "cifar10") -> ConfigDict:
         fade_images=values["stage_images"],
         disc_terms={"gradient_penalty": 10.0, "drift": 0.001},
     )
-    set_data(config, preset, values, celeb_a=128, celeb_a_hq=1024, lsun=256)
+    set_data(config, preset, values, flip=FACES, celeb_a=128, celeb_a_hq=1024, lsun=256)
     for name in ("gen", "disc"):
         config.optim[name] = optimizer(1e-3, b1=0.0, b2=0.99)
     config.train.update(dict(steps=values["steps"], batch_size=16, ema_decay=0.999))

@@ -4,10 +4,13 @@
     python main.py --config=configs/reacgan.py:imagenet --config.data.dir=TFDS_DIR
 
 As in the authors' code for CIFAR-10: D2D-CE with weight 0.5, temperature 0.5 and margins 0.98 and
-0.02 in 512 dimensions, hinge, Adam 2.83e-4 with beta1 0.5, beta2 0.999 and epsilon 1e-6, batches of
-128. At 128 px and more as in theirs for ImageNet: weight 1, 2,048 dimensions, Adam 5e-5 for the
-generator and 2e-4 for the discriminator with beta1 0, two discriminator updates a generator update,
-500,000 generator updates, batches of 256.
+0.02 in 512 dimensions, in the form of their code and not of the paper's equation 9
+(terms.shift_negatives; `gan_jax/losses/contrastive.py`), hinge, Adam 2.83e-4 with beta1 0.5, beta2
+0.999 and epsilon 1e-6, batches of 128, images mirrored, classes of generated ones drawn, a moving
+average from step 1,000 on. At 128 px and more as in theirs for ImageNet: weight 1, 2,048
+dimensions, Adam 5e-5 for the generator and 2e-4 for the discriminator with beta1 0, two
+discriminator updates a generator update, 500,000 generator updates, batches of 256, the average
+from step 20,000 on.
 
 Deviations: the networks of `configs/sngan.py` with a linear layer more (authors: BigGAN's), and
 below 128 px five discriminator updates a generator update for 100,000 of these, as
@@ -37,12 +40,17 @@ def get_config(arg: str = "cifar10") -> ConfigDict:
         dict(lr=2.83e-4, b1=0.5, eps=1e-6),
         batch_size=128,
         ema_decay=0.9999,
+        ema_start=1000,
+        flip=True,
+        fake_labels="uniform",
         disc_updates=5,
         conditional="d2d_ce",
         disc_terms=dict(classes=0.5),
         gen_terms=dict(classes=0.5),
     )
-    config.terms.update(dict(temperature=0.5, positive_margin=0.98, negative_margin=0.02))
+    config.terms.update(
+        dict(temperature=0.5, positive_margin=0.98, negative_margin=0.02, shift_negatives=True)
+    )
     if min(config.data.size) >= 128:
         contrastive_for_imagenet(config, given, embedding=2048, steps=500_000)
         for player in ("disc", "gen"):

@@ -6,8 +6,9 @@
 As in section 4 of the paper: hinge, Adam with beta1 0 and beta2 0.9 (the authors' code leaves beta2
 at 0.999), learning rates 1e-4 of the generator and 4e-4 of the discriminator (TTUR), one
 discriminator update each, attention over features of 32 px at 128 px; given the class by
-conditional BatchNorm and projection. At 128 px batches of 256, of four GPUs with 64 each; of 64
-below, where attention is over features of half the image's size.
+conditional BatchNorm and projection, that of a generated image drawn, each as likely. At 128 px
+batches of 256, of four GPUs with 64 each; of 64 below, where attention is over features of half the
+image's size.
 
 Deviations: samples come from a moving average of the generator; sizes other than 128 px are not in
 the paper; see `gan_jax/models/resnet_gan.py` and `attention.py` for the network's.
@@ -42,6 +43,7 @@ def get_config(arg: str = "cifar10") -> ConfigDict:
         wide=True,
         latent=values["latent"],
         conditional=values["conditional"],
+        fake_labels="uniform",
     )
     set_data(config, preset, values)
     short = min(config.data.size)

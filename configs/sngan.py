@@ -7,14 +7,16 @@
 
 As in the authors' code: Adam 2e-4 with beta1 0 and beta2 0.9, five discriminator updates a
 generator update, batches of 64, latent 128, widths 256 and 128 at 32 px, 64 and 64 from 48 px on;
-50,000 generator updates at 32 px, 250,000 at 64 px and 450,000 at 128 px; the learning rate decays
-linearly to 0. conditional=projection is arXiv:1802.05637; gen_block=dense gives the generator the
-blocks of a DenseNet (arXiv:1608.06993) in place of residual ones, `gan_jax/models/gen_blocks.py`.
+generated images of classes that are drawn, each as likely, and photographs with uniform noise
+within a grey level (data.dequantize); 50,000 generator updates at 32 px, 250,000 at 64 px and
+450,000 at 128 px; the learning rate decays linearly to 0. conditional=projection is
+arXiv:1802.05637; gen_block=dense gives the generator the blocks of a DenseNet (arXiv:1608.06993) in
+place of residual ones, `gan_jax/models/gen_blocks.py`.
 
 Deviations: the generator's batch is 64 as well (authors: 128 but at 64 px), the learning rate
-decays from the start at every size (authors, from 64 px on: in the last 50,000 updates), and
-samples come from a moving average of the generator; `gan_jax/models/resnet_gan.py` says the
-network's.
+decays from the start at every size (authors, from 64 px on: in the last 50,000 updates), samples
+come from a moving average of the generator, and BatchNorm's epsilon is 1e-5 (authors: 2e-5);
+`gan_jax/models/resnet_gan.py` says the network's.
 
 Measured (2026-11-25, `:mnist,width=32`, 150 s of one core of an AMD EPYC, 351 to 491 steps, seeds
 0, 1, 2, one discriminator update a step; `benchmarks/ladder.py`), mean and standard deviation: FID
@@ -43,4 +45,5 @@ def get_config(arg: str = "cifar10") -> ConfigDict:
     )
     optim = dict(lr=2e-4, b1=0.0, b2=0.9, schedule="linear")
     fields = {name: values[name] for name in ("conditional", "gen_block")}
-    return resnet_gan(preset, values, optim, disc_updates=5, **fields)
+    fields |= dict(disc_updates=5, fake_labels="uniform", dequantize=True)
+    return resnet_gan(preset, values, optim, **fields)

@@ -7,14 +7,14 @@
 As in the authors' code for CIFAR-10: the critic's gradient is held at norm 1 with weight 10, no
 normalisation in the critic, Adam 2e-4 with beta1 0 and beta2 0.9, decayed linearly to 0 over
 100,000 generator updates, five critic updates each, batches of 64, latent 128, both widths 128 at
-32 px. From 48 px on as in theirs for ImageNet at 64 px: Adam 1e-4, which does not decay, and
-200,000 generator updates.
+32 px, CIFAR-10 with uniform noise within a grey level (data.dequantize). From 48 px on as in theirs
+for ImageNet at 64 px: Adam 1e-4, which does not decay, and 200,000 generator updates.
 
-Deviations: the generator's batch is 64 as well (authors, at 32 px: 128), no noise is added to the
-pixels, samples come from a moving average of the generator, and the networks from 48 px on are
-those of `configs/sngan.py` (theirs: others at 64 px, and 101 layers for LSUN at 128 px). With
-conditional=projection the class enters as there; theirs is an auxiliary classifier, with weight 1
-for the critic and 0.1 for the generator.
+Deviations: the generator's batch is 64 as well (authors, at 32 px: 128), samples come from a moving
+average of the generator, and the networks from 48 px on are those of `configs/sngan.py` (theirs:
+others at 64 px, and 101 layers for LSUN at 128 px). With conditional=projection the class enters as
+there; theirs is an auxiliary classifier, with weight 1 for the critic and 0.1 for the generator,
+and draws the classes that the generator is updated on (here task.fake_labels=real for both).
 
 Measured (2026-11-25, `:mnist,width=32`, 150 s of one core of an AMD EPYC, 261 to 281 steps, seeds
 0, 1, 2, one discriminator update a step; `benchmarks/ladder.py`), mean and standard deviation: FID
@@ -27,7 +27,7 @@ from __future__ import annotations
 
 from ml_collections import ConfigDict
 
-from configs.common import gan, make_smoke, optimizer, parse_arg, set_data
+from configs.common import PHOTOGRAPHS, gan, make_smoke, optimizer, parse_arg, set_data
 
 
 def get_config(arg: str = "cifar10") -> ConfigDict:
@@ -46,6 +46,7 @@ def get_config(arg: str = "cifar10") -> ConfigDict:
     )
     set_data(config, preset, values, lsun=128)
     small = min(config.data.size) < 48
+    config.data.dequantize = small and preset in PHOTOGRAPHS  # not in their code for 64 px
     width = values["width"] or (128 if small else 64)
     config.model.update(dict(width=width, disc_width=width))
     rate = dict(lr=2e-4, schedule="linear") if small else dict(lr=1e-4)

@@ -11,6 +11,7 @@ import ast
 import importlib.util
 import inspect
 import json
+import math
 import sys
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -215,6 +216,7 @@ def check_config(config: ConfigDict) -> None:
         "train.fsdp": 1,
         "train.microbatches": 1,
         "train.steps_per_call": 0,
+        "train.ema_start": 0,
         "eval.every": 0,
         "eval.batch_size": 1,
         "eval.grid": 1,
@@ -235,6 +237,10 @@ def check_config(config: ConfigDict) -> None:
             raise UserError(f"{name}={value}: a learning rate is above 0")
     if not 0 <= config.seed < 2**32:  # JAX takes it modulo 2^32: two seeds would be one
         raise UserError(f"seed={config.seed}: in [0, 2^32)")
+    if not 0 <= config.train.ema_half_life < math.inf:
+        raise UserError(
+            f"train.ema_half_life={config.train.ema_half_life}: images, above 0, or 0 for ema_decay"
+        )
     if not 0 <= config.train.ema_decay < 1:
         raise UserError(f"train.ema_decay={config.train.ema_decay}: in [0, 1), 0 keeps no average")
 

@@ -67,7 +67,9 @@ def make_optimizer(
       b1: first-moment decay, or momentum.
       b2: second-moment decay.
       eps: added to the root of the second moment, of adam and rmsprop; as in PyTorch, not inside
-        the root, which would slow down every weight whose gradient is below the root of eps.
+        the root, which would slow down every weight whose gradient is below the root of eps. (Adam
+        of TensorFlow and Chainer adds it before the second moment is corrected: the same but for
+        the first steps.)
       weight_decay: decoupled, of the parameters that `decayed` names.
       clip_norm: clip the gradient's global norm; 0 does not.
       schedule: see `make_schedule`.

@@ -22,6 +22,7 @@ from ml_collections import ConfigDict
 
 from gan_jax import health, hosts
 from gan_jax.ahead import Ahead
+from gan_jax.augment.real import Prepare, make_prepare
 from gan_jax.axes import loop
 from gan_jax.calls import plan_calls
 from gan_jax.checkpoint import Checkpoints, disk_errors, kept, memory_errors, saved_steps
@@ -73,8 +74,13 @@ class Outcome:
     can: tuple[str, ...] = ()
 
 
-def make_step(task: Task, batch_size: int) -> Any:
+def make_step(task: Task, batch_size: int, prepare: Prepare | None = None) -> Any:
     """Wrap a task's train step with what is the same for all: its key, `step` and `position`.
+
+    Args:
+      task: of the run.
+      batch_size: images a draw, over all devices.
+      prepare: see `augment.real`; None leaves images as they are stored.
 
     The function returned takes as many steps as its batch, [steps * draws, B, ...], holds, and
     returns the metrics of the last. Images of the batch are uint8 as stored, or float32 in [-1, 1].
@@ -87,6 +93,8 @@ def make_step(task: Task, batch_size: int) -> Any:
             batch = batch.gather(state.position, batch_size)
 
         def one(state: TrainState, batch: Batch) -> tuple[TrainState, Metrics]:
+            if prepare is not None:
+                batch = prepare(batch, key, state.position)
             # `state` has the old step until here, whatever the task reads it for.
             new, metrics = task.train_step(phase, state, batch, jax.random.fold_in(key, state.step))
             drawn = np.uint32(phase.draws * batch_size)
@@ -201,7 +209,8 @@ class _Loop:
         self.task, self.spec, self.splits = task, dataset.spec, dataset.splits
         self.checkpoints, self.writer = checkpoints, writer
         self.restore = restore  # the last good state and its step, or the initial one
-        self.compiled = parallel.compile_step(make_step(task, config.train.batch_size))
+        prepare = make_prepare(flip=config.data.flip, dequantize=config.data.dequantize)
+        self.compiled = parallel.compile_step(make_step(task, config.train.batch_size, prepare))
         self.evaluator = evaluator
         self.compute_finite = parallel.compile_map(health.finite)
         self.signs = health.Signs(parallel, dataset.splits["eval"])

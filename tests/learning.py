@@ -9,6 +9,7 @@ import jax
 from conftest import smoke_config
 from ml_collections import ConfigDict
 
+from gan_jax.augment.real import make_prepare
 from gan_jax.data import Dataset, open_data
 from gan_jax.data.pipeline import batches
 from gan_jax.keys import named_keys
@@ -71,7 +72,8 @@ def first_steps(config: ConfigDict, mode: str, devices: int, steps: int = 3) -> 
     task = make_task(config, dataset.spec)
     keys = named_keys(config.seed)
     state = parallel.compile_init(task.init)(keys["init"])
-    step = parallel.compile_step(make_step(task, config.train.batch_size))
+    prepare = make_prepare(flip=config.data.flip, dequantize=config.data.dequantize)
+    step = parallel.compile_step(make_step(task, config.train.batch_size, prepare))
     source = batches(
         dataset.splits["train"],
         seed=0,

@@ -201,6 +201,8 @@ def test_length_is_fixed_where_a_schedule_depends_on_it(schedule: str, config: C
         ({"eval.grid": "0"}, r"eval\.grid=0"),
         ({"train.sample_every": "-1"}, r"train\.sample_every=-1"),
         ({"train.ema_decay": "1.0"}, r"train\.ema_decay=1\.0"),
+        ({"train.ema_half_life": "-1.0"}, r"train\.ema_half_life=-1\.0: images"),
+        ({"train.ema_start": "-1"}, r"train\.ema_start=-1: at least 0"),
         ({"optim.gen.lr": "0"}, r"optim\.gen\.lr=0\.0"),
         ({"eval.best": "accuracy"}, r"eval\.best='accuracy'.*max:METRIC"),
         ({"eval.num": "-1"}, r"eval\.num=-1"),

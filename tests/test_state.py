@@ -12,6 +12,7 @@ import numpy as np
 import optax
 import pytest
 from flax import linen as nn
+from ml_collections import ConfigDict
 
 from gan_jax.models.norm import BatchNorm
 from gan_jax.parallel import make_parallel
@@ -22,7 +23,9 @@ from gan_jax.state import (
     averaged,
     count_parameters,
     ema_decay_at,
+    ema_schedule,
     init_net,
+    keeps_average,
     new_state,
 )
 
@@ -126,6 +129,25 @@ def test_new_state() -> None:
 def test_ema_decay(step: int, expected: float) -> None:
     assert float(ema_decay_at(jnp.int32(step), 0.999)) == pytest.approx(expected, rel=1e-6)
     assert float(ema_decay_at(jnp.int32(step), 0.0)) == 0
+
+
+@pytest.mark.parametrize(("step", "expected"), [(0, 0), (999, 0), (1000, 0.9999), (10**6, 0.9999)])
+def test_an_average_that_starts_has_no_ramp(step: int, expected: float) -> None:
+    """As StudioGAN and BigGAN's author have it: a copy of the weights until then."""
+    assert float(ema_decay_at(jnp.int32(step), 0.9999, 1000)) == pytest.approx(expected)
+
+
+def test_a_half_life_is_in_images() -> None:
+    """After so many images half of the average is new, whatever the batch."""
+    for batch_size in (16, 64):
+        train = ConfigDict(
+            dict(ema_decay=0.0, ema_start=0, ema_half_life=20_000.0, batch_size=batch_size)
+        )
+        assert keeps_average(train)
+        kept = float(ema_schedule(train)(jnp.int32(10**6))) ** (20_000 / batch_size)
+        assert kept == pytest.approx(0.5, rel=1e-2)
+    train.update(dict(ema_half_life=0.0))
+    assert not keeps_average(train) and float(ema_schedule(train)(jnp.int32(5))) == 0
 
 
 def test_gradients_cross_the_devices() -> None:

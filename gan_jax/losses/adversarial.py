@@ -183,6 +183,22 @@ def relativistic_generator(
     return relativistic_average(real_logits=fake_logits, fake_logits=real_logits, pair=pair)
 
 
+def top_k_share(
+    *, step: jax.Array | int, epoch: float, decay: float, lowest: float
+) -> jax.Array | float:
+    """Return the share of generated images that the generator learns from at a step.
+
+    decay to the power of the epochs that are over, at least `lowest` (arXiv:2002.06224, section 3).
+
+    Args:
+      step: updates of the generator so far.
+      epoch: updates of the generator in which the discriminator sees the training images once.
+      decay: factor an epoch, in (0, 1].
+      lowest: in (0, 1].
+    """
+    return jnp.maximum(lowest, decay ** jnp.floor(step / epoch))
+
+
 def top_k_weights(*, fake_logits: jax.Array, share: jax.Array | float) -> jax.Array:
     """Return weights that keep only the most realistic of the generated images.
 

@@ -45,16 +45,17 @@ def class_term(config: ConfigDict, *, real: bool) -> Callable[[Any], jax.Array]:
             temperature=terms.temperature,
             positive_margin=terms.positive_margin,
             negative_margin=terms.negative_margin,
+            shift_negatives=terms.shift_negatives,
         )
 
     kinds = {"classifier": classifier, "contrastive": contrastive, "d2d_ce": d2d_ce}
 
     def value(seen: Any) -> jax.Array:
-        loss, labels = kinds[config.model.conditional], seen.drawn[1]
+        loss = kinds[config.model.conditional]
         if not real:
-            return loss(seen.said_of_fake, labels)
+            return loss(seen.said_of_fake, seen.drawn[1])
         both = config.model.conditional == "classifier"
-        on_fake = loss(seen.said_of_fake, labels) if both else 0.0
-        return loss(seen.said_of_real, labels) + on_fake
+        on_fake = loss(seen.said_of_fake, seen.drawn[1]) if both else 0.0
+        return loss(seen.said_of_real, seen.given[0]) + on_fake
 
     return value

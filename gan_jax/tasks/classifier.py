@@ -45,7 +45,14 @@ from gan_jax.models.cnn import CNN
 from gan_jax.models.resnet import ResNet18
 from gan_jax.optim import make_optimizer
 from gan_jax.spec import DataSpec
-from gan_jax.state import TrainState, apply_gradients, ema_decay_at, init_net, new_state
+from gan_jax.state import (
+    TrainState,
+    apply_gradients,
+    ema_schedule,
+    init_net,
+    keeps_average,
+    new_state,
+)
 from gan_jax.task import Batch, Evaluation, Key, Metrics, Phase, Task
 
 TARGETS = ("label", "vector", "angle")
@@ -80,7 +87,7 @@ def make_network(config: ConfigDict, spec: DataSpec) -> nn.Module:
 def make_task(config: ConfigDict, spec: DataSpec) -> Task:
     """Build a classifier or a regressor; see `configs/classifier.py` for its fields."""
     network, target = make_network(config, spec), config.task.target
-    task, decay = config.task, config.train.ema_decay
+    task, decay_at = config.task, ema_schedule(config.train)
     if not 0 <= task.label_smoothing < 1:
         raise UserError(f"task.label_smoothing={task.label_smoothing}: in [0, 1)")
     apply_in_training = training_apply(
@@ -90,7 +97,9 @@ def make_task(config: ConfigDict, spec: DataSpec) -> Task:
     inputs = {"net": (jax.ShapeDtypeStruct((1, *spec.image_shape), jnp.float32),)}
 
     def init(key: Key) -> TrainState:
-        net = init_net(network, key, inputs["net"], optimizer, ema=decay > 0, train=False)
+        net = init_net(
+            network, key, inputs["net"], optimizer, ema=keeps_average(config.train), train=False
+        )
         return new_state({"net": net})
 
     def draw_angles(keys: jax.Array) -> jax.Array:
@@ -156,7 +165,7 @@ def make_task(config: ConfigDict, spec: DataSpec) -> Task:
             gradients,
             optimizer,
             extra=extra,
-            ema_decay=ema_decay_at(state.step, decay),
+            ema_decay=decay_at(state.step),
         )
         return state.replace(nets={"net": net}), {**metrics, "grad_norm/net": norm}
 

@@ -26,14 +26,18 @@ class Sides(NamedTuple):
     """What a discriminator compares.
 
     Attributes:
-      judge: (variables, images) -> (Outputs, the collections that moved), a pass in training.
+      judge: (variables, images) -> (Outputs, the collections that moved), a pass in training, as
+        of images that have what the real ones are given, their classes.
+      judge_fake: the same, given what the generated ones are.
       real, fake: images [B, H, W, C].
-      drawn, generate, labelled: as in `terms.Seen`; only some terms need them.
+      given, drawn, generate, labelled: as in `terms.Seen`; only some terms need them.
     """
 
     judge: Callable[[Any, jax.Array], tuple[Outputs, Any]]
+    judge_fake: Callable[[Any, jax.Array], tuple[Outputs, Any]]
     real: jax.Array
     fake: jax.Array
+    given: tuple = ()
     drawn: Any = None
     generate: Callable[..., jax.Array] | None = None
     labelled: Any = None
@@ -95,7 +99,7 @@ def update_discriminator(
         variables = {"params": params, **extra}
         real, moved = side.judge(variables, side.real)
         variables |= moved
-        fake, moved = side.judge(variables, side.fake)
+        fake, moved = side.judge_fake(variables, side.fake)
         variables |= moved
         loss = weight * game.discriminator(real_logits=real.logits, fake_logits=fake.logits).mean()
         metrics = {
@@ -108,10 +112,12 @@ def update_discriminator(
             metrics["accuracy/fake"] = (fake.logits < game.boundary).mean()
         seen = Seen(
             judge=lambda images: side.judge(variables, images)[0],
+            judge_fake=lambda images: side.judge_fake(variables, images)[0],
             real=side.real,
             fake=side.fake,
             said_of_real=real,
             said_of_fake=fake,
+            given=side.given,
             drawn=side.drawn,
             generate=side.generate,
             params=params,

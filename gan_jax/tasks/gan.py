@@ -18,20 +18,28 @@ from ml_collections import ConfigDict
 
 from gan_jax.axes import example_keys
 from gan_jax.compute import training_apply
-from gan_jax.errors import UserError
 from gan_jax.gradients import mean_gradients
 from gan_jax.keys import fold_in_each
-from gan_jax.losses.adversarial import GAMES, make_game, top_k_weights
+from gan_jax.losses.adversarial import make_game, top_k_share, top_k_weights
 from gan_jax.metrics.totals import masked_sums, means
 from gan_jax.optim import make_optimizer
 from gan_jax.rejection import OPTIONS as REJECTION
 from gan_jax.spec import DataSpec
 from gan_jax.standing import STANDING, batch_statistics, require_statistics
-from gan_jax.state import MUTABLE, TrainState, apply_gradients, ema_decay_at, init_net, new_state
+from gan_jax.state import (
+    MUTABLE,
+    TrainState,
+    apply_gradients,
+    ema_schedule,
+    init_net,
+    keeps_average,
+    new_state,
+)
 from gan_jax.task import WEIGHTS, Batch, Key, Metrics, Option, Phase, Task
 from gan_jax.tasks.discriminator import Sides, term_keys, update_discriminator
 from gan_jax.tasks.gan_augment import make_augment
-from gan_jax.tasks.gan_buffers import initial_buffers, moved_buffers
+from gan_jax.tasks.gan_buffers import initial_buffers, moved_buffers, with_averages
+from gan_jax.tasks.gan_checks import check_task
 from gan_jax.tasks.gan_growth import make_growth
 from gan_jax.tasks.gan_latents import (
     Players,
@@ -52,30 +60,6 @@ OPTIONS = {
     "standing": STANDING,
     **REJECTION,
 }
-
-
-def check_task(config: ConfigDict) -> None:
-    """Raise UserError unless the section `task` makes sense."""
-    task = config.task
-    if task.disc_updates < 1:
-        raise UserError(f"task.disc_updates={task.disc_updates}: at least 1 a generator update")
-    if task.weight_clipping < 0:
-        raise UserError(f"task.weight_clipping={task.weight_clipping}: at least 0, which is none")
-    if task.freeze_disc and config.optim.disc.weight_decay:
-        raise UserError(
-            f"task.freeze_disc={task.freeze_disc} with optim.disc.weight_decay, which would"
-            " move what is frozen: set one of them to 0"
-        )
-    if task.gen_weight < 0:
-        raise UserError(f"task.gen_weight={task.gen_weight}: at least 0")
-    for name in ("top_k", "top_k_decay"):
-        if not 0 < task[name] <= 1:
-            raise UserError(f"task.{name}={task[name]}: in (0, 1], 1 keeps all generated images")
-    if task.top_k < 1 and GAMES[task.loss].relativistic:
-        raise UserError(
-            f"task.top_k={task.top_k} with task.loss={task.loss}: a relativistic loss is of pairs,"
-            " none of which can be left out: set task.top_k=1, or another loss"
-        )
 
 
 def make_task(config: ConfigDict, spec: DataSpec) -> Task:
@@ -103,12 +87,13 @@ def make_gan(config: ConfigDict, spec: DataSpec, players: Players) -> Task:
     augment = make_augment(config.augment, game)
     semi = config.model.conditional == "semi_supervised"
     dropout = config.model.disc_dropout > 0
-    epoch = spec.counts.get("train", 0) / config.train.batch_size  # in steps, for top-k
+    # In steps, for top-k: each has as many batches of real images as the discriminator updates.
+    epoch = max(spec.counts.get("train", 0), 1) / (config.train.batch_size * updates)
     apply_gen, apply_disc = (
         training_apply(net, precision=config.train.precision, remat=config.train.remat)
         for net in (generator, discriminator)
     )
-    steps = config.train.steps
+    steps, decay_at = config.train.steps, ema_schedule(config.train)
     gen_optimizer = make_optimizer(**config.optim.gen, steps=steps)
     disc_optimizer = make_optimizer(**config.optim.disc, steps=steps * updates)
     images = jax.ShapeDtypeStruct((1, *spec.image_shape), jnp.float32)
@@ -124,7 +109,8 @@ def make_gan(config: ConfigDict, spec: DataSpec, players: Players) -> Task:
 
     def init(key: Key) -> TrainState:
         gen_key, disc_key = jax.random.split(key)
-        ema = dict(gen=config.train.ema_decay > 0, disc=config.train.ema_decay > 0 and semi)
+        kept = keeps_average(config.train)
+        ema = dict(gen=kept, disc=kept and semi)
         gen, disc = (
             init_net(net, key, inputs[name], optimizer, ema=ema[name], train=False)
             for name, net, key, optimizer in (
@@ -145,6 +131,11 @@ def make_gan(config: ConfigDict, spec: DataSpec, players: Players) -> Task:
 
         return functools.partial(apply_gen, **given), judge
 
+    def drawn_for(key: Key, real: jax.Array, given: tuple) -> Any:
+        """Return the generator's arguments beside a batch of real images with labels `given`."""
+        labels = given[0] if given and task.fake_labels == "real" else None
+        return beside(draw(example_keys(key, len(real)), labels), real)
+
     def split(key: Key, terms: Any, batch: int) -> tuple[Any, ...]:
         """Return keys of the latents, the terms and the augmentation, and [batch] of dropout.
 
@@ -162,38 +153,42 @@ def make_gan(config: ConfigDict, spec: DataSpec, players: Players) -> Task:
         given: tuple,
         labelled: tuple,
         key: Key,
+        number: int,
     ) -> tuple[TrainState, Metrics]:
         gen, terms = state.nets["gen"].variables(), taken("disc", all_terms["disc"], phase.due)
         make, judge = passes(phase, state)
         key, terms_key, augment_key, masks = split(key, terms, len(real))
-        drawn = beside(draw(example_keys(key, len(real)), *(given or (None,))), real)
+        drawn = drawn_for(key, real, given)
 
         def generate(*drawn: Any) -> jax.Array:
             # What the generator's pass moves is kept once a step, in its own update.
             return make(gen, *drawn)[0]
 
         def sides(inputs: Any) -> Sides:
-            real, drawn, keys, labelled, masks = inputs
+            real, given, drawn, keys, labelled, masks = inputs
             seen = (real, generate(*drawn), *labelled[:1])
             real, fake, *few = augment(seen, keys, state.buffers)
-            said = lambda variables, x: judge(variables, x, drawn[1:], masks)  # noqa: E731
-            return Sides(said, real, fake, drawn, generate, (*few, *labelled[1:]))
+            return Sides(
+                *(lambda v, x, y=y: judge(v, x, y, masks) for y in (given, drawn[1:])),
+                *(real, fake, given, drawn, generate, (*few, *labelled[1:])),
+            )
 
         disc, metrics = update_discriminator(
             state.nets["disc"],
             sides,
-            (real, drawn, augment.keys(augment_key, len(real), 2 + semi), labelled, masks),
+            (real, given, drawn, augment.keys(augment_key, len(real), 2 + semi), labelled, masks),
             game=game,
             optimizer=disc_optimizer,
             microbatches=microbatches,
             terms=terms,
             key=terms_key,
-            buffers=state.buffers,
+            buffers={**state.buffers, "updates": state.step * phase.draws + number},
             clip=task.weight_clipping,
             freeze=task.freeze_disc,
-            ema_decay=ema_decay_at(state.step, config.train.ema_decay),
+            ema_decay=decay_at(state.step),
         )
-        return state.replace(nets={**state.nets, "disc": disc}), metrics
+        buffers = with_averages(state.buffers, metrics)
+        return state.replace(nets={**state.nets, "disc": disc}, buffers=buffers), metrics
 
     def update_gen(
         phase: Phase, state: TrainState, real: jax.Array, given: tuple, key: Key
@@ -202,20 +197,24 @@ def make_gan(config: ConfigDict, spec: DataSpec, players: Players) -> Task:
         terms = taken("gen", all_terms["gen"], phase.due)
         make, judge = passes(phase, state)
         key, terms_key, augment_key, masks = split(key, terms, len(real))
-        drawn = beside(draw(example_keys(key, len(real)), *(given or (None,))), real)
+        drawn = drawn_for(key, real, given)
 
         def loss_of(params: Any, extra: Any, inputs: Any) -> Any:
-            real, drawn, augment_keys, keys, masks = inputs
+            real, given, drawn, augment_keys, keys, masks = inputs
             variables = {"params": params, **extra}
             fake, moved = make(variables, *drawn)
             real, fake = augment((real, fake), augment_keys, state.buffers)
-            said = lambda images: judge(disc, images, drawn[1:], masks)[0]  # noqa: E731
+            said, said_fake = (
+                lambda images, y=y: judge(disc, images, y, masks)[0] for y in (given, drawn[1:])
+            )
             seen = Seen(
                 judge=said,
+                judge_fake=said_fake,
                 real=real,
                 fake=fake,
                 said_of_real=None,
-                said_of_fake=said(fake),
+                said_of_fake=said_fake(fake),
+                given=given,
                 drawn=drawn,
                 generate=lambda *x: make(variables, *x)[0],
                 params=params,
@@ -226,7 +225,9 @@ def make_gan(config: ConfigDict, spec: DataSpec, players: Players) -> Task:
             compared = {"real_logits": seen.judge(real).logits} if game.relativistic else {}
             values = game.generator(fake_logits=logits, **compared)
             if task.top_k < 1:
-                share = jnp.maximum(task.top_k, task.top_k_decay ** (state.step / epoch))
+                share = top_k_share(
+                    step=state.step, epoch=epoch, decay=task.top_k_decay, lowest=task.top_k
+                )
                 values = values * top_k_weights(fake_logits=logits, share=share)
             loss = values.mean()
             total, metrics = add_terms("gen", task.gen_weight * loss, terms, seen, keys)
@@ -238,6 +239,7 @@ def make_gan(config: ConfigDict, spec: DataSpec, players: Players) -> Task:
             gen.extra,
             (
                 real,
+                given,
                 drawn,
                 augment.keys(augment_key, len(real)),
                 term_keys(terms_key, terms, len(real)),
@@ -245,7 +247,7 @@ def make_gan(config: ConfigDict, spec: DataSpec, players: Players) -> Task:
             ),
             microbatches=microbatches,
         )
-        decay = ema_decay_at(state.step, config.train.ema_decay)
+        decay = decay_at(state.step)
         gen, norm = apply_gradients(gen, gradients, gen_optimizer, extra=extra, ema_decay=decay)
         return state.replace(nets={**state.nets, "gen": gen}), {**metrics, "grad_norm/gen": norm}
 
@@ -259,7 +261,7 @@ def make_gan(config: ConfigDict, spec: DataSpec, players: Players) -> Task:
             given = (batch["label"][i],) if classes else ()
             labelled = tuple(batch[f"labelled_{x}"][i] for x in ("image", "label") if semi)
             real = growth.resize(batch["image"][i], phase.stage, state.step)
-            state, metrics = update_disc(phase, state, real, given, labelled, keys[i])
+            state, metrics = update_disc(phase, state, real, given, labelled, keys[i], i)
         state, gen_metrics = update_gen(phase, state, real, given, keys[-1])
         buffers = moved_buffers(
             state,

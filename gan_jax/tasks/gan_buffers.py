@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from typing import Any
 
 import jax
@@ -10,9 +10,9 @@ import jax.numpy as jnp
 
 from gan_jax.augment import ada
 from gan_jax.axes import axis_mean
-from gan_jax.regularisers.logits import moved_averages
+from gan_jax.regularisers.logits import current_averages, moved_averages
 from gan_jax.regularisers.weights import moved_history
-from gan_jax.state import NetState, TrainState, ema_decay_at
+from gan_jax.state import NetState, TrainState
 from gan_jax.task import Metrics
 
 LECAM_DECAY = 0.99  # of the averages of logits, arXiv:2104.03310, section 4.1
@@ -40,6 +40,32 @@ def initial_buffers(
     return buffers
 
 
+def with_averages(buffers: dict[str, Any], metrics: Metrics) -> dict[str, Any]:
+    """Return the buffers after one update of the discriminator: LeCam's averages move at each.
+
+    Args:
+      buffers: of the state.
+      metrics: of the update, on this device.
+    """
+    if "lecam" not in buffers:
+        return buffers
+    means = axis_mean({side: metrics[f"logits/{side}"] for side in ("real", "fake")})
+    return {**buffers, "lecam": moved_averages(buffers["lecam"], means, LECAM_DECAY)}
+
+
+def lecam_averages(buffers: Mapping[str, Any], real: jax.Array, fake: jax.Array) -> dict[str, Any]:
+    """Return what LeCam compares the logits of an update with; see `logits.current_averages`.
+
+    Of this update it takes the batch at hand, which is a microbatch where there are such.
+
+    Args:
+      buffers: of the state, with "updates": of the discriminator so far.
+      real, fake: logits.
+    """
+    means = axis_mean({"real": real.mean(), "fake": fake.mean()})
+    return current_averages(buffers["lecam"], means, LECAM_DECAY, buffers["updates"])
+
+
 def moved_buffers(
     state: TrainState, metrics: Metrics, *, batch_size: int, ramp_images: float
 ) -> dict[str, Any]:
@@ -52,10 +78,6 @@ def moved_buffers(
       ramp_images: as of `ada.adapted`.
     """
     buffers = dict(state.buffers)
-    if "lecam" in buffers:
-        means = axis_mean({side: metrics[f"logits/{side}"] for side in ("real", "fake")})
-        decay = ema_decay_at(state.step, LECAM_DECAY)
-        buffers["lecam"] = moved_averages(buffers["lecam"], means, decay)
     for name, net in state.nets.items():
         if f"history_{name}" in buffers:
             average = buffers[f"history_{name}"]

@@ -57,6 +57,11 @@ def check(config: ConfigDict) -> None:
             f"model.gen_conditional={model.gen_conditional}: model.net=lapgan has no BatchNorm:"
             " set model.gen_conditional=default"
         )
+    if config.task.fake_labels != "real":
+        raise UserError(
+            f"task.fake_labels={config.task.fake_labels} with model.net=lapgan, whose generators"
+            " are given a real image made small, which has its class: set task.fake_labels=real"
+        )
     for player, name in (("disc", "latent_consistency"), ("gen", "latent_diversity")):
         if terms[player][name].weight > 0:
             raise UserError(

@@ -29,7 +29,15 @@ from gan_jax.models.patchgan import PatchGAN
 from gan_jax.models.unet import UNet, unet_depth
 from gan_jax.optim import make_optimizer
 from gan_jax.spec import DataSpec
-from gan_jax.state import MUTABLE, TrainState, apply_gradients, ema_decay_at, init_net, new_state
+from gan_jax.state import (
+    MUTABLE,
+    TrainState,
+    apply_gradients,
+    ema_schedule,
+    init_net,
+    keeps_average,
+    new_state,
+)
 from gan_jax.task import WEIGHTS, Batch, Key, Metrics, Option, Phase, Task
 from gan_jax.tasks.discriminator import Sides, update_discriminator
 
@@ -54,7 +62,7 @@ def check_spec(config: ConfigDict, spec: DataSpec) -> None:
 def make_task(config: ConfigDict, spec: DataSpec) -> Task:
     """Build a translator; see `configs/unet.py` and `configs/pix2pix.py` for its fields."""
     check_spec(config, spec)
-    model, task, decay = config.model, config.task, config.train.ema_decay
+    model, task, decay_at = config.model, config.task, ema_schedule(config.train)
     adversarial, game = task.adversarial_weight > 0, GAMES["non_saturating"]
     shape = spec.image_shape
     outputs = spec.streams["target"].shape[-1]
@@ -81,7 +89,7 @@ def make_task(config: ConfigDict, spec: DataSpec) -> Task:
                 gen_key,
                 inputs["gen"],
                 gen_optimizer,
-                ema=decay > 0,
+                ema=keeps_average(config.train),
                 train=False,
                 dropout=False,
             )
@@ -124,7 +132,7 @@ def make_task(config: ConfigDict, spec: DataSpec) -> Task:
                 logits, moved = apply_disc(variables, source, image, train=True, mutable=MUTABLE)
                 return Outputs(logits), moved
 
-            return Sides(judge, real, translate(gen.variables(), source, keys)[0])
+            return Sides(judge, judge, real, translate(gen.variables(), source, keys)[0])
 
         metrics: Metrics = {}
         if adversarial:
@@ -159,7 +167,7 @@ def make_task(config: ConfigDict, spec: DataSpec) -> Task:
             gradients,
             gen_optimizer,
             extra=extra,
-            ema_decay=ema_decay_at(state.step, decay),
+            ema_decay=decay_at(state.step),
         )
         metrics = {**gen_metrics, **metrics, "grad_norm/gen": norm}
         return state.replace(nets={**state.nets, "gen": gen}), metrics

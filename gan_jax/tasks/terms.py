@@ -26,6 +26,7 @@ from gan_jax.regularisers import gradient_penalty as penalties
 from gan_jax.regularisers.logits import consistency, drift, lecam
 from gan_jax.regularisers.weights import historical, orthogonal
 from gan_jax.tasks.classes import class_term
+from gan_jax.tasks.gan_buffers import lecam_averages
 
 # Of DISC_TERMS, those that take the gradient of a logit in its own image.
 GRADIENT_TERMS = (
@@ -42,24 +43,29 @@ class Seen(NamedTuple):
     """What a term may use, for a microbatch.
 
     Attributes:
-      judge: images -> Outputs, one more pass of the discriminator in training that moves nothing.
+      judge: images -> Outputs, one more pass of the discriminator in training that moves nothing,
+        given the classes of the real images.
+      judge_fake: the same, given the classes of the generated ones.
       real, fake: images [B, H, W, C], augmented if the discriminator's are.
       said_of_real, said_of_fake: Outputs of the pass over them. In the generator's update
         `said_of_real` is None: a term that needs it judges `real`.
-      drawn: the generator's arguments, (latents,) or (latents, labels), of both sides.
+      given: what the real images are given, () or (labels,).
+      drawn: the generator's arguments, (latents,) or (latents, labels).
       generate: such arguments -> images, one more pass that moves nothing.
       params: of the network that is being updated.
-      buffers: of the state.
+      buffers: of the state, and "updates": of the discriminator so far.
       keys: typed PRNG keys [B], of this term only.
       labelled: (images, labels) of examples with a label, in semi-supervised learning; augmented
         likewise.
     """
 
     judge: Callable[[jax.Array], Outputs]
+    judge_fake: Callable[[jax.Array], Outputs]
     real: jax.Array
     fake: jax.Array
     said_of_real: Outputs | None
     said_of_fake: Outputs
+    given: tuple
     drawn: Any
     generate: Callable[..., jax.Array] | None
     params: Any
@@ -93,21 +99,29 @@ def disc_terms(config: ConfigDict) -> dict[str, Function]:
     """
     terms = config.terms
 
-    def critic(seen: Seen) -> Callable[[jax.Array], jax.Array]:
-        return lambda images: seen.judge(images).logits
+    def critic(judge: Callable[[jax.Array], Outputs]) -> Callable[[jax.Array], jax.Array]:
+        return lambda images: judge(images).logits
 
     def penalty(target: Callable[[jax.Array], jax.Array]) -> Function:
         return lambda seen: penalties.gradient_penalty(
-            critic=critic(seen), real=seen.real, fake=seen.fake, keys=seen.keys, target=target
+            critic=critic(seen.judge),
+            real=seen.real,
+            fake=seen.fake,
+            keys=seen.keys,
+            target=target,
         )
 
-    def changed(seen: Seen, images: jax.Array, said: Outputs) -> jax.Array:
-        again = shifted(images, seen.keys, flip=terms.flip)
-        return consistency(logits=said.logits, changed=seen.judge(again).logits)
+    def real_changed(seen: Seen) -> jax.Array:
+        again = seen.judge(shifted(seen.real, seen.keys, flip=terms.flip))
+        return consistency(logits=seen.said_of_real.logits, changed=again.logits)
+
+    def fake_changed(seen: Seen) -> jax.Array:
+        again = seen.judge_fake(shifted(seen.fake, seen.keys, flip=terms.flip))
+        return consistency(logits=seen.said_of_fake.logits, changed=again.logits)
 
     def latent_consistency(seen: Seen) -> jax.Array:
         near = seen.generate(*stepped(seen, terms.latent_step))
-        logits = seen.judge(near).logits
+        logits = seen.judge_fake(near).logits
         return consistency(logits=seen.said_of_fake.logits, changed=logits)
 
     return {
@@ -115,17 +129,19 @@ def disc_terms(config: ConfigDict) -> dict[str, Function]:
         "zero_centred_penalty": penalty(penalties.zero_centred),
         "one_sided_penalty": penalty(penalties.one_sided),
         "dragan": lambda seen: penalties.dragan(
-            critic=critic(seen), real=seen.real, keys=seen.keys
+            critic=critic(seen.judge), real=seen.real, keys=seen.keys
         ),
-        "r1": lambda seen: penalties.r1(critic=critic(seen), images=seen.real),
-        "r2": lambda seen: penalties.r1(critic=critic(seen), images=seen.fake),
-        "consistency": lambda seen: changed(seen, seen.real, seen.said_of_real),
-        "fake_consistency": lambda seen: changed(seen, seen.fake, seen.said_of_fake),
+        "r1": lambda seen: penalties.r1(critic=critic(seen.judge), images=seen.real),
+        "r2": lambda seen: penalties.r1(critic=critic(seen.judge_fake), images=seen.fake),
+        "consistency": real_changed,
+        "fake_consistency": fake_changed,
         "latent_consistency": latent_consistency,
         "lecam": lambda seen: lecam(
             real_logits=seen.said_of_real.logits,
             fake_logits=seen.said_of_fake.logits,
-            averages=seen.buffers["lecam"],
+            averages=lecam_averages(
+                seen.buffers, seen.said_of_real.logits, seen.said_of_fake.logits
+            ),
         ),
         "drift": lambda seen: drift(logits=seen.said_of_real.logits),
         "orthogonal": lambda seen: orthogonal(params=seen.params),
@@ -133,7 +149,7 @@ def disc_terms(config: ConfigDict) -> dict[str, Function]:
             params=seen.params, average=seen.buffers["history_disc"]
         ),
         "classes": class_term(config, real=True),
-        "rotation": lambda seen: rotation(seen, seen.real),
+        "rotation": lambda seen: rotation(seen.judge, seen.real, seen.keys),
         "codes": lambda seen: codes(seen, config),
         "labelled": labelled,
         "views": lambda seen: views(seen, terms.temperature),
@@ -144,7 +160,11 @@ def gen_terms(config: ConfigDict) -> dict[str, Function]:
     """Return the generator's terms by name, as `disc_terms`."""
 
     def latent_diversity(seen: Seen) -> jax.Array:
-        """The generator's half of zCR (arXiv:2002.04724, algorithm 2): near latents look apart."""
+        """The generator's half of zCR (arXiv:2002.04724, algorithm 2): near latents look apart.
+
+        A mean over the pixels, as StudioGAN has it, with weight 0.5; the algorithm has a squared
+        norm, H W C times as much.
+        """
         near = seen.generate(*stepped(seen, config.terms.latent_step))
         return -jnp.square(seen.generate(*seen.drawn) - near).mean((1, 2, 3))
 
@@ -156,7 +176,7 @@ def gen_terms(config: ConfigDict) -> dict[str, Function]:
         ),
         "feature_matching": feature_matching,
         "classes": class_term(config, real=False),
-        "rotation": lambda seen: rotation(seen, seen.fake),
+        "rotation": lambda seen: rotation(seen.judge_fake, seen.fake, seen.keys),
         "codes": lambda seen: codes(seen, config),
     }
 
@@ -218,7 +238,9 @@ def add_terms(
 
 
 def shifted(images: jax.Array, keys: jax.Array, *, flip: bool) -> jax.Array:
-    """Shift images by up to an eighth of a side (4 px of 32, as CR does), and mirror half of them.
+    """Mirror half of the images, and shift them by up to an eighth of a side, reflected beyond.
+
+    4 px of 32, as CR does (arXiv:1910.12027), and as StudioGAN does it.
 
     Args:
       images: [B, H, W, C].
@@ -228,7 +250,8 @@ def shifted(images: jax.Array, keys: jax.Array, *, flip: bool) -> jax.Array:
     flip_keys, shift_keys = jnp.moveaxis(jax.vmap(jax.random.split)(keys), 1, 0)
     if flip:
         (images,) = random_flip((images,), flip_keys)
-    return random_jitter((images,), shift_keys, pad=max(min(images.shape[1:3]) // 8, 1))[0]
+    pad = max(min(images.shape[1:3]) // 8, 1)
+    return random_jitter((images,), shift_keys, pad=pad, reflect=True)[0]
 
 
 def stepped(seen: Seen, std: float) -> Any:
@@ -250,16 +273,18 @@ def feature_matching(seen: Seen) -> jax.Array:
     return jnp.square(real - fake).sum()
 
 
-def rotation(seen: Seen, images: jax.Array) -> jax.Array:
+def rotation(
+    judge: Callable[[jax.Array], Outputs], images: jax.Array, keys: jax.Array
+) -> jax.Array:
     """Return the cross entropy of guessing how images were turned (SSGAN, arXiv:1811.11212).
 
     Each image is turned once, by 0, 90, 180 or 270 degrees drawn from its key. (The authors turn a
     quarter of the batch all four ways.)
     """
-    turns = jax.vmap(lambda key: jax.random.randint(key, (), 0, 4))(seen.keys)
+    turns = jax.vmap(lambda key: jax.random.randint(key, (), 0, 4))(keys)
     every = jnp.stack([jnp.rot90(images, k, (1, 2)) for k in range(4)])
     turned = jax.vmap(lambda four, k: four[k], (1, 0))(every, turns)
-    return cross_entropy(logits=seen.judge(turned).heads["rotation"], labels=turns)
+    return cross_entropy(logits=judge(turned).heads["rotation"], labels=turns)
 
 
 def codes(seen: Seen, config: ConfigDict) -> jax.Array:

@@ -40,7 +40,14 @@ from gan_jax.metrics.totals import masked_sums, means
 from gan_jax.models.vae import VAE, ConvDecoder, ConvEncoder, MLPDecoder, MLPEncoder
 from gan_jax.optim import make_optimizer
 from gan_jax.spec import DataSpec
-from gan_jax.state import TrainState, apply_gradients, ema_decay_at, init_net, new_state
+from gan_jax.state import (
+    TrainState,
+    apply_gradients,
+    ema_schedule,
+    init_net,
+    keeps_average,
+    new_state,
+)
 from gan_jax.task import WEIGHTS, Batch, Key, Metrics, Option, Phase, Task
 from gan_jax.tasks.vae_evaluations import make_evaluations
 
@@ -62,7 +69,7 @@ def make_task(config: ConfigDict, spec: DataSpec) -> Task:
       UserError: a field outside its range.
     """
     _check(config)
-    model, beta, decay = config.model, config.task.beta, config.train.ema_decay
+    model, beta, decay_at = config.model, config.task.beta, ema_schedule(config.train)
     encoder, decoder = NETS[model.net]
     vae = VAE(
         encoder=encoder(latent=model.latent, width=model.width),
@@ -101,7 +108,7 @@ def make_task(config: ConfigDict, spec: DataSpec) -> Task:
         }
 
     def init(key: Key) -> TrainState:
-        net = init_net(vae, key, inputs, optimizer, ema=decay > 0, train=False)
+        net = init_net(vae, key, inputs, optimizer, ema=keeps_average(config.train), train=False)
         return new_state({"vae": net})
 
     def train_step(
@@ -118,8 +125,7 @@ def make_task(config: ConfigDict, spec: DataSpec) -> Task:
         gradients, _, metrics = mean_gradients(
             loss, net.params, net.extra, inputs, microbatches=config.train.microbatches
         )
-        decayed = ema_decay_at(state.step, decay)
-        net, norm = apply_gradients(net, gradients, optimizer, ema_decay=decayed)
+        net, norm = apply_gradients(net, gradients, optimizer, ema_decay=decay_at(state.step))
         return state.replace(nets={"vae": net}), {**metrics, "grad_norm/vae": norm}
 
     def eval_step(state: TrainState, batch: Batch, key: Key) -> Metrics:

@@ -15,6 +15,7 @@ from gan_jax.losses.adversarial import (
     discriminator_cross_entropy,
     make_game,
     non_saturating,
+    top_k_share,
 )
 from gan_jax.parallel import make_parallel
 from gan_jax.task import Phase
@@ -39,6 +40,17 @@ def test_values_are_those_of_the_paper() -> None:
     np.testing.assert_allclose(
         non_saturating(fake_logits=fake), -np.log(sigmoid(fake)), rtol=1e-5, atol=1e-6
     )
+
+
+def test_top_k_falls_by_epochs_of_the_discriminator() -> None:
+    """StudioGAN multiplies k at the end of each epoch, which with five updates is 156 steps."""
+    epoch = 50_000 / (64 * 5)
+    found = [
+        float(top_k_share(step=step, epoch=epoch, decay=0.99, lowest=0.5))
+        for step in (0, 156, 157, 7813, 10**6)
+    ]
+    np.testing.assert_allclose(found, [1, 1, 0.99, 0.99**50, 0.5], rtol=1e-5)
+    assert found[3] == pytest.approx(0.605, abs=1e-3)
 
 
 def test_a_discriminator_that_cannot_tell() -> None:

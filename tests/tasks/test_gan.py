@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from typing import Any
 
 import chex
@@ -17,6 +18,7 @@ from gan_jax.errors import UserError
 from gan_jax.losses.adversarial import discriminator_cross_entropy
 from gan_jax.models.spectral import spectral_norm
 from gan_jax.task import Phase, Task, make_task
+from gan_jax.tasks import gan
 from gan_jax.tasks.terms import GRADIENT_TERMS
 from gan_jax.train import make_step
 
@@ -47,6 +49,36 @@ def stepped() -> tuple[Task, Any, Any, dict[str, np.ndarray], dict[str, Any]]:
     step = jax.jit(make_step(task, 16), static_argnums=0)
     new, metrics = step(Phase(), state, batch, jax.random.key(5))
     return task, state, new, batch, metrics
+
+
+@pytest.mark.parametrize("labels", [pytest.param("real", marks=pytest.mark.slow), "uniform"])
+def test_classes_of_generated_images(labels: str) -> None:
+    """All real images are of class 3: whose tables move tells what the generated ones were."""
+    given = dict(model__conditional="projection", model__gen_conditional="batch_norm")
+    task, state, batch = build(**given, task__fake_labels=labels)
+    batch["label"] = np.full_like(batch["label"], 3)
+    step = jax.jit(make_step(task, 16), static_argnums=0)
+    new, _ = step(Phase(), state, batch, jax.random.key(5))
+    moved = {}
+    for name in ("gen", "disc"):
+        for path, x in jax.tree_util.tree_leaves_with_path(new.nets[name].params):
+            if x.ndim == 2 and x.shape[0] == 10:
+                old = dict(jax.tree_util.tree_leaves_with_path(state.nets[name].params))[path]
+                moved[name] = set(np.flatnonzero((x != old).any(1)).tolist())
+    classes = {"real": lambda found: found == {3}, "uniform": lambda found: len(found) > 5}[labels]
+    assert set(moved) == {"gen", "disc"} and all(map(classes, moved.values())), moved
+
+
+def test_an_epoch_of_top_k_has_the_batches_of_every_update(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The discriminator of three updates a step sees the images once in a third of the steps."""
+    found = []
+    monkeypatch.setattr(gan, "top_k_share", lambda **given: found.append(given["epoch"]) or 0.5)
+    for updates in (1, 3):
+        task, state, batch = build(task__top_k=0.5, task__disc_updates=updates)
+        batch = {k: np.repeat(x, updates, 0) for k, x in batch.items()}
+        train_step = functools.partial(task.train_step, task.phase(0))
+        jax.eval_shape(train_step, state, batch, jax.random.key(0))
+    assert list(dict.fromkeys(found)) == [48 / 16, 48 / (16 * 3)]
 
 
 def test_one_step_moves_both_networks_and_all_their_statistics(stepped: tuple) -> None:

@@ -75,6 +75,7 @@ def test_every_norm_of_the_discriminators(norm: str) -> None:
         (dict(model__continuous_codes=1), "no codes"),
         (dict(terms__disc__latent_consistency__weight=1.0), "a step in both"),
         (dict(terms__gen__latent_diversity__weight=1.0), "a step in both"),
+        (dict(task__fake_labels="uniform"), "which has its class"),
         (dict(model__coarsest=2), "coarsest=2 and coarse_width=16: at least 5"),
         (dict(model__coarse_width=1), "coarse_width=1: at least"),
         (dict(model__coarsest=16), "do not halve to 16 px"),

@@ -98,10 +98,12 @@ def seen(**changes: Any) -> Seen:
     real, fake = (jnp.asarray(draw.normal(size=(6, 4, 4, 1)), jnp.float32) for _ in range(2))
     given = Seen(
         judge=judge,
+        judge_fake=judge,
         real=real,
         fake=fake,
         said_of_real=judge(real),
         said_of_fake=judge(fake),
+        given=(),
         drawn=(jnp.zeros((6, 3)),),
         generate=None,
         params={},
@@ -122,8 +124,59 @@ def test_rotation_knows_the_turn() -> None:
     image = np.zeros((4, 4, 1), np.float32)
     image[0, 0], image[0, -1], image[-1, -1], image[-1, 0] = 0, 1, 2, 3
     images = jnp.stack([image] * 40)
-    given = seen(keys=jax.random.split(jax.random.key(0), 40))
-    np.testing.assert_allclose(rotation(given, images), np.zeros(40), atol=1e-6)
+    value = rotation(seen().judge, images, jax.random.split(jax.random.key(0), 40))
+    np.testing.assert_allclose(value, np.zeros(40), atol=1e-6)
+
+
+@pytest.mark.parametrize("player", ["disc", "gen"])
+def test_terms_are_judged_with_the_classes_of_their_images(player: str) -> None:
+    """Terms of real images see those of the batch; terms of generated ones see what was drawn."""
+    asked: list[str] = []
+
+    def judge(side: str) -> Any:
+        def judged(x: jax.Array) -> Outputs:
+            asked.append(side)
+            heads = {"rotation": jnp.zeros((6, 4)), "view": jnp.ones((6, 2))}
+            return Outputs(x.sum((1, 2, 3)), x.mean((1, 2)), heads)
+
+        return judged
+
+    given = seen(judge=judge("real"), judge_fake=judge("fake"))
+    given = given._replace(generate=lambda z: given.fake + z.mean())
+    sides = {
+        "disc": {
+            "real": "gradient_penalty zero_centred_penalty one_sided_penalty dragan r1"
+            " consistency rotation views",
+            "fake": "r2 fake_consistency latent_consistency",
+        },
+        "gen": {"real": "feature_matching", "fake": "rotation"},
+    }[player]
+    functions = (disc_terms if player == "disc" else gen_terms)(smoke_config("dcgan"))
+    for side, names in sides.items():
+        for name in names.split():
+            asked.clear()
+            jax.eval_shape(lambda term=functions[name]: term(given))
+            assert set(asked) == {side}, name
+
+
+@pytest.mark.parametrize(
+    ("kind", "most"), [("classifier", 1e-3), ("contrastive", 1e-3), ("d2d_ce", 2.0)]
+)
+def test_class_terms_take_the_labels_of_their_side(kind: str, most: float) -> None:
+    """Labels of the two sides differ, and the embeddings are those of the right ones."""
+    config = smoke_config("dcgan", model__conditional=kind)
+    config.terms.temperature = 0.02
+    real, fake = jnp.array([0, 0, 1, 1, 2, 2]), jnp.array([0, 1, 2, 0, 1, 2])
+
+    def said(labels: jax.Array) -> Outputs:
+        hot = 50 * jax.nn.one_hot(labels, 6)
+        heads = {"class": hot, "embedding": hot, "proxy": hot}
+        return Outputs(jnp.zeros(6), (), heads)
+
+    given = seen(said_of_real=said(real), said_of_fake=said(fake), given=(real,))
+    given = given._replace(drawn=(jnp.zeros((6, 3)), fake))
+    for functions in (disc_terms, gen_terms):
+        assert float(functions(config)["classes"](given).max()) < most
 
 
 def test_codes_by_hand() -> None:
@@ -227,15 +280,33 @@ def test_state_of_the_terms_moves() -> None:
     sign = 2 * metrics["accuracy/real"] - 1
     assert metrics["augment/p"] == pytest.approx(0.64 if sign / 4 > 0.6 else 0)
     assert float(new.buffers["ada"]["signs"]) == 0
-    decay = min(0.99, 4 / 13)
     for side in ("real", "fake"):
-        expected = (1 - decay) * metrics[f"logits/{side}"]
+        expected = 0.01 * metrics[f"logits/{side}"]
         assert float(new.buffers["lecam"][side]) == pytest.approx(expected, rel=1e-4)
     # The mean of the first weights, five times, and the new ones: the step was the fourth.
     expected = jax.tree.map(
         lambda a, b: a + (b - a) / 5, state.nets["gen"].params, new.nets["gen"].params
     )
     chex.assert_trees_all_close(new.buffers["history_gen"], expected, rtol=1e-4, atol=1e-6)
+
+
+def test_lecam_follows_every_update_of_the_discriminator() -> None:
+    """The first update compares with its own mean, the second with both, the nearer heavier."""
+    config = smoke_config("gan", train__batch_size=16, **weights("disc", lecam=0.3))
+    config.task.disc_updates, config.model.disc_dropout = 2, 0.0
+    config = sgd(config)
+    for section in config.optim.values():
+        section.lr = 1e-12
+    task, state, dataset = build(config)
+    images = dataset.splits["train"].get(np.arange(32))
+    batch = {k: x.reshape(2, 16, *x.shape[1:]) for k, x in images.items()}
+    step = jax.jit(make_step(task, 16), static_argnums=0)
+    new, metrics = step(task.phase(0), state, batch, jax.random.key(5))
+    last = float(metrics["logits/real"])
+    first = (float(new.buffers["lecam"]["real"]) - 0.01 * last) / (0.99 * 0.01)
+    variables = state.nets["disc"].variables()
+    judged = task.modules["disc"].apply(variables, batch["image"][0], train=True)
+    assert first == pytest.approx(float(judged.mean()), rel=1e-3, abs=1e-4)
 
 
 def test_a_resumed_run_has_the_state_of_its_terms(tmp_path: Path) -> None:
@@ -317,6 +388,7 @@ REFUSED = {
     "an augmentation": (dict(augment__name="diffaug"), "did you mean 'diffaugment'"),
     "a ramp of nothing": (dict(augment__ramp_images=0.0), "ramp_images=0.0: above 0"),
     "top-k of pairs": (dict(task__top_k=0.5, task__loss="relativistic"), "none of which"),
+    "classes of nobody": (dict(task__fake_labels="drawn"), r"fake_labels='drawn'.*real, uniform"),
     "top-k of none": (dict(task__top_k=0.0), r"in \(0, 1\]"),
     "clipping below 0": (dict(task__weight_clipping=-1.0), "at least 0"),
     "a weight below 0": (dict(task__gen_weight=-1.0), "at least 0"),
