@@ -10,10 +10,11 @@ authors' code.
 Deviations: the first 25 and every 500th generator update have five critic updates as all others
 (authors' code: 100), and samples come from a moving average of the generator.
 
-Measured (2026-11-25, `:mnist,width=32`, 150 s of one core of an AMD EPYC, 1,661 steps, seed 0, one
-discriminator update a step; `benchmarks/ladder.py`): FID 7.31 against 10,000 MNIST test images,
-precision 0.36 and recall 0.60 at k = 3, density 0.16 and coverage 0.05 at k = 5, in the features of
-`configs/classifier.py:mnist`. Longer trainings are not yet measured.
+Measured (2026-11-27, `:mnist,width=32`, 150 s of processor time on one of two cores of an AMD EPYC
+beside other jobs, 846 steps, seed 0, one discriminator update a step; `benchmarks/ladder.py`): FID
+9.35 against 10,000 MNIST test images, precision 0.34 and recall 0.08 at k = 3, density 0.14 and
+coverage 0.04 at k = 5, in the features of `configs/classifier.py:mnist,steps=1000`. Some samples
+are digits. Longer trainings are not yet measured.
 """
 
 from __future__ import annotations
