@@ -19,7 +19,7 @@ from ml_collections import ConfigDict
 from gan_jax.checkpoint import Checkpoints
 from gan_jax.data import Split, open_data
 from gan_jax.errors import UserError, check_choice
-from gan_jax.images import preprocess, to_float
+from gan_jax.given_images import model_images
 from gan_jax.keys import image_keys, named_keys
 from gan_jax.logs import quiet_libraries
 from gan_jax.parallel import Parallel, make_parallel
@@ -155,26 +155,36 @@ class Run:
         return images.reshape(rows, steps, *images.shape[1:])
 
     def transform(
-        self, images: np.ndarray, *, seed: int = 0, batch_size: int = 64, **options: Any
+        self,
+        images: np.ndarray | Sequence[np.ndarray],
+        *,
+        seed: int = 0,
+        batch_size: int = 64,
+        **options: Any,
     ) -> np.ndarray:
         """Transform images: reconstruct, translate or restore, whatever the task does.
 
         Args:
-          images: [N, H, W, C], uint8 of any size (resized as the training data were), or float32
-            in [-1, 1] of the model's own size.
+          images: [N, H, W, C], or a list of [H, W, C] or grey [H, W] of unlike sizes: uint8 of any
+            size (resized as the training data were), or floats in [-1, 1] of the model's own size.
           seed: of whatever the task draws for an image.
           batch_size: images a pass.
           **options: of the task.
 
         Returns:
           [N, H', W', C'] float32 in [-1, 1].
+
+        Raises:
+          UserError: images of another kind, such as floats in [0, 255].
         """
         function = self.task.require("transform")
         options = self.task.check_options(options)
         compiled = self._compiled("transform", functools.partial(function, **options), options)
         return self._map_images(compiled, images, seed, batch_size)
 
-    def encode(self, images: np.ndarray, *, seed: int = 0, batch_size: int = 64) -> Any:
+    def encode(
+        self, images: np.ndarray | Sequence[np.ndarray], *, seed: int = 0, batch_size: int = 64
+    ) -> Any:
         """Map images to latents, images as in `transform`; returns a pytree of [N, ...] arrays."""
         compiled = self._compiled("encode", self.task.require("encode"), {})
         return self._map_images(compiled, images, seed, batch_size)
@@ -220,9 +230,9 @@ class Run:
         return state, kept.trials
 
     def _map_images(
-        self, compiled: Callable[..., Any], images: np.ndarray, seed: int, batch_size: int
+        self, compiled: Callable[..., Any], images: Any, seed: int, batch_size: int
     ) -> Any:
-        images = self._model_images(images)
+        images = model_images(images, self.spec)
 
         def call(index: np.ndarray) -> Any:
             return compiled(self.state, self.parallel.place(images[index]), self._keys(seed, index))
@@ -264,19 +274,6 @@ class Run:
                 f" ({', '.join(self.spec.class_names[:12])})"
             )
         return array.astype(np.int32)
-
-    def _model_images(self, images: np.ndarray) -> np.ndarray:
-        images = np.asarray(images)
-        if images.ndim != 4 or not len(images):
-            raise UserError(f"images of shape {images.shape}: [N, height, width, channels], N >= 1")
-        if images.dtype == np.uint8:
-            return to_float(np.stack([preprocess(x, self.spec.preprocess) for x in images]))
-        if images.shape[1:] != tuple(self.spec.image_shape):
-            raise UserError(
-                f"float images of shape {images.shape[1:]}: this model takes"
-                f" {tuple(self.spec.image_shape)}; give uint8 images to have them resized"
-            )
-        return images.astype(np.float32)
 
 
 def abstract_state(task: Task, parallel: Parallel) -> TrainState:

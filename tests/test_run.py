@@ -48,10 +48,60 @@ def test_python(run_of: Callable[[str], Trained]) -> None:
     ):
         with pytest.raises(UserError, match=says):
             run.transform(bad)
+    wrong_floats(run)
+    photos_of_unlike_sizes(run)
     with pytest.raises(UserError, match="num=0"):
         run.sample(0)
     with pytest.raises(UserError, match="did you mean 'temperature'"):
         run.sample(1, temprature=1)
+
+
+def wrong_floats(run: gan_jax.run.Run) -> None:
+    """Floats of another range are refused, and what may be of another range is said."""
+    shares = np.random.default_rng(1).uniform(0, 1, (2, 16, 16, 1))
+    for bad, says in (
+        (shares * 255, "in .*, 25.*floats are in .-1, 1.; give them as uint8"),
+        (shares * 4 - 2, "floats are in .-1, 1.; map them there"),
+        (np.where(shares > 0.5, np.nan, shares), "nan"),
+        (np.uint16(shares * 255), "images of uint16: uint8"),
+        (np.int64(shares * 255), "images of int64: uint8"),
+    ):
+        for method in (run.transform, run.encode):
+            with pytest.raises(UserError, match=says):
+                method(bad)
+
+
+def test_floats_without_a_negative_value_are_doubted(
+    run_of: Callable[[str], Trained], caplog: pytest.LogCaptureFixture
+) -> None:
+    run = gan_jax.load(run_of("vae").workdir)
+    shares = np.random.default_rng(1).uniform(0, 1, (2, 16, 16, 1))
+    run.encode(shares * 2 - 1)
+    assert not caplog.messages
+    run.encode(shares)
+    assert len(caplog.messages) == 1 and "2 * images - 1" in caplog.messages[0]
+
+
+def photos_of_unlike_sizes(run: gan_jax.run.Run) -> None:
+    """A list of arrays or of Pillow's images is as each of them alone, grey or with alpha too."""
+    draw = np.random.default_rng(2)
+    shapes = ((30, 20, 3), (9, 40), (16, 16, 1), (12, 8, 4))
+    photos = [draw.integers(0, 256, shape, np.uint8) for shape in shapes]
+    made = run.transform(photos)
+    for i, photo in enumerate(photos):
+        alone = run.transform((photo[..., None] if photo.ndim == 2 else photo)[None])
+        np.testing.assert_allclose(made[i], alone[0], atol=1e-5)
+    pictures = [Image.fromarray(photos[0]), Image.fromarray(photos[1])]
+    np.testing.assert_allclose(run.transform(pictures), made[:2], atol=1e-5)
+    for bad, says in (
+        ([photos[0], np.zeros((4, 4, 2), np.uint8)], r"image 1 has shape \(4, 4, 2\)"),
+        ([photos[0], np.zeros((16, 16, 1), np.float32)], "images of float32, uint8"),
+        ([np.zeros((16, 16, 1)), np.zeros((8, 8, 1))], r"float images of shape \(8, 8, 1\)"),
+        ([], "N >= 1"),
+        (["photo.png"], r"image 0 has shape \(\)"),
+    ):
+        with pytest.raises(UserError, match=says):
+            run.transform(bad)
 
 
 def test_classifier_encodes(run_of: Callable[[str], Trained]) -> None:
