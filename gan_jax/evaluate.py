@@ -19,9 +19,11 @@ from ml_collections import ConfigDict
 
 from gan_jax import hosts
 from gan_jax.config import split_names
+from gan_jax.confusion import Confusion
 from gan_jax.data import Dataset, Split, open_data
 from gan_jax.data.pipeline import eval_batches, prefetch
 from gan_jax.errors import UserError, check_choice, did_you_mean
+from gan_jax.images import save_png
 from gan_jax.keys import named_keys
 from gan_jax.measurement import Measurement
 from gan_jax.measures import GIVEN, MEASURES
@@ -35,13 +37,15 @@ from gan_jax.workdir import check_spec, write_text
 
 logger = logging.getLogger(__name__)
 
-Evaluator = Callable[[TrainState, Split], dict[str, float]]
+Evaluator = Callable[[TrainState, Split], dict[str, Any]]
 
 
 def make_evaluator(
     task: Task | Evaluation, parallel: Parallel, batch_size: int, seed: int
 ) -> Evaluator:
     """Return a function (state, split) -> metrics, compiled once for every pass.
+
+    Metrics are floats, but for matrices.
 
     Args:
       task: the method, or one of its evaluations as `Task.evaluation` returns it.
@@ -53,12 +57,13 @@ def make_evaluator(
     key = parallel.replicate(lambda: named_keys(seed)["evaluate"])
     shard = (jax.process_index(), jax.process_count())
 
-    def run(state: TrainState, split: Split) -> dict[str, float]:
+    def run(state: TrainState, split: Split) -> dict[str, Any]:
         totals: dict[str, Any] = {}
         for batch in prefetch(eval_batches(split, batch_size, shard), parallel.place):
             for name, value in jax.device_get(step(state, batch, key)).items():
                 totals[name] = totals.get(name, 0.0) + np.asarray(value, np.float64)
-        return {name: float(value) for name, value in task.eval_metrics(totals).items()}
+        found = task.eval_metrics(totals).items()
+        return {name: value if np.ndim(value) else float(value) for name, value in found}
 
     return run
 
@@ -110,7 +115,8 @@ class TrainingEvaluator:
         """Return metrics by name; those that look at images have their protocol in it."""
         found: dict[str, float] = {}
         for evaluator in self._evaluators:
-            found.update(evaluator(state, self._split))
+            values = evaluator(state, self._split).items()
+            found.update({name: value for name, value in values if not np.ndim(value)})
         if self._measurement is not None:
             seed = self._config.seed
             measured = self._measurement(state, self._key, seed, "eval", self._split)
@@ -129,7 +135,7 @@ def without_protocol(name: str) -> str:
 
 
 def metric_names(task: Task | Evaluation, spec: DataSpec, state: TrainState) -> list[str]:
-    """Return the names of the metrics that a pass would give, without computing any.
+    """Return the names of the numbers that a pass would give, without computing any.
 
     Args:
       task: the method.
@@ -140,7 +146,8 @@ def metric_names(task: Task | Evaluation, spec: DataSpec, state: TrainState) -> 
     batch["mask"] = jax.ShapeDtypeStruct((1,), jnp.float32)
     batch["index"] = jax.ShapeDtypeStruct((1,), jnp.int32)
     totals = jax.eval_shape(task.eval_step, state, batch, named_keys(0)["evaluate"])
-    return list(task.eval_metrics({name: np.ones(x.shape) for name, x in totals.items()}))
+    found = task.eval_metrics({name: np.ones(x.shape) for name, x in totals.items()})
+    return [name for name, value in found.items() if not np.ndim(value)]
 
 
 def evaluate(
@@ -208,9 +215,7 @@ def evaluate(
     passes = [run.task.evaluation(name, **for_passes[name]) for name in passing]
     for one in passes if names else [run.task]:
         evaluator = make_evaluator(one, run.parallel, batch_size, run.config.seed)
-        found = evaluator(run.state, data)
-        named = {f"{name}/{split}/{len(data)}": value for name, value in found.items()}
-        measured.add(named, data=run.spec.fingerprint)
+        _add_pass(measured, evaluator(run.state, data), f"{split}/{len(data)}", run.spec)
     if measurement is not None:
         key = run.parallel.replicate(lambda: jax.random.key(seed))
         looked = measurement(run.state, key, seed, split, data)
@@ -225,7 +230,27 @@ def evaluate(
     if hosts.first():
         _add(workdir / "eval" / f"{run.step}.json", measured.values)
         _add(workdir / "eval" / f"{run.step}.about.json", measured.about)
+        matrices = {name: matrix.to_dict() for name, matrix in measured.matrices.items()}
+        if matrices:
+            _add(workdir / "eval" / f"{run.step}.matrices.json", matrices)
+        for name, matrix in measured.matrices.items():
+            picture = f"{run.step}_{name.replace('/', '_')}.png"
+            save_png(workdir / "eval" / picture, matrix.picture())
     return measured
+
+
+def _add_pass(measured: Measured, found: Mapping[str, Any], protocol: str, spec: DataSpec) -> None:
+    """Take what a pass of the task gave.
+
+    What metrics by name measure too, they measure of images rounded to 256 levels, and with draws
+    of their own: the number of a pass has another name.
+    """
+    for name, value in found.items():
+        if np.ndim(value):
+            measured.matrices[f"{name}/{protocol}"] = Confusion(spec.class_names, value)
+            continue
+        unlike = "/unrounded" if name in GIVEN else ""
+        measured.add({f"{name}/{protocol}{unlike}": value}, data=spec.fingerprint)
 
 
 def _share_options(

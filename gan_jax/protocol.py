@@ -9,6 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from gan_jax.confusion import Confusion
 from gan_jax.errors import UserError, check_choice, did_you_mean
 from gan_jax.features.extractor import Extractor, make_extractor
 from gan_jax.measures import MEASURES, Measure
@@ -55,11 +56,13 @@ class Measured:
     Attributes:
       values: names carry the protocol.
       about: by the same names: what the number was made with.
+      matrices: of a classifier, by names with the protocol.
       notes: lines for people.
     """
 
     values: dict[str, float] = dataclasses.field(default_factory=dict)
     about: dict[str, dict[str, Any]] = dataclasses.field(default_factory=dict)
+    matrices: dict[str, Confusion] = dataclasses.field(default_factory=dict)
     notes: list[str] = dataclasses.field(default_factory=list)
 
     def add(self, values: Mapping[str, float], **about: Any) -> None:

@@ -206,6 +206,20 @@ def test_a_translator(capsys: pytest.CaptureFixture, run_of: Callable, cnn: str,
     assert found["ssim/eval/16"] == pytest.approx(np.mean(ssim), abs=1e-4)
 
 
+def test_two_computations_have_two_names(
+    capsys: pytest.CaptureFixture, run_of: Callable, tmp_path: Path
+) -> None:
+    """A translator's own pass measures unrounded images; --metrics does not overwrite that."""
+    run = Path(shutil.copytree(run_of("pix2pix").workdir, tmp_path / "run"))
+    succeed(capsys, "--mode=eval", f"--workdir={run}")
+    own = numbers(run)
+    assert own.keys() == {"l1/eval/16", "psnr/eval/16/unrounded", "ssim/eval/16/unrounded"}
+    succeed(capsys, "--mode=eval", f"--workdir={run}", "--metrics=psnr")
+    both = numbers(run)
+    assert own.items() < both.items() and both.keys() - own.keys() == {"psnr/eval/16"}
+    assert both["psnr/eval/16"] != both["psnr/eval/16/unrounded"]
+
+
 @pytest.mark.slow
 def test_reconstructions(capsys: pytest.CaptureFixture, run_of: Callable, cnn: str, tmp_path: Path):
     run = Path(shutil.copytree(run_of("vae").workdir, tmp_path / "run"))

@@ -12,6 +12,7 @@ import numpy as np
 from gan_jax.errors import UserError
 from gan_jax.keys import fold_in_each
 from gan_jax.losses.likelihood import gaussian_level_log_probability
+from gan_jax.metric_names import MetricName
 from gan_jax.metrics.likelihood import bits_per_dimension, importance_weighted, log_prior_ratio
 from gan_jax.metrics.posterior import AggregatedPosterior, posterior_sums
 from gan_jax.metrics.totals import masked_sums, means
@@ -163,9 +164,9 @@ def posterior_metrics(totals: Mapping[str, Any]) -> dict[str, float]:
     found = AggregatedPosterior.from_totals(totals)
     return {
         "active_units": float(found.active().sum()),
-        "posterior/kl": float(found.kl.sum()),
-        "posterior/moment_kl": found.moment_kl(),
-        "posterior/moment_kl_margins": float(found.moment_kl_by_dimension().sum()),
+        "posterior_kl": float(found.kl.sum()),
+        "posterior_moment_kl": found.moment_kl(),
+        "posterior_moment_kl_margins": float(found.moment_kl_by_dimension().sum()),
     }
 
 
@@ -180,7 +181,7 @@ def posterior_metrics_by_dimension(totals: Mapping[str, Any]) -> dict[str, float
         "moment_kl": found.moment_kl_by_dimension(),
     }
     return {
-        f"posterior/{name}/{d:03d}": float(value)
+        str(MetricName(f"posterior_{name}", f"{d:03d}")): float(value)
         for name, values in columns.items()
         for d, value in enumerate(values)
     }

@@ -170,21 +170,21 @@ def test_posterior():
     whole = evaluations("gaussian")
     found = measure(whole["posterior"], images, 8)
     kl = 0.5 * (means**2 + VARIANCE - 1 - np.log(VARIANCE)).mean(0)
-    assert found["posterior/kl"] == pytest.approx(kl.sum(), rel=1e-4)
+    assert found["posterior_kl"] == pytest.approx(kl.sum(), rel=1e-4)
     assert found["active_units"] == (means.var(0) > 0.01).sum() == 2
-    assert 0 < found["posterior/moment_kl_margins"] <= found["posterior/moment_kl"] < kl.sum()
+    assert 0 < found["posterior_moment_kl_margins"] <= found["posterior_moment_kl"] < kl.sum()
     by_dimension = measure(whole["posterior_by_dimension"], images, 8)
     assert len(by_dimension) == 10
     for d in range(2):
-        assert by_dimension[f"posterior/kl/{d:03d}"] == pytest.approx(kl[d], rel=1e-4)
+        assert by_dimension[f"posterior_kl[{d:03d}]"] == pytest.approx(kl[d], rel=1e-4)
         variance = means.var(0)[d]
-        assert by_dimension[f"posterior/variance_of_means/{d:03d}"] == pytest.approx(
+        assert by_dimension[f"posterior_variance_of_means[{d:03d}]"] == pytest.approx(
             variance, rel=1e-3
         )
-        assert by_dimension[f"posterior/variance/{d:03d}"] == pytest.approx(
+        assert by_dimension[f"posterior_variance[{d:03d}]"] == pytest.approx(
             variance + VARIANCE[d], rel=1e-3
         )
     assert (
-        measure(evaluations("gaussian", shift=3.0)["posterior"], images, 8)["posterior/moment_kl"]
+        measure(evaluations("gaussian", shift=3.0)["posterior"], images, 8)["posterior_moment_kl"]
         > 5
     )
