@@ -104,6 +104,7 @@ ADDED = (
     Added("augment.name", "none", ("gan",)),
     Added("augment.parts", "", ("gan",)),
     Added("augment.ramp_images", 500_000.0, ("gan",)),
+    Added("task.standardise", False, ("classifier",)),
     Added("eval.metrics", ""),
     Added("eval.features", ""),
     Added("eval.num", 0),

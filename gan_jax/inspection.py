@@ -25,6 +25,8 @@ def inspect(config: ConfigDict, console: Console | None = None) -> None:
         console.print(model_table(name, task, state))
     total = count_parameters([net.params for net in state.nets.values()])
     size = sum(x.size * x.dtype.itemsize for x in jax.tree.leaves(state))
+    for note in task.notes:
+        console.print(note)
     console.print(f"{total:,} parameters; the whole training state takes {size / 2**20:.1f} MiB")
 
 

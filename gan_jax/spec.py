@@ -40,6 +40,9 @@ class DataSpec:
       preprocess: how stored images became model input (size, channels, resize filter, fit);
         `transform` treats new images the same way.
       fingerprint: SHA-256 of what identifies the examples.
+      target_mean, target_std: of each entry of a stream "target" of vectors, over split "train", in
+        the target's unit; () where there is none, and in older specs. An entry that does not vary
+        has a deviation of 1.
     """
 
     name: str
@@ -49,6 +52,8 @@ class DataSpec:
     counts: Mapping[str, int] = dataclasses.field(default_factory=dict)
     preprocess: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     fingerprint: str = ""
+    target_mean: tuple[float, ...] = ()
+    target_std: tuple[float, ...] = ()
 
     @property
     def image_shape(self) -> tuple[int, int, int]:
@@ -67,5 +72,6 @@ class DataSpec:
             name: Stream(tuple(s["shape"]), s["dtype"], s["kind"])
             for name, s in fields["streams"].items()
         }
-        fields["class_names"] = tuple(fields["class_names"])
+        for name in ("class_names", "target_mean", "target_std"):
+            fields[name] = tuple(fields.get(name, ()))
         return cls(**fields)

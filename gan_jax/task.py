@@ -106,14 +106,14 @@ class Evaluation:
       help: one line, with the unit.
       eval_step: (state, batch, key, **options) -> sums over examples where mask is 1, arrays of any
         shape, with "count".
-      eval_metrics: (those sums over a whole split in float64, **options) -> dict of Python floats;
-        names carry the protocol, such as "nll/iw200".
+      eval_metrics: (those sums over a whole split in float64, **options) -> dict of Python floats,
+        and a matrix "confusion"; names carry the protocol, such as "nll/iw200".
       options: its knobs by name; `Task.evaluation` binds them.
     """
 
     help: str
     eval_step: Callable[..., Metrics]
-    eval_metrics: Callable[..., dict[str, float]]
+    eval_metrics: Callable[..., dict[str, Any]]
     options: Mapping[str, Option] = dataclasses.field(default_factory=dict)
 
 
@@ -155,6 +155,8 @@ class Task:
         `generate`: the loop measures how much they vary.
       options: knobs of generate and transform by name.
       group: the images of a microbatch on a device are at most as many, or a multiple of it.
+      notes: what the person who trains it should know, a line each; printed before the first step
+        and by --mode=inspect.
       evaluations: what else can be measured in a pass over a split, by the name to ask for it;
         `evaluation(name, **options)` returns one ready for use.
     """
@@ -178,6 +180,7 @@ class Task:
     grids: Callable[[TrainState, Batch, Key], dict[str, jax.Array]] | None = None
     options: Mapping[str, Option] = dataclasses.field(default_factory=lambda: {"weights": WEIGHTS})
     group: int = 1
+    notes: tuple[str, ...] = ()
     evaluations: Mapping[str, Evaluation] = dataclasses.field(default_factory=dict)
 
     def require(self, member: str) -> Callable[..., Any]:

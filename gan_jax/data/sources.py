@@ -127,8 +127,23 @@ def _from_arrays(config: ConfigDict, name: str, arrays: Arrays) -> Dataset:
         counts={k: len(s) for k, s in splits.items()},
         preprocess=how,
         fingerprint=identity,
+        **_target_moments(arrays.get("target"), train),
     )
     return Dataset(spec, splits)
+
+
+def _target_moments(target: np.ndarray | None, train: np.ndarray) -> dict[str, tuple[float, ...]]:
+    """Return the mean and deviation of vectors over the training examples, as of `DataSpec`."""
+    if target is None or target.dtype == np.uint8:
+        return {}
+    known = target[train].astype(np.float64)
+    mean, deviation = known.mean(0), known.std(0)
+    # Of a constant rounding leaves a deviation that is not quite 0.
+    varies = deviation > 1e-6 * np.abs(mean)
+    return dict(
+        target_mean=tuple(map(float, mean)),
+        target_std=tuple(map(float, np.where(varies, deviation, 1.0))),
+    )
 
 
 def _resized(array: np.ndarray, how: dict[str, Any], channels: int) -> np.ndarray:

@@ -4,9 +4,12 @@
 or "angle", by which each image is turned before the network sees it: a regression task that every
 image set has in it, with an error in degrees.
 
+Vectors are standardised by their mean and deviation over the training split (`task.standardise`):
+the loss is in these units, predictions and "distance", their error, are in the target's own.
+
 Of classes, evaluation gives beside the accuracy: "top5" (where there are more than five classes),
 "nll" (nats, without label smoothing) and "ece" (see `metrics.calibration`). Evaluation `by_class`
-gives each class's accuracy, and how often which class is taken for which.
+gives each class's accuracy, their mean and the confusion matrix.
 """
 
 from __future__ import annotations
@@ -23,6 +26,7 @@ from ml_collections import ConfigDict
 from gan_jax.augment.geometric import random_affine, rotate
 from gan_jax.axes import example_keys
 from gan_jax.compute import training_apply
+from gan_jax.confusion import CONFUSION
 from gan_jax.errors import UserError, check_choice
 from gan_jax.gradients import mean_gradients
 from gan_jax.keys import fold_in_each
@@ -33,6 +37,7 @@ from gan_jax.losses.classification import (
     squared_error,
     vector_to_angle,
 )
+from gan_jax.metric_names import MetricName
 from gan_jax.metrics.calibration import (
     calibration_sums,
     class_accuracies,
@@ -96,6 +101,13 @@ def make_task(config: ConfigDict, spec: DataSpec) -> Task:
     optimizer = make_optimizer(**config.optim.net, steps=config.train.steps)
     inputs = {"net": (jax.ShapeDtypeStruct((1, *spec.image_shape), jnp.float32),)}
 
+    standardise = target == "vector" and task.standardise and bool(spec.target_mean)
+    mean, deviation = (
+        (np.asarray(moments, np.float32) for moments in (spec.target_mean, spec.target_std))
+        if standardise
+        else (np.float32(0), np.float32(1))
+    )
+
     def init(key: Key) -> TrainState:
         net = init_net(
             network, key, inputs["net"], optimizer, ema=keeps_average(config.train), train=False
@@ -119,7 +131,7 @@ def make_task(config: ConfigDict, spec: DataSpec) -> Task:
     def losses(outputs: jax.Array, wanted: jax.Array, smoothing: float = 0.0) -> jax.Array:
         if target == "label":
             return cross_entropy(logits=outputs, labels=wanted, label_smoothing=smoothing)
-        vector = angle_to_vector(wanted) if target == "angle" else wanted
+        vector = angle_to_vector(wanted) if target == "angle" else (wanted - mean) / deviation
         return squared_error(prediction=outputs, target=vector)
 
     def errors(outputs: jax.Array, wanted: jax.Array) -> jax.Array:
@@ -129,7 +141,11 @@ def make_task(config: ConfigDict, spec: DataSpec) -> Task:
         if target == "angle":
             prediction = vector_to_angle(outputs)
             return angle_error_degrees(prediction_degrees=prediction, target_degrees=wanted)
-        return jnp.sqrt(squared_error(prediction=outputs, target=wanted))
+        return jnp.sqrt(squared_error(prediction=in_units(outputs), target=wanted))
+
+    def in_units(outputs: jax.Array) -> jax.Array:
+        """Return the outputs as a prediction in the target's units."""
+        return outputs * deviation + mean if standardise else outputs
 
     def train_step(
         phase: Phase, state: TrainState, batch: Batch, key: Key
@@ -197,27 +213,22 @@ def make_task(config: ConfigDict, spec: DataSpec) -> Task:
         given = dict(logits=logits, labels=batch["label"], mask=batch["mask"])
         return {"count": batch["mask"].sum(), "confusion": confusion_sums(**given)}
 
-    def by_class_metrics(totals: Mapping[str, Any]) -> dict[str, float]:
-        """Return accuracies of the classes that occur, and the counts of each mistake made."""
-        confusion, names = np.asarray(totals["confusion"]), spec.class_names
+    def by_class_metrics(totals: Mapping[str, Any]) -> dict[str, Any]:
+        """Return accuracies of the classes that occur, and counts [K, K] by true and predicted."""
+        confusion = np.asarray(totals["confusion"])
         shares = class_accuracies(confusion)
         found = {
-            f"accuracy/{name}": float(share)
-            for name, share in zip(names, shares, strict=True)
+            str(MetricName("accuracy", name)): float(share)
+            for name, share in zip(spec.class_names, shares, strict=True)
             if not np.isnan(share)
         }
-        wrong = confusion * (1 - np.eye(len(names)))
-        mistakes = {
-            f"confusion/{names[true]}/{names[said]}": float(wrong[true, said])
-            for true, said in np.argwhere(wrong)
-        }
-        return {"balanced_accuracy": float(np.nanmean(shares)), **found, **mistakes}
+        return {"balanced_accuracy": float(np.nanmean(shares)), **found, CONFUSION: confusion}
 
     def encode(state: TrainState, images: jax.Array, keys: jax.Array) -> dict[str, jax.Array]:
         outputs, features = predict(state, images)
-        return {"outputs": outputs, "features": features}
+        return {"outputs": in_units(outputs), "features": features}
 
-    about = "accuracy of each class, their mean, and how many of each are taken for which other"
+    about = "accuracy of each class, their mean, and the confusion matrix"
     evaluations = {"by_class": Evaluation(about, by_class_step, by_class_metrics)}
     return Task(
         name="classifier",
@@ -230,7 +241,21 @@ def make_task(config: ConfigDict, spec: DataSpec) -> Task:
         eval_metrics=eval_metrics,
         encode=encode,
         options={},
+        notes=(_standardised(spec),) if standardise else (),
         evaluations=evaluations if target == "label" else {},
+    )
+
+
+def _standardised(spec: DataSpec) -> str:
+    """Say by what the targets are standardised."""
+    many = ", ..." if len(spec.target_mean) > 4 else ""
+    mean, deviation = (
+        ", ".join(f"{value:.4g}" for value in moments[:4]) + many
+        for moments in (spec.target_mean, spec.target_std)
+    )
+    return (
+        f"targets are standardised: mean {mean}, standard deviation {deviation} over split train;"
+        " the loss is in these units, predictions and `distance` are in the targets' own"
     )
 
 
