@@ -24,6 +24,7 @@ from __future__ import annotations
 from ml_collections import ConfigDict
 
 from configs.common import base, make_smoke, optimizer, parse_arg, set_data
+from gan_jax.npz import stored_shape
 
 
 def get_config(arg: str = "mnist") -> ConfigDict:
@@ -31,11 +32,15 @@ def get_config(arg: str = "mnist") -> ConfigDict:
     preset, values = parse_arg(arg, net="cnn", target="label", width=0, steps=2600)
     config = base("classifier")
     set_data(config, preset, values)
-    if "size" not in values and config.data.name in ("mnist", "fashion_mnist"):
+    stored = stored_shape(values.get("path", "")) if preset == "npz" else None
+    mnist = config.data.name in ("mnist", "fashion_mnist") or stored == (28, 28, 1)
+    if "size" not in values and mnist:
         config.data.size = (28, 28)
     config.task.update(
         dict(
             target=values["target"],  # label | vector | angle
+            # learn vectors less their mean over their deviation, and predict in their units
+            standardise=values["target"] == "vector",
             label_smoothing=0.1,  # share of the target spread over all classes
             max_angle=60.0,  # images are turned by up to this, either way; target=angle [degrees]
             max_rotation=12.0 if values["target"] == "label" else 0.0,  # augmentation [degrees]

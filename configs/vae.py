@@ -8,7 +8,8 @@
 
 `mnist` trains a convolutional VAE with 20 latents on 28 px grey levels with a Bernoulli likelihood;
 `folder,path=../data/noto` one with 64 latents on RGB images of 64 px with a Gaussian likelihood of
-standard deviation 0.2 in the [-1, 1] scale. `--config.task.beta=4` makes it a beta-VAE.
+standard deviation 0.2 in the [-1, 1] scale. An .npz file is trained on at its own size, and as
+`mnist` where its images are grey. `--config.task.beta=4` makes it a beta-VAE.
 
 Arguments beside the data keys: net=conv|mlp, likelihood=bernoulli|gaussian, latent, width.
 
@@ -43,19 +44,25 @@ from __future__ import annotations
 from ml_collections import ConfigDict
 
 from configs.common import base, make_smoke, optimizer, parse_arg, set_data
+from gan_jax.npz import stored_shape
 
-# Grey images: a Bernoulli likelihood and 20 latents. All others: Gaussian and 64.
+# Presets of grey images: a Bernoulli likelihood and 20 latents. All others: Gaussian and 64.
 GREY = ("digits", "mnist", "fashion_mnist", "smoke")
 
 
 def get_config(arg: str = "mnist") -> ConfigDict:
     """Return the config of "PRESET[,key=value...]"."""
     preset, values = parse_arg(arg, net="conv", likelihood="", latent=0, width=0)
-    grey = preset in GREY
-    if preset in ("mnist", "fashion_mnist"):
-        values.setdefault("size", 28)  # as stored: bounds of resized images compare with nothing
+    stored = stored_shape(values.get("path", "")) if preset == "npz" else None
+    channels = values.get("channels") or (stored[2] if stored else 0)
+    grey = channels == 1 or bool({preset, values.get("name")} & {*GREY})
     config = base("vae")
     set_data(config, preset, values)
+    if "size" not in values:  # as stored: bounds of resized images compare with nothing
+        if config.data.name in ("mnist", "fashion_mnist"):
+            config.data.size = (28, 28)
+        elif stored and (values["net"] == "mlp" or not (stored[0] % 4 or stored[1] % 4)):
+            config.data.size = stored[:2]
     config.task.beta = 1.0  # weight of the KL divergence; 1 is the VAE, more is beta-VAE
     config.model = {
         "net": values["net"],  # conv (sides divisible by 4) | mlp (any size)

@@ -213,6 +213,45 @@ def test_config_arguments():
     assert (digits["data.source"], digits["model.net"]) == ("digits", "conv")
 
 
+@pytest.mark.parametrize(
+    ("shape", "argument", "expected"),
+    [
+        # As the preset fashion_mnist, whatever axes the file has.
+        ((9, 28, 28), "", ((28, 28), "bernoulli", 20)),
+        ((9, 28, 28, 1), "", ((28, 28), "bernoulli", 20)),
+        ((9, 40, 24, 3), "", ((40, 24), "gaussian", 64)),
+        ((9, 40, 24, 3), ",channels=1", ((40, 24), "bernoulli", 20)),
+        ((9, 28, 28), ",size=16,latent=3,likelihood=gaussian", ((16, 16), "gaussian", 3)),
+        ((9, 27, 28), "", ((32, 32), "bernoulli", 20)),  # no convolutions of this side
+        ((9, 27, 28), ",net=mlp", ((27, 28), "bernoulli", 20)),
+    ],
+)
+def test_defaults_follow_what_an_npz_file_holds(
+    shape: tuple[int, ...], argument: str, expected: tuple, tmp_path: Path
+) -> None:
+    path = tmp_path / "images.npz"
+    np.savez_compressed(path, label=np.zeros(9, np.int32), image=np.zeros(shape, np.uint8))
+    config = load_config(f"{CONFIG}:npz,path={path}{argument}")
+    found = tuple(config.data.size), config.model.likelihood, config.model.latent
+    assert found == expected
+    if shape[1:3] == (28, 28) and not argument:
+        preset = flatten(load_config(f"{CONFIG}:fashion_mnist"))
+        unlike = {k for k, v in flatten(config).items() if preset[k] != v}
+        assert unlike == {"data.source", "data.name", "data.path", "data.channels", "data.holdout"}
+        classifier = load_config(str(CONFIG.with_name("classifier.py")) + f":npz,path={path}")
+        assert tuple(classifier.data.size) == (28, 28)
+
+
+def test_defaults_of_a_file_that_cannot_be_read(tmp_path: Path) -> None:
+    (tmp_path / "broken.npz").write_bytes(b"no zip")
+    np.savez(tmp_path / "other.npz", picture=np.zeros((2, 8, 8), np.uint8))
+    for name in ("broken", "other", "none"):
+        config = load_config(f"{CONFIG}:npz,path={tmp_path / name}.npz")
+        assert tuple(config.data.size) == (32, 32)
+    for argument in ("tfds,name=fashion_mnist", "folder,path=somewhere,channels=1"):
+        assert load_config(f"{CONFIG}:{argument}").model.likelihood == "bernoulli"
+
+
 def test_importance_sampling_tightens_the_bound():
     """One sample is the bound with a drawn KL, of other draws; 100 are above it."""
     _, dataset, task, state = get("smoke,net=mlp,likelihood=gaussian")
