@@ -3,96 +3,13 @@
 python main.py                                                       quickstart
 python main.py --config=configs/dcgan.py:mnist --workdir=runs/dcgan  --config.optim.gen.lr=1e-4
 python main.py --mode=sample --workdir=RUN --num=64 --output=DIR
+
+Where the package is installed, `gan_jax` is the same command in any directory.
 """
 
-from __future__ import annotations
+from gan_jax.command import main, start
 
-import argparse
-import sys
-from pathlib import Path
-from typing import NoReturn
-
-from gan_jax import cli
-from gan_jax.compile_cache import keep_compiled_programs
-from gan_jax.errors import DISK, UserError, out_of_memory, say_no_more
-from gan_jax.heap import reuse_host_memory
-from gan_jax.host import enough_threads, without_missing_tpu
-from gan_jax.logs import set_up_logging
-
-
-class Parser(argparse.ArgumentParser):
-    """An argument parser whose errors are one line, like all of ours."""
-
-    def error(self, message: str) -> NoReturn:
-        raise UserError(message)
-
-
-def make_parser() -> Parser:
-    """Return the parser of the flags; --config.FIELD and task options are parsed elsewhere."""
-    parser = Parser(
-        description="Train and use GANs, VAEs and CNNs; --config.FIELD=VALUE sets any field.",
-        allow_abbrev=False,
-    )
-    add = parser.add_argument
-    add("--mode", default="train", choices=sorted(cli.MODES))
-    add("--config", help=f"FILE.py[:PRESET,key=value...]; default: of the run, or {cli.QUICKSTART}")
-    add("--workdir", type=Path, help="the run's directory; default: runs/NAME; report: RUN,RUN...")
-    add("--checkpoint", default="", help="latest, best or a step; default: best where there is one")
-    add("--topology", default="", help="plan: the machine, such as h100:8, v5e:2x4 or cpu:8")
-    add("--split", default="", help="eval: test, eval or train")
-    add("--metrics", default="", help="eval, report: names such as fid,kid,is,prdc; see README")
-    seer = "eval: the network that sees, such as cnn:RUN; --weights=FILE (or download): its weights"
-    add("--features", default="", help=seer)
-    add("--resize", default="clean", help="eval: how it resizes, clean or tf_legacy")
-    add("--vgg", type=Path, help="eval: file of VGG-16's weights, for lpips and ppl")
-    add("--heads", type=Path, help="eval: file of LPIPS's heads; default: that of package lpips")
-    add("--images", default="", help="eval: samples, or transformed images of the split")
-    add("--real", type=Path, help="eval, without a run: a folder of images, or statistics .npz")
-    add("--fake", type=Path, help="eval, without a run: the folder to compare with it")
-    add("--input", type=Path, help="transform: a folder of images")
-    add("--output", type=Path, help="sample, transform: folder; report: Markdown file with a place")
-    add("--num", type=int, help="images to generate; sample: 64; eval: as many as real ones")
-    add("--labels", help="sample: classes of the images, such as 0,1,2; repeated to --num")
-    add("--interpolate", default="", help="sample: --num paths, along latents, classes or both")
-    add("--steps", type=int, help="sample --interpolate: images a path; 8")
-    add("--coordinator", default="", help="train, eval: HOST:PORT of process 0 of several")
-    add("--processes", type=int, default=0, help="train, eval: how many processes there are")
-    add("--process", type=int, default=-1, help="train, eval: which of them this one is, from 0")
-    add("--seed", type=int, default=0, help="sample, transform, eval: of what is drawn")
-    return parser
-
-
-def main(arguments: list[str]) -> int:
-    """Run one command; return the exit code."""
-    set_up_logging()
-    parser = make_parser()
-    try:
-        known, others = parser.parse_known_args(arguments)
-        cli.check_flags(known, vars(parser.parse_args([])))
-        cli.MODES[known.mode](known, others)
-    except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    except (RuntimeError, MemoryError) as error:
-        if not (reason := out_of_memory(error)):
-            raise
-        fix = "use a device with more memory, or the host's: JAX_PLATFORMS=cpu"
-        print(f"error: out of memory ({reason}): {fix}", file=sys.stderr)
-        return 2
-    except OSError as error:
-        if error.errno not in DISK:
-            raise
-        print(f"error: cannot write {error.filename}: {error.strerror}", file=sys.stderr)
-        return 2
-    return 0
-
+__all__ = ["main"]
 
 if __name__ == "__main__":
-    without_missing_tpu()
-    reuse_host_memory()
-    enough_threads()
-    keep_compiled_programs()
-    code = main(sys.argv[1:])
-    if code == 2:
-        say_no_more()
-    sys.exit(code)
+    start()

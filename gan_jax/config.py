@@ -8,17 +8,14 @@ habit of big_vision and of Google's research code. The overrides are parsed here
 from __future__ import annotations
 
 import ast
-import importlib.util
-import inspect
 import json
 import math
-import sys
 from collections.abc import Iterable, Mapping
-from pathlib import Path
 from typing import Any
 
 from ml_collections import ConfigDict
 
+from gan_jax.config_files import find_config, run_config, shipped_configs
 from gan_jax.errors import UserError, check_choice, did_you_mean
 
 # Fields that may differ between a run and its continuation.
@@ -55,43 +52,53 @@ def load_config(location: str) -> ConfigDict:
     """Load "FILE.py" or "FILE.py:ARGUMENT".
 
     Args:
-      location: the path of a config file, and after a colon the argument of its `get_config`.
+      location: a config file as of `find_config`, and after a colon the argument of its
+        `get_config`.
 
     Returns:
       The config, locked: its fields can be changed, none can be added.
 
     Raises:
-      UserError: no such file (with the names of those that are there), or a bad argument.
+      UserError: no such file (with the names of those that are there), a bad argument, or a mistake
+        in the file: an exception, or a field that nothing reads.
     """
     name, _, argument = location.partition(":")
-    path = Path(name)
-    if not path.is_file():
-        folder = path.parent if path.parent.is_dir() else Path("configs")
-        there = [
-            str(p)
-            for p in sorted(folder.glob("*.py"))
-            if not p.stem.endswith(("common", "__init__"))
-        ]
-        raise UserError(
-            f"no config file {name!r}{did_you_mean(name, there)} (there are: {', '.join(there)})"
-        )
-    if path.suffix != ".py":
-        raise UserError(f"config file {name} is not a .py file")
-    # A config imports its neighbour `configs.common` wherever it is called from.
-    root = str(path.resolve().parent.parent)
-    if root not in sys.path:
-        sys.path.insert(0, root)
-    module_spec = importlib.util.spec_from_file_location(f"config_{path.stem}", path)
-    module = importlib.util.module_from_spec(module_spec)
-    module_spec.loader.exec_module(module)
-    if not hasattr(module, "get_config"):
-        raise UserError(f"config file {name} defines no get_config()")
-    takes_argument = bool(inspect.signature(module.get_config).parameters)
-    if argument and not takes_argument:
-        raise UserError(f"config {name} takes no argument, got {argument!r}")
-    config = module.get_config(argument) if argument else module.get_config()
+    path = find_config(name)
+    config = run_config(path, argument)
+    if not isinstance(config, ConfigDict):
+        raise UserError(f"config file {path}: get_config() returned no ConfigDict: {config!r:.60}")
+    check_fields(config, str(path))
     config.lock()
     return config
+
+
+# A config of each family, which has all fields of it, and no other.
+_REFERENCES = {"gan": "dcgan", "vae": "vae", "classifier": "classifier", "paired": "unet"}
+
+
+def check_fields(config: ConfigDict, what: str) -> None:
+    """Raise UserError unless a config has the fields of its family: each of them, and no other.
+
+    Args:
+      config: of any file.
+      what: the file, for the message.
+    """
+    task = config.get("task", {}).get("name", "")
+    if task not in _REFERENCES:
+        return  # `check_config` says so
+    legal = flatten(run_config(shipped_configs() / f"{_REFERENCES[task]}.py", "smoke"))
+    given = flatten(config)
+    for name in given:
+        if name not in legal:
+            raise UserError(
+                f"config {what}: task {task!r} has no field {name!r}{did_you_mean(name, legal)}"
+            )
+    for name in legal:
+        if name not in given:
+            raise UserError(
+                f"config {what} lacks the field {name!r} of task {task!r}: start from"
+                f" configs/common.py, as configs/{_REFERENCES[task]}.py does"
+            )
 
 
 def flatten(config: Mapping[str, Any] | ConfigDict, prefix: str = "") -> dict[str, Any]:

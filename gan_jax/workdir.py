@@ -156,6 +156,8 @@ def environment(spec: DataSpec, devices: list[str]) -> dict[str, Any]:
 
 def _commit() -> str:
     """Return the commit of the source tree, with "+" when files differ; "" outside a checkout."""
+    if not (Path(__file__).resolve().parents[1] / ".git").exists():
+        return ""  # installed, perhaps in the repository of somebody's project
     try:
         described = subprocess.run(
             ["git", "describe", "--always", "--dirty=+", "--abbrev=40", "--exclude=*"],

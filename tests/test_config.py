@@ -69,7 +69,10 @@ def test_bad_locations(location: str, message: str) -> None:
 
 def test_a_config_without_argument(tmp_path: Path) -> None:
     path = tmp_path / "plain.py"
-    path.write_text("from configs.common import base\ndef get_config():\n    return base('gan')\n")
+    path.write_text(
+        "from configs.quickstart import get_config as quickstart\n"
+        "def get_config():\n    return quickstart('smoke')\n"
+    )
     assert load_config(str(path)).task.name == "gan"
     with pytest.raises(UserError, match="takes no argument, got 'mnist'"):
         load_config(f"{path}:mnist")
