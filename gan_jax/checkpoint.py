@@ -125,6 +125,10 @@ class Checkpoints:
         kept = [step for step in self.steps() if self._manager.metrics(step)]
         return self._manager.best_step() if kept else None
 
+    def measured(self, step: int) -> Mapping[str, float]:
+        """Return the metrics that a step was saved with."""
+        return self._manager.metrics(step) or {}
+
     def restore(
         self, abstract: TrainState, step: int | None = None
     ) -> tuple[TrainState, int] | None:

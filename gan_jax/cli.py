@@ -1,4 +1,4 @@
-"""The modes of main.py: from flags to calls, and what is printed. JAX is imported by the calls."""
+"""The modes of the command: from flags to calls, and what is printed; the calls import JAX."""
 
 from __future__ import annotations
 
@@ -24,6 +24,14 @@ from gan_jax.workdir import check_workdir, read_config, read_spec
 
 QUICKSTART = "configs/quickstart.py"
 WEIGHTS = ("ema", "raw", None)  # values of the task option of that name
+
+
+def command() -> str:
+    """Return how this program was called, for commands that are printed."""
+    called = Path(sys.argv[0])
+    if called.name == "__main__.py" and called.parent.name == "gan_jax":
+        return "python -m gan_jax"
+    return called.stem if called.stem in ("gan_jax", "gan-jax") else "python main.py"
 
 
 def resolve(flags: argparse.Namespace, others: list[str]) -> tuple[ConfigDict, Path]:
@@ -70,22 +78,27 @@ def train(flags: argparse.Namespace, others: list[str]) -> None:
     run = shlex.quote(str(workdir))
     if outcome.status == "interrupted":
         print(f"interrupted: saved step {outcome.step} of {config.train.steps} in {run}")
-        print(f"resume with:  python main.py --workdir={run}")
+        print(f"resume with:  {command()} --workdir={run}")
         return
     if outcome.status == "complete":
         print(f"{run} is complete: {outcome.step} of {config.train.steps} steps are trained.")
-        print(f"use it:       python main.py --mode=eval --workdir={run}")
+        print(f"use it:       {command()} --mode=eval --workdir={run}")
         print("train on:     the same command with a larger --config.train.steps")
         print("train anew:   another --workdir, or delete this one")
         return
     print(f"trained to step {outcome.step} in {outcome.seconds:.0f} s: {run}")
-    print("  samples/  pictures, checkpoints/, metrics.jsonl, tensorboard/, config.json")
+    pictures = "samples/  pictures, " if outcome.pictures else ""
+    print(f"  {pictures}checkpoints/, metrics.jsonl, tensorboard/, config.json")
+    if outcome.best is not None:
+        at, value = outcome.best
+        of = config.eval.best.partition(":")[2]
+        print(f"  the best checkpoint is that of step {at}: {of} {value:.4g}; it is what is used")
     print("go on with:")
     if "sample" in outcome.can:
-        print(f"  python main.py --mode=sample --workdir={run} --num=64 --output=out")
+        print(f"  {command()} --mode=sample --workdir={run} --num=64 --output=out")
     if "transform" in outcome.can:
-        print(f"  python main.py --mode=transform --workdir={run} --input=DIR --output=out")
-    print(f"  python main.py --mode=eval --workdir={run}")
+        print(f"  {command()} --mode=transform --workdir={run} --input=DIR --output=out")
+    print(f"  {command()} --mode=eval --workdir={run}")
 
 
 def inspect(flags: argparse.Namespace, others: list[str]) -> None:
@@ -171,7 +184,11 @@ def evaluate(flags: argparse.Namespace, others: list[str]) -> None:
     table = Table("metric", "value")
     for name, value in measured.values.items():
         table.add_row(name, f"{value:.6g}")
-    Console(width=None if sys.stdout.isatty() else 120).print(table)
+    console = Console(width=None if sys.stdout.isatty() else 120)
+    console.print(table)
+    for name, matrix in measured.matrices.items():
+        if (drawn := matrix.table(name)) is not None:
+            console.print(drawn)
     for note in measured.notes:
         print(f"note: {note}")
     if workdir:

@@ -26,6 +26,7 @@ import numpy as np
 from jax.experimental import multihost_utils
 
 from gan_jax.errors import UserError
+from gan_jax.logs import said_if_long
 
 SILENCE = 40.0  # seconds without a sign of life until a process counts as dead
 HEARTBEAT = 100  # seconds until JAX's runtime aborts: later, so that our line comes first
@@ -63,8 +64,12 @@ def join(coordinator: str, processes: int, process: int) -> None:
         if all(given)
         else {}
     )
+    others = [i for i in range(processes) if i != process]
+    which = f"process {others[0]}" if len(others) == 1 else f"the other {len(others)} processes"
+    known = f"{which} of {processes} ({coordinator} is process 0)" if others else "the others"
     try:
-        jax.distributed.initialize(**arguments, heartbeat_timeout_seconds=HEARTBEAT)
+        with said_if_long(f"waiting for {known} ..."):
+            jax.distributed.initialize(**arguments, heartbeat_timeout_seconds=HEARTBEAT)
     except RuntimeError as error:
         reason = str(error).splitlines()[0]
         raise UserError(f"cannot join the other processes ({reason})") from None

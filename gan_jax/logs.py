@@ -7,10 +7,15 @@ too, and it is reported there: Orbax would add 80 lines of traceback to a full d
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import sys
+import threading
+from collections.abc import Iterator
 
 import absl.logging
+
+PATIENCE = 2.0  # seconds until what one waits for is said
 
 
 def quiet_libraries() -> None:
@@ -24,6 +29,24 @@ def set_up_logging() -> None:
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s: %(message)s")
     logging.getLogger("asyncio").setLevel(logging.CRITICAL)  # Orbax's tasks after a failed save
     sys.unraisablehook = _print_unraisable
+
+
+@contextlib.contextmanager
+def said_if_long(what: str, *, by_us: bool = True) -> Iterator[None]:
+    """Print what is being waited for, should it take longer than PATIENCE.
+
+    Args:
+      what: such as "compiling the step ...".
+      by_us: False prints nothing, in the processes that write nothing.
+    """
+    timer = threading.Timer(PATIENCE, lambda: print(what, flush=True))
+    timer.daemon = True
+    if by_us:
+        timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
 
 
 def _print_unraisable(unraisable: sys.UnraisableHookArgs) -> None:

@@ -11,6 +11,7 @@ import dataclasses
 import functools
 import logging
 import math
+import sys
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -26,7 +27,7 @@ from gan_jax.augment.real import Prepare, make_prepare
 from gan_jax.axes import loop
 from gan_jax.calls import plan_calls
 from gan_jax.checkpoint import Checkpoints, disk_errors, kept, memory_errors, saved_steps
-from gan_jax.config import best_metric
+from gan_jax.config import best_metric, flatten
 from gan_jax.data import Dataset, open_data
 from gan_jax.data.dataset import as_floats
 from gan_jax.data.pipeline import eval_batches
@@ -38,10 +39,12 @@ from gan_jax.feed import abstract_batch, feed
 from gan_jax.host import check_deterministic
 from gan_jax.images import grid, save_png
 from gan_jax.keys import named_keys
+from gan_jax.learning_rates import LearningRates
+from gan_jax.logs import said_if_long
 from gan_jax.parallel import Parallel, make_parallel
 from gan_jax.run import abstract_state
 from gan_jax.signals import stop_on_signals
-from gan_jax.speed import Speedometer
+from gan_jax.speed import Reading, Speedometer
 from gan_jax.state import TrainState
 from gan_jax.task import Batch, Key, Metrics, Phase, Task, make_task
 from gan_jax.transfer import starting_from
@@ -66,12 +69,16 @@ class Outcome:
       step: the last checkpoint's.
       seconds: spent in the loop.
       can: what the run can be used for: "sample", "transform".
+      pictures: whether it has made some.
+      best: step and value of the best checkpoint by `eval.best`; None where there is none.
     """
 
     status: str
     step: int
     seconds: float = 0.0
     can: tuple[str, ...] = ()
+    pictures: bool = False
+    best: tuple[int, float] | None = None
 
 
 def make_step(task: Task, batch_size: int, prepare: Prepare | None = None) -> Any:
@@ -148,22 +155,34 @@ def train(config: ConfigDict, workdir: Path) -> Outcome:
             workdir / "checkpoints", keep=config.train.keep, best=config.eval.best
         ) as checkpoints,
     ):
-        restore = lambda: checkpoints.restore(target) or (start(keys["init"]), 0)  # noqa: E731
+
+        def restore() -> tuple[TrainState, int]:
+            with said_if_long("initialising the networks ...", by_us=hosts.first()):
+                return checkpoints.restore(target) or (start(keys["init"]), 0)
+
         state, step = restore()
         # Written only now: an error above leaves no trace.
         if hosts.first():
             write_record(workdir, config, dataset.spec, [str(d) for d in jax.devices()])
+            for note in task.notes:
+                print(note, flush=True)
         with _writer(workdir, config.train.steps, step) as writer:
+            if isinstance(writer, Writer):
+                best = best_metric(config.eval.best)
+                writer.hyper_parameters(flatten(config), [f"eval/{best}"] if best else [])
             places = checkpoints, writer, restore
             loop = _Loop(config, workdir, parallel, task, dataset, evaluator, *places)
             began = time.perf_counter()
             step = loop.run(state, step, keys, stop)
+            best = loop.best()
     can = {"sample": task.generate, "transform": task.transform}
     return Outcome(
         "trained" if step == config.train.steps else "interrupted",
         step,
         time.perf_counter() - began,
         tuple(name for name, member in can.items() if member is not None),
+        task.grids is not None,
+        best,
     )
 
 
@@ -216,7 +235,8 @@ class _Loop:
         self.signs = health.Signs(parallel, dataset.splits["eval"])
         self.grids = parallel.compile_map(task.grids) if task.grids else None
         # Fetched when the next ones are due, so that logging never waits for the device.
-        self.pending: tuple[int, Metrics, dict[str, float]] | None = None
+        self.pending: tuple[int, Metrics, Reading] | None = None
+        self.rates = LearningRates(config, task.modules)
         self.drawn = 0  # examples: the position of the state that was made last
         self.rollbacks = 0  # since the last good checkpoint
         self.stopping = False
@@ -244,11 +264,19 @@ class _Loop:
         )
         split, draws = self.splits["train"], (call.draws for call in calls())
         fed = feed(split, self.parallel, self.config, position=self.drawn, draws=draws)
-        speed, ahead = Speedometer(), Ahead()
+        speed, ahead, known = Speedometer(), Ahead(), set()
         with contextlib.closing(fed):
             for call in calls():
                 batch = speed.take(fed, call.draws * config.batch_size)
-                state, metrics = self.compiled(call.phase, state, batch, keys["train"])
+                program = call.phase, call.draws
+                with contextlib.nullcontext() if program in known else self.said_if_compiling():
+                    state, metrics = self.compiled(call.phase, state, batch, keys["train"])
+                if not known:  # what is measured from here on is not compilation
+                    jax.block_until_ready(metrics)
+                    self.writer.compiled(call.end)
+                    if call.end % config.log_every and call.end < total:
+                        speed.restart()
+                known.add(program)
                 ahead.wait(metrics)
                 step, last = call.end, call.end == total
                 self.drawn = (self.drawn + call.draws * config.batch_size) % 2**32
@@ -260,7 +288,7 @@ class _Loop:
                     jax.block_until_ready(metrics)  # collectives of two programs must not mix
                     self.stopping = hosts.any_of(bool(stop))
                 if step % config.log_every == 0 or last:
-                    self.log(step, metrics, speed.read())
+                    self.log(step, metrics, speed.read(metrics))
                 evaluated = self.due(step, self.config.eval.every)
                 sampled = self.due(step, config.sample_every) or last
                 if evaluated or sampled or step % config.save_every == 0 or last or self.stopping:
@@ -269,6 +297,7 @@ class _Loop:
                     found = self.evaluate(step, state) if evaluated else None
                     if sampled:
                         self.sample(step, state, keys["grids"])
+                    self.writer.end_step()
                     self.checkpoints.save(step, state, found)
                     self.rollbacks = 0
                     self.writer.flush()
@@ -296,21 +325,28 @@ class _Loop:
         """Return whether something that happens each `every` steps, 0 for never, is due."""
         return every > 0 and step % every == 0
 
-    def log(self, step: int, metrics: Metrics, timing: dict[str, float]) -> None:
+    @staticmethod
+    def said_if_compiling() -> contextlib.AbstractContextManager[None]:
+        """Say that the step is compiled, if that takes long and no progress bar says so."""
+        by_us = hosts.first() and not sys.stderr.isatty()
+        return said_if_long("compiling the step ...", by_us=by_us)
+
+    def log(self, step: int, metrics: Metrics, speed: Reading) -> None:
         """Take the metrics of this step, and write those that were taken before."""
         self.flush()
+        self.writer.end_step()
         for value in metrics.values():
             value.copy_to_host_async()
-        self.pending = (step, metrics, timing)
+        self.pending = (step, metrics, speed)
 
     def flush(self) -> None:
         """Write the metrics that wait; stop the run at a number that is none."""
         if self.pending is None:
             return
-        step, metrics, timing = self.pending
+        step, metrics, speed = self.pending
         self.pending = None
         values = {name: float(value) for name, value in metrics.items()}
-        self.writer.scalars(step, values, progress=timing)
+        self.writer.scalars(step, values, progress={**speed.values(), **self.rates.at(step)})
         self.require_finite(step, values)
 
     def require_finite(self, step: int, metrics: Mapping[str, Any]) -> None:
@@ -354,7 +390,19 @@ class _Loop:
         """Measure on split "eval", write the result and return what may choose the best."""
         found = self.evaluator(state)
         self.writer.scalars(step, {f"eval/{name}": value for name, value in found.items()})
-        return {without_protocol(name): value for name, value in found.items()}
+        values = {without_protocol(name): value for name, value in found.items()}
+        if hosts.first():
+            metric, before = best_metric(self.config.eval.best), self.best()
+            sign = -1 if self.config.eval.best.startswith("min:") else 1
+            best = bool(metric) and (before is None or sign * (values[metric] - before[1]) >= 0)
+            self.writer.evaluated(step, found, best=best)
+        return values
+
+    def best(self) -> tuple[int, float] | None:
+        """Return step and value of the best checkpoint by `eval.best`, if there is one."""
+        metric = best_metric(self.config.eval.best)
+        step = self.checkpoints.best_step() if metric else None
+        return None if step is None else (step, self.checkpoints.measured(step)[metric])
 
     def sample(self, step: int, state: TrainState, key: Key) -> None:
         """Write signs of health, and the task's pictures, of the same latents as at other steps."""

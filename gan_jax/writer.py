@@ -6,7 +6,7 @@ import contextlib
 import json
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -15,6 +15,7 @@ import numpy as np
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
+from gan_jax.metric_names import read_name
 from gan_jax.workdir import write_text
 
 # tensorboardX imports PyTorch where it finds it, for seconds, to know its tensors: it need not.
@@ -35,9 +36,9 @@ BAR_WIDTH = 12  # of the progress bar [characters]
 class Writer:
     """Writes the metrics of a run; a context manager.
 
-    Lines of metrics.jsonl reach the file one by one, before the checkpoint of their step: what was
-    logged up to a checkpoint survives a kill, and what was logged after it is dropped here, because
-    the resumed run logs it again.
+    metrics.jsonl has one line a step. It reaches the file when the step is over, before the
+    checkpoint of the step: what was logged up to a checkpoint survives a kill, and what was logged
+    after it is dropped here, because the resumed run logs it again.
 
     Args:
       workdir: of the run.
@@ -56,6 +57,7 @@ class Writer:
         number = sum(1 for _ in folder.iterdir())
         self._board = EventsWriter(str(folder / "events"), f".{number:04d}")
         self._continue_after(resume_step)
+        self._row: dict[str, float] = {}  # of the step that is not over
         self._began = time.perf_counter()
         self._bar = _progress(total_steps, resume_step) if sys.stderr.isatty() else None
 
@@ -76,6 +78,7 @@ class Writer:
 
     def rewind(self, step: int) -> None:
         """Drop what was written after a step, to go on from there."""
+        self.end_step()
         self._file.close()
         self._continue_after(step)
 
@@ -93,7 +96,7 @@ class Writer:
         *,
         progress: Mapping[str, float] | None = None,
     ) -> None:
-        """Write numbers of a step.
+        """Add numbers of a step to its line.
 
         Args:
           step: updates done.
@@ -101,45 +104,81 @@ class Writer:
           progress: of the training itself, such as "time/images_per_second"; if given, the step is
             shown in the terminal.
         """
-        line = {"step": step, **metrics, **(progress or {})}
-        self._file.write(json.dumps(line) + "\n")
-        for name, value in line.items():
-            if name != "step":
-                self._event(step, summary=summary.scalar(name, value))
+        if self._row and self._row["step"] != step:
+            self.end_step()
+        found = {**metrics, **(progress or {})}
+        self._row = {**self._row, "step": step, "time/unix": round(time.time(), 3), **found}
+        for name, value in found.items():
+            self._event(step, summary=summary.scalar(name, value))
         if progress is not None:
             self._show(step, metrics, progress)
+
+    def end_step(self) -> None:
+        """Write the line of the last step: nothing more is to come of it."""
+        row, self._row = self._row, {}
+        if row:
+            self._file.write(json.dumps(row) + "\n")
+
+    def evaluated(self, step: int, metrics: Mapping[str, float], *, best: bool) -> None:
+        """Show in the terminal what was measured on held-out data.
+
+        Args:
+          step: updates done.
+          metrics: by name; those of single classes are left to the file.
+          best: whether none before was better, by `eval.best`.
+        """
+        names = {read_name(name): value for name, value in metrics.items()}
+        shown = "  ".join(f"{n.metric} {v:.4g}" for n, v in names.items() if not n.part)
+        line = f"step {step}/{self._total}  eval  {shown}{'  (best so far)' if best else ''}"
+        if self._bar:
+            self._bar.console.print(line, markup=False, highlight=False)
+        else:
+            print(line, flush=True)
+
+    def hyper_parameters(self, fields: Mapping[str, Any], metrics: Sequence[str]) -> None:
+        """Give TensorBoard the fields of the config, and which metrics compare runs."""
+        plain = {
+            k: v if isinstance(v, (bool, int, float, str)) else str(v) for k, v in fields.items()
+        }
+        for content in summary.hparams(plain, dict.fromkeys(metrics))[:2]:
+            self._event(0, summary=content)
+
+    def compiled(self, step: int) -> None:
+        """Begin to estimate how long the training takes: the first step was compiled."""
+        self._first, self._began = step, time.perf_counter()
 
     def image(self, step: int, name: str, picture: np.ndarray) -> None:
         """Add a picture, uint8 [H, W, C], to TensorBoard."""
         self._event(step, summary=summary.image(name, picture[..., :3], dataformats="HWC"))
 
     def flush(self) -> None:
-        """Bring TensorBoard's files up to date."""
+        """Bring the files up to date."""
+        self.end_step()
         self._board.flush()
 
     def close(self) -> None:
         """Flush and release everything."""
         if self._bar:
             self._bar.stop()
-        with contextlib.closing(self._file):
-            self._board.close()
+        with contextlib.closing(self._file), contextlib.closing(self._board):
+            self.end_step()
 
     def _event(self, step: int, **content: Any) -> None:
         self._board.write_event(Event(step=step, wall_time=time.time(), **content))
 
     def _show(self, step: int, metrics: Mapping[str, float], progress: Mapping[str, float]) -> None:
-        rate = (step - self._first) / (time.perf_counter() - self._began)
-        left = (self._total - step) / max(rate, 1e-9)
+        done = step - self._first
+        left = (self._total - step) * (time.perf_counter() - self._began) / max(done, 1)
         losses = "  ".join(f"{k} {v:.4g}" for k, v in metrics.items() if "/" not in k)
         speed = f"{progress.get('time/images_per_second', 0):,.0f} images/s"
-        clock = f"{int(left) // 60}:{int(left) % 60:02d} left"
+        clock = f"{int(left) // 60}:{int(left) % 60:02d} left  " if done > 0 else ""
         if self._bar:
             # Rich would squeeze all columns alike; here what is cut off is the end of the losses.
             taken = BAR_WIDTH + len(f" step  {step}/{self._total} ") + len(str(self._total))
-            about = f"{speed}  {clock}  {losses}"[: max(self._bar.console.width - taken, 0)]
+            about = f"{speed}  {clock}{losses}"[: max(self._bar.console.width - taken, 0)]
             self._bar.update(self._bar.task_ids[0], completed=step, about=about)
         else:
-            print(f"step {step}/{self._total}  {speed}  {clock}  {losses}", flush=True)
+            print(f"step {step}/{self._total}  {speed}  {clock}{losses}", flush=True)
 
 
 class NoWriter:
@@ -152,6 +191,15 @@ class NoWriter:
         pass
 
     def scalars(self, *args: Any, **kwargs: Any) -> None:
+        """Write nothing."""
+
+    def evaluated(self, *args: Any, **kwargs: Any) -> None:
+        """Show nothing."""
+
+    def compiled(self, step: int) -> None:
+        """Show nothing."""
+
+    def end_step(self) -> None:
         """Write nothing."""
 
     def image(self, *args: Any) -> None:
@@ -179,12 +227,17 @@ def _progress(total: int, completed: int) -> Progress:
 
 
 def read_metrics(workdir: Path) -> list[dict[str, Any]]:
-    """Return the lines of a run's metrics.jsonl; a line that a kill cut short is left out."""
+    """Return the lines of a run's metrics.jsonl, one a step.
+
+    A line that a kill cut short is left out; of older runs, which have several lines a step, they
+    are put together.
+    """
     path = workdir / "metrics.jsonl"
-    found = []
+    found: dict[int, dict[str, Any]] = {}
     for line in path.read_text().splitlines() if path.is_file() else ():
         try:
-            found.append(json.loads(line))
+            row = json.loads(line)
         except json.JSONDecodeError:
             break
-    return found
+        found.setdefault(row["step"], {}).update(row)
+    return list(found.values())

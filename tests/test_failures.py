@@ -26,6 +26,7 @@ from conftest import ROOT, smoke_config
 
 import gan_jax
 import main
+from gan_jax import cli
 from gan_jax.data.dataset import as_floats
 from gan_jax.data.resident import Resident
 from gan_jax.errors import UserError
@@ -248,6 +249,6 @@ def test_networks_larger_than_memory_are_one_line(
     code = main.main(["--config=configs/vae.py:smoke", f"--workdir={workdir}"])
     check_error(code, capsys.readouterr().err, ["out of memory", "there is no checkpoint yet"])
     assert not (workdir / "config.json").exists()
-    monkeypatch.setitem(main.cli.MODES, "inspect", full)
+    monkeypatch.setitem(cli.MODES, "inspect", full)
     code = main.main(["--mode=inspect"])
     check_error(code, capsys.readouterr().err, ["out of memory", "JAX_PLATFORMS=cpu"])

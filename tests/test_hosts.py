@@ -35,7 +35,8 @@ FOUR = {
 # Dead after eight seconds of silence instead of forty.
 PROGRAM = """
 import sys
-from gan_jax import hosts
+from gan_jax import hosts, logs
+logs.PATIENCE = 600.0
 hosts.SILENCE, hosts._PULSE = 8.0, 1.0
 import main
 sys.exit(main.main(sys.argv[1:]))

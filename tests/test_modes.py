@@ -100,9 +100,14 @@ def test_files_of_a_run(run_of: Callable[[str], Trained], name: str) -> None:
     lines = read_metrics(run)
     assert [m["step"] for m in lines if "time/images_per_second" in m] == [1, 2]
     written = events(run / "tensorboard")
+    assert [m["step"] for m in lines] == [1, 2] and all(m["time/unix"] > 1e9 for m in lines)
+    assert {k for k in lines[0] if "learning_rate" in k} == {
+        f"learning_rate/{net}" for net in gan_jax.load(run).state.nets
+    }
     tags = {value.tag for event in written for value in event.summary.value}
-    assert tags >= {key for m in lines for key in m} - {"step"} | set(GRIDS[name])
-    assert {event.step for event in written if event.summary.value} == {1, 2}
+    assert tags >= {key for m in lines for key in m} - {"step", "time/unix"} | set(GRIDS[name])
+    assert {event.step for event in written if event.summary.value} == {0, 1, 2}
+    assert "_hparams_/session_start_info" in tags
     samples = sorted((run / "samples").iterdir()) if GRIDS[name] else []
     assert [path.name for path in samples] == [f"0000002_{grid}.png" for grid in GRIDS[name]]
     for path in samples:
@@ -113,6 +118,17 @@ def test_files_of_a_run(run_of: Callable[[str], Trained], name: str) -> None:
 def test_train_says_how_to_go_on(run_of: Callable[[str], Trained], name: str) -> None:
     run = run_of(name)
     assert "trained to step 2" in run.out
+    assert ("samples/" in run.out) == bool(GRIDS[name])
+    measured = [line for line in read_metrics(run.workdir) if any("eval/" in k for k in line)]
+    shown = [line for line in run.out.splitlines() if "  eval  " in line]
+    assert [line.split()[1] for line in shown] == [f"{m['step']}/2" for m in measured]
+    if best := load_json(run.workdir / "config.json")["eval"]["best"]:
+        mode, _, metric = best.partition(":")
+        choose = max if mode == "max" else min
+        value = choose(m[f"eval/{metric}"] for m in measured)
+        assert f"{metric} {value:.4g}" in run.out and "(best so far)" in shown[0]
+        step = gan_jax.load(run.workdir).step
+        assert f"the best checkpoint is that of step {step}: {metric} {value:.4g};" in run.out
     commands = [shlex.split(x) for x in run.out.splitlines() if x.startswith("  python main.py")]
     assert [c[2] for c in commands] == [f"--mode={mode}" for mode in CAN[name]]
     assert all(f"--workdir={run.workdir}" in c for c in commands)
@@ -171,7 +187,7 @@ def test_eval(capsys: pytest.CaptureFixture, copy_of: Callable[[str], Path], nam
         out = succeed(capsys, "--mode=eval", f"--workdir={run}", "--checkpoint=2")
         found.append(load_json(run / "eval" / "2.json"))
         assert f"{METRICS[name]}/eval/16" in out and str(run / "eval") in out
-    assert all(key.endswith("/eval/16") for key in found[0])
+    assert all(key.removesuffix("/unrounded").endswith("/eval/16") for key in found[0])
     chex.assert_trees_all_close(*found, rtol=1e-5, atol=1e-6)
 
 

@@ -8,12 +8,14 @@ import math
 import struct
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
 import pytest
 from conftest import ROOT
 from tensorboardX.proto.event_pb2 import Event, SessionLog
+from tensorboardX.proto.plugin_hparams_pb2 import HParamsPluginData
 
 from gan_jax.writer import Writer, read_metrics
 
@@ -22,20 +24,57 @@ def lines(workdir: Path) -> list[str]:
     return (workdir / "metrics.jsonl").read_text().splitlines()
 
 
+def untimed(workdir: Path) -> list[dict]:
+    return [{k: v for k, v in m.items() if k != "time/unix"} for m in read_metrics(workdir)]
+
+
 def train(workdir: Path, first: int, last: int, total: int = 10) -> None:
     with Writer(workdir, total, resume_step=first) as writer:
         for step in range(first + 1, last + 1):
             writer.scalars(step, {"loss": step / 4}, progress={"time/images_per_second": 100.0})
 
 
-def test_lines_reach_the_file_at_once(tmp_path: Path) -> None:
-    with Writer(tmp_path / "run", 10, resume_step=0) as writer:
-        assert lines(tmp_path / "run") == []
+def test_a_step_is_one_line_that_reaches_the_file_when_it_is_over(tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    with Writer(run, 10, resume_step=0) as writer:
+        assert lines(run) == []
+        before = time.time()
         writer.scalars(1, {"gen": 0.5, "disc": 1.25})
-        assert json.loads(lines(tmp_path / "run")[0]) == {"step": 1, "gen": 0.5, "disc": 1.25}
+        writer.end_step()
+        assert untimed(run) == [{"step": 1, "gen": 0.5, "disc": 1.25}]
+        assert before - 1 <= read_metrics(run)[0]["time/unix"] <= time.time() + 1
         writer.scalars(2, {"gen": 0.25}, progress={"time/images_per_second": 7.0})
-        expected = {"step": 2, "gen": 0.25, "time/images_per_second": 7.0}
-        assert read_metrics(tmp_path / "run")[1] == expected
+        writer.scalars(2, {"eval/loss": 3.0})
+        writer.scalars(2, {"spectral_norm/gen": 1.0})
+        assert len(lines(run)) == 1
+        writer.scalars(4, {"gen": 0.125})  # which ends step 2
+        both = {"gen": 0.25, "time/images_per_second": 7.0, "eval/loss": 3.0}
+        assert untimed(run)[1:] == [{"step": 2, **both, "spectral_norm/gen": 1.0}]
+        writer.rewind(2)
+        writer.scalars(3, {"gen": 0.5})
+    assert [m["step"] for m in read_metrics(run)] == [1, 2, 3] and len(lines(run)) == 3
+
+
+def test_lines_of_older_runs_are_put_together(tmp_path: Path) -> None:
+    rows = [{"step": 1, "gen": 0.5}, {"step": 1, "eval/fid": 2.0}, {"step": 2, "gen": 0.25}]
+    (tmp_path / "metrics.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    assert read_metrics(tmp_path) == [{"step": 1, "gen": 0.5, "eval/fid": 2.0}, rows[2]]
+
+
+def test_hyper_parameters(tmp_path: Path) -> None:
+    """As TensorBoard's own table of runs reads them."""
+    fields = {"optim.gen.lr": 1e-3, "task.name": "gan", "terms.flip": True, "data.size": [8, 8]}
+    with Writer(tmp_path, 1, resume_step=0) as writer:
+        writer.hyper_parameters(fields, ["eval/fid"])
+    found = {v.tag: v.metadata.plugin_data for e in read_events(tmp_path) for v in e.summary.value}
+    assert {data.plugin_name for data in found.values()} == {"hparams"}
+    start = HParamsPluginData.FromString(found["_hparams_/session_start_info"].content)
+    known = start.session_start_info.hparams
+    assert known["optim.gen.lr"].number_value == 1e-3 and known["terms.flip"].bool_value is True
+    assert known["task.name"].string_value == "gan" and known["data.size"].string_value == "[8, 8]"
+    experiment = HParamsPluginData.FromString(found["_hparams_/experiment"].content).experiment
+    assert [info.name.tag for info in experiment.metric_infos] == ["eval/fid"]
+    assert {info.name for info in experiment.hparam_infos} == fields.keys()
 
 
 def test_pytorch_is_not_imported_for_it() -> None:
@@ -91,9 +130,16 @@ def test_output_without_a_terminal(
             progress={"time/images_per_second": 12345.6},
         )
         writer.scalars(110, {"eval/accuracy": 0.5})
+        found = {"accuracy": 0.5, "fid/cnn:run/eval/8": 1234.5, "accuracy[3]": 1.0}
+        writer.evaluated(110, found, best=False)
+        writer.evaluated(120, {"accuracy": 0.75}, best=True)
     captured = capsys.readouterr()
-    # 5 steps a second, 90 are left; what is only evaluated makes no line.
-    assert captured.out == "step 110/200  12,346 images/s  0:18 left  gen 0.1235\n"
+    # 5 steps a second, 90 are left.
+    assert captured.out.splitlines() == [
+        "step 110/200  12,346 images/s  0:18 left  gen 0.1235",
+        "step 110/200  eval  accuracy 0.5  fid 1234",
+        "step 120/200  eval  accuracy 0.75  (best so far)",
+    ]
     assert captured.err == ""
 
 
@@ -103,10 +149,12 @@ def test_output_in_a_terminal(
     monkeypatch.setattr("sys.stderr.isatty", lambda: True)
     with Writer(tmp_path, 10, resume_step=4) as writer:
         writer.scalars(5, {"loss": 0.5}, progress={"time/images_per_second": 10.0})
+        writer.evaluated(5, {"accuracy[3]": 1.0, "elbo": -7.0}, best=True)
         with pytest.raises(RuntimeError), Writer(tmp_path / "x", 10, resume_step=0):
             raise RuntimeError
     captured = capsys.readouterr()
     assert captured.out == "" and "5/10" in captured.err and "loss 0.5" in captured.err
+    assert "step 5/10  eval  elbo -7  (best so far)" in captured.err
 
 
 def read_events(workdir: Path) -> list[Event]:
