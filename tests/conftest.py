@@ -47,6 +47,7 @@ from gan_jax import logs
 from gan_jax.config import load_config
 
 logs.PATIENCE = 600.0  # what a command prints depends on no clock
+
 # A config of each family, on which whatever must hold for all is tested.
 FAMILIES = ("dcgan", "vae", "classifier", "pix2pix")
 
