@@ -42,6 +42,7 @@ def base(task: str) -> ConfigDict:
                 unlabelled=True,  # whether the others are there too, to be learnt from without
                 flip=False,  # mirror half of the images in training; never what can be read
                 dequantize=False,  # noise within a grey level, in training, see augment/real.py
+                white=0,  # value of 16-bit grey files that is white, as 4095 of 12 bits; 0: 65535
                 on_error="raise",  # raise | skip: a file that cannot be read
                 memory_gib=4.0,  # data sets up to this size are held in memory [GiB]
                 device_gib=0.25,  # and those up to this size on every device, to train [GiB]

@@ -44,6 +44,7 @@ ADDED = (
     Added("data.device_gib", 0.25),
     Added("data.flip", False),
     Added("data.dequantize", False),
+    Added("data.white", 0),
     Added("train.init_from", ""),
     Added("train.fsdp", 1),
     Added("train.microbatches", 1),

@@ -218,9 +218,18 @@ def sample(flags: argparse.Namespace, others: list[str]) -> None:
         raise UserError(f"--steps={flags.steps} is of paths: give --interpolate=both too")
     options, rest = split_overrides(others, "--")
     _refuse(flags.mode, rest)
-    labels = _integers("--labels", flags.labels) if flags.labels is not None else None
-    output = flags.output or workdir / "generated"
-    common = dict(seed=flags.seed, labels=labels, checkpoint=flags.checkpoint, options=options)
+    labels = None
+    if flags.labels is not None:
+        spec = read_spec(workdir)
+        labels = [spec.label(part) for part in flags.labels.split(",")]
+    output = flags.output or workdir / ("paths" if paths else "generated")
+    common = dict(
+        seed=flags.seed,
+        labels=labels,
+        checkpoint=flags.checkpoint,
+        overwrite=flags.overwrite,
+        options=options,
+    )
     if paths:
         steps = 8 if flags.steps is None else flags.steps
         from gan_jax.generate import interpolate
@@ -253,17 +262,19 @@ def transform(flags: argparse.Namespace, others: list[str]) -> None:
     check_config(config)
     from gan_jax.generate import transform as run_transform
 
-    files, skipped = run_transform(
+    files, notes = run_transform(
         workdir,
         flags.input,
         flags.output,
         seed=flags.seed,
         checkpoint=flags.checkpoint,
         on_error=config.data.on_error,
+        overwrite=flags.overwrite,
         options=options,
     )
-    left_out = f", left out {len(skipped)} unreadable: {', '.join(skipped)}" if skipped else ""
-    print(f"wrote {len(files)} images to {flags.output}{left_out}")
+    print(f"wrote {len(files)} images to {flags.output}")
+    for note in notes:
+        print(f"note: {note}")
 
 
 def check_flags(flags: argparse.Namespace, defaults: Mapping[str, object]) -> None:
@@ -292,15 +303,6 @@ def _existing(flags: argparse.Namespace) -> Path:
     return flags.workdir
 
 
-def _integers(what: str, text: str) -> list[int]:
-    try:
-        return [int(part) for part in text.split(",")]
-    except ValueError:
-        raise UserError(
-            f"{what}={text}: whole numbers with commas between, such as 0,1,2"
-        ) from None
-
-
 # The flags of each mode, beside those that the config and the task have.
 USES = {
     "train": ("config", "workdir", "coordinator", "processes", "process"),
@@ -312,9 +314,10 @@ USES = {
     ),
     "report": ("workdir", "metrics", "output"),
     "sample": (
-        *("workdir", "checkpoint", "output", "num", "labels", "seed", "interpolate", "steps"),
+        *("workdir", "checkpoint", "output", "overwrite", "num", "labels", "seed"),
+        *("interpolate", "steps"),
     ),
-    "transform": ("workdir", "checkpoint", "input", "output", "seed"),
+    "transform": ("workdir", "checkpoint", "input", "output", "overwrite", "seed"),
 }
 MODES: dict[str, Callable[[argparse.Namespace, list[str]], None]] = {
     "train": train,

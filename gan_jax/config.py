@@ -228,12 +228,17 @@ def check_config(config: ConfigDict) -> None:
         "eval.batch_size": 1,
         "eval.grid": 1,
         "eval.num": 0,
+        "data.white": 0,
     }
     best_metric(config.eval.best)
     if split_names("eval.metrics", config.eval.metrics) and not config.eval.every:
         raise UserError(
             f"eval.metrics={config.eval.metrics} are never measured with eval.every=0: set"
             " eval.every, or use --mode=eval after training"
+        )
+    if config.data.white and (config.data.source != "folder" or config.data.white >= 2**16):
+        raise UserError(
+            f"data.white={config.data.white}: of the 16-bit files of an image folder, below 65536"
         )
     fields = flatten(config)
     for name, least in at_least.items():

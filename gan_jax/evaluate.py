@@ -168,7 +168,7 @@ def evaluate(
       checkpoint: "latest", "best" or a step; "" is the best where the run chose one by
         `eval.best`, else the latest.
       split: "test", "eval" or "train"; "" is "test" where the data have one, else "eval". The
-        checkpoint was never chosen on "test".
+        checkpoint was never chosen on "test", unless a folder has no other images for "eval".
       request: the metrics; None for those that the task has without being asked.
       seed: of the images generated; image i is that of `run.sample(..., seed=seed)`.
       options: of the task, for the images generated; or of its evaluations.

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import os
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 
 from gan_jax.errors import UserError
-from gan_jax.images import grid, list_images, preprocess, read_image, save_png, to_uint8
+from gan_jax.folders import damaged, map_files, range_notes, scan
+from gan_jax.images import grid, preprocess, read_image, save_png, to_uint8
+from gan_jax.outputs import SHEET, check_output, clear, output_names
 from gan_jax.run import Run, load
 
 
@@ -22,23 +22,27 @@ def sample(
     seed: int = 0,
     labels: Sequence[int] | None = None,
     checkpoint: str = "",
+    overwrite: bool = False,
     options: Mapping[str, str] | None = None,
 ) -> list[Path]:
-    """Draw `num` images into `output`, one PNG each, and `grid.png` with up to 100 of them.
+    """Draw `num` images into `output`, one PNG each, and `.grid.png` with up to 100 of them.
+
+    The sheet is hidden, so that whatever reads the folder reads samples only.
 
     Args:
       workdir: the run.
-      output: folder, created if need be.
+      output: folder, created if need be; it must be empty.
       num: how many.
       seed: image i depends on (seed, i) and its label only.
       labels: class of each image, repeated to `num`; None lets a conditional model draw them.
       checkpoint: "latest", "best", a step, or "" as in `gan_jax.load`.
+      overwrite: whether images of an earlier call are deleted from `output` first.
       options: of the task, as text.
 
     Returns:
       The files written, the grid first.
     """
-    _check_output(output)
+    check_output(output, overwrite=overwrite)
     run = load(workdir, checkpoint=checkpoint)
     images = run.sample(num, seed=seed, labels=labels, **(options or {}))
     metadata = _metadata(run, seed)
@@ -48,7 +52,8 @@ def sample(
     sheet = np.full((rows * columns, *images.shape[1:]), 1.0, np.float32)
     sheet[:shown] = images[:shown]
     picture = grid(sheet.reshape(rows, columns, *images.shape[1:]))
-    files = [output / "grid.png"]
+    clear(output, overwrite=overwrite)
+    files = [output / SHEET]
     save_png(files[0], picture, metadata)
     for i, image in enumerate(to_uint8(images)):
         about = {**metadata, "index": str(i)}
@@ -69,28 +74,30 @@ def interpolate(
     seed: int = 0,
     labels: Sequence[int] | None = None,
     checkpoint: str = "",
+    overwrite: bool = False,
     options: Mapping[str, str] | None = None,
 ) -> Path:
     """Draw paths between images into `output`/paths.png, a row a path.
 
     Args:
       workdir: the run.
-      output: folder, created if need be.
+      output: folder, created if need be; it must be empty.
       along: "both", "latents" or "classes", as of `Run.interpolate`.
       rows: how many paths.
       steps: images a path.
       seed, labels: as of `sample`, whose images 2i and 2i + 1 are the ends of path i.
-      checkpoint: as of `sample`.
+      checkpoint, overwrite: as of `sample`.
       options: of the task, as text.
 
     Returns:
       The file written.
     """
-    _check_output(output)
+    check_output(output, overwrite=overwrite)
     run = load(workdir, checkpoint=checkpoint)
     images = run.interpolate(
         rows, steps=steps, along=along, seed=seed, labels=labels, **(options or {})
     )
+    clear(output, overwrite=overwrite)
     path = output / "paths.png"
     save_png(path, grid(images), {**_metadata(run, seed), "interpolate": along})
     return path
@@ -104,63 +111,55 @@ def transform(
     seed: int = 0,
     checkpoint: str = "",
     on_error: str = "raise",
+    overwrite: bool = False,
     options: Mapping[str, str] | None = None,
 ) -> tuple[list[Path], list[str]]:
     """Transform every image of a folder into a PNG of the same relative name.
 
-    Where two images differ by their suffix only, theirs stay: a.jpg.png and a.png.png.
+    Where two images differ by their suffix only, theirs stay: a.jpg.png and a.png.png. Which files
+    are images is said by `gan_jax.folders.scan`.
 
     Args:
       workdir: the run.
       source: folder of images, of any size; treated as the training images were.
-      output: folder, created if need be; must not be `source` or in it.
+      output: folder, created if need be; it must be empty, and not `source` or in it.
       seed: of whatever the task draws for an image.
       checkpoint: as in `gan_jax.load`.
-      on_error: "raise" at a file that cannot be read, before anything is written; or "skip".
+      on_error: "raise" at files that cannot be read, before anything is written; or "skip".
+      overwrite: as of `sample`.
       options: of the task, as text.
 
     Returns:
-      (files written, names skipped).
+      (files written, lines for people: what was left out, and what else to know of the files).
     """
-    names = list_images(source)
+    found = scan(source)
     if output.resolve().is_relative_to(source.resolve()):
         raise UserError(f"--output={output} is in the input folder {source}: name another")
-    _check_output(output)
+    check_output(output, overwrite=overwrite)
     run = load(workdir, checkpoint=checkpoint)
     run.task.require("transform")
     run.task.check_options(options or {})
-    images, kept, skipped = [], [], []
-    for name in names:
-        try:
-            stored = read_image(source / name, run.spec.image_shape[2])
-        except UserError:
-            if on_error == "raise":
-                raise
-            skipped.append(name)
-            continue
-        images.append(preprocess(stored, run.spec.preprocess))
-        kept.append(name)
-    if not images:
-        raise UserError(f"none of the {len(names)} images in {source} can be read")
-    results = to_uint8(run.transform(np.stack(images), seed=seed, **(options or {})))
+    how = run.spec.preprocess
+    white = how.get("white", 0)
+
+    def read(name: str) -> np.ndarray:
+        return preprocess(read_image(source / name, run.spec.image_shape[2], white=white), how)
+
+    images, bad = map_files(found.names, read)
+    if bad and (on_error == "raise" or not images):
+        raise damaged(bad, len(found.names))
+    notes = found.notes() + range_notes(source, found.names, white)
+    if bad:
+        notes.append(f"{source}: left out {len(bad):,} (unreadable): {', '.join(bad)}")
+    stacked = np.stack(list(images.values()))
+    results = to_uint8(run.transform(stacked, seed=seed, **(options or {})))
+    clear(output, overwrite=overwrite)
     files = []
-    stems = Counter(Path(name).with_suffix("") for name in kept)
-    for name, image in zip(kept, results, strict=True):
-        stem = Path(name).with_suffix("")
-        files.append(output / (f"{stem}.png" if stems[stem] == 1 else f"{name}.png"))
+    made = output_names(list(images))
+    for name, image in zip(images, results, strict=True):
+        files.append(output / made[name])
         save_png(files[-1], image, {**_metadata(run, seed), "source": name})
-    return files, skipped
-
-
-def _check_output(output: Path) -> None:
-    """Raise UserError unless a folder is there, or could be made: before the work, not after."""
-    there = output.absolute()
-    while not there.exists():
-        there = there.parent
-    if not there.is_dir():
-        raise UserError(f"--output={output}: {there} is a file, name a folder")
-    if not os.access(there, os.W_OK):
-        raise UserError(f"--output={output}: {there} cannot be written, name another folder")
+    return files, notes
 
 
 def _metadata(run: Run, seed: int) -> dict[str, str]:

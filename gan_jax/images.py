@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import contextlib
+import dataclasses
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from PIL import Image, ImageOps, PngImagePlugin
+from PIL import ExifTags, Image, ImageOps, PngImagePlugin
 
 from gan_jax.errors import UserError
 from gan_jax.files import written_whole
 
-SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff")
 _MODES = {1: "L", 3: "RGB", 4: "RGBA"}
 
 
@@ -27,32 +28,54 @@ def to_uint8(images: np.ndarray) -> np.ndarray:
     return np.clip(np.rint(scaled), 0, 255).astype(np.uint8)
 
 
-def list_images(folder: Path) -> list[str]:
-    """Return the images under `folder` as relative names with "/", sorted.
+@dataclasses.dataclass(frozen=True)
+class Header:
+    """What the first bytes of an image file say, upright as its EXIF says.
+
+    Attributes:
+      height, width: [px].
+      channels: 1, 3 or 4, as `read_image` gives them.
+      deep: whether the file has 16 bits a channel.
+    """
+
+    height: int
+    width: int
+    channels: int
+    deep: bool
+
+
+def read_header(path: Path) -> Header:
+    """Read the header of an image file; pixels are not decoded.
 
     Raises:
-      UserError: no such folder, or no image in it.
+      UserError: naming the file, where it is no image.
     """
-    if not folder.is_dir():
-        raise UserError(f"image folder {folder} is not there: check the path")
-    found = (path.relative_to(folder) for path in folder.rglob("*") if path.is_file())
-    names = sorted(
-        name.as_posix()
-        for name in found
-        # Nothing in a hidden folder either: .ipynb_checkpoints is no class.
-        if name.suffix.lower() in SUFFIXES and not any(part[0] == "." for part in name.parts)
-    )
-    if not names:
-        raise UserError(f"image folder {folder} holds no images ({', '.join(SUFFIXES)})")
-    return names
+    with _opened(path) as picture:
+        exif = Image.Image.getexif(picture)  # PNG's own method decodes the pixels first
+        turned = exif.get(ExifTags.Base.Orientation, 1) in (5, 6, 7, 8)
+        if picture.format == "TIFF":  # whose size Pillow has turned already
+            turned = False
+        width, height = picture.size[::-1] if turned else picture.size
+        grey = picture.mode.startswith(("I", "F"))
+        channels = 1 if grey else {"L": 1, "RGB": 3, "RGBA": 4}[_mode(picture)]
+        return Header(height, width, channels, _deep(picture))
 
 
-def read_image(path: Path, channels: int = 0) -> np.ndarray:
+def read_peak(path: Path) -> int:
+    """Return the largest value of a 16-bit file, in [0, 65535]; of colour to within 256."""
+    with _opened(path) as picture:
+        peak = int(np.asarray(picture).max())
+        return peak if picture.mode.startswith("I") else peak * 257
+
+
+def read_image(path: Path, channels: int = 0, *, white: int = 0) -> np.ndarray:
     """Read an image file, upright as its EXIF says.
 
     Args:
       path: PNG, JPEG, WebP, BMP or TIFF; grey, RGB, RGBA or palette; 16-bit is scaled to 8.
       channels: 1, 3 or 4, see `to_channels`; 0 keeps those that are stored.
+      white: value of a 16-bit grey file that becomes 255, such as 4095 where it holds 12 bits;
+        what is above is clipped. 0 is 65535.
 
     Returns:
       uint8 [H, W, C].
@@ -60,21 +83,17 @@ def read_image(path: Path, channels: int = 0) -> np.ndarray:
     Raises:
       UserError: naming the file, where it cannot be read whole.
     """
-    try:
-        with Image.open(path) as stored:
-            stored.load()
-            picture = ImageOps.exif_transpose(stored)
-            alpha = "A" in picture.getbands() or "transparency" in picture.info
-            if not picture.mode.startswith(("I", "F")):
-                mode = "RGBA" if alpha else "L" if picture.mode in ("1", "L") else "RGB"
-                picture = picture.convert(mode)
-    except Exception as error:  # for damaged files Pillow raises nearly everything
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+    with _opened(path) as stored:
+        colour = _deep(stored) and not stored.mode.startswith(("I", "F"))
+        picture = ImageOps.exif_transpose(stored)
+        if not picture.mode.startswith(("I", "F")):
+            picture = picture.convert(_mode(picture))
+        array = np.asarray(picture)
+    if colour and white:
         raise UserError(
-            f"cannot read image {path} ({reason}): replace it, delete it, or at training and"
-            " --mode=transform leave such files out with --config.data.on_error=skip"
-        ) from None
-    array = np.asarray(picture)
+            f"image {path} holds 16-bit colours, of which Pillow reads the upper 8 bits:"
+            f" data.white={white} is for grey files, convert it to 8 bit"
+        )
     if array.dtype == np.uint8:
         return to_channels(array if array.ndim == 3 else array[..., None], channels)
     if array.dtype.kind == "f" or array.min() < 0 or array.max() >= 2**16:
@@ -82,8 +101,47 @@ def read_image(path: Path, channels: int = 0) -> np.ndarray:
         raise UserError(
             f"image {path} holds {kind} pixels of unknown range: convert it to 8 or 16 bit"
         )
-    wide = array.astype(np.int64)[..., None]  # 16 bits: Pillow would clip at 255, not scale
-    return to_channels(((wide + 128) // 257).astype(np.uint8), channels)
+    white = white or 2**16 - 1  # 16 bits: Pillow would clip at 255, not scale
+    wide = np.minimum(array.astype(np.int64), white)[..., None]
+    return to_channels(((wide * 510 + white) // (2 * white)).astype(np.uint8), channels)
+
+
+@contextlib.contextmanager
+def _opened(path: Path) -> Iterator[Image.Image]:
+    """Open an image with Pillow; whatever it raises in the block becomes a UserError."""
+    try:
+        # By an open file: one that Pillow maps into memory by its name, an uncompressed TIFF, is
+        # scrambled where its EXIF turns it (Pillow 13.0).
+        with path.open("rb") as file, Image.open(file) as picture:
+            yield picture
+    except Image.DecompressionBombError:
+        most = 2 * Image.MAX_IMAGE_PIXELS
+        raise UserError(
+            f"cannot read image {path} (more than {most:,} pixels, Pillow's limit against files"
+            f" that fill the memory): make it smaller, {_LEAVE_OUT}"
+        ) from None
+    except Exception as error:  # for damaged files Pillow raises nearly everything
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise UserError(
+            f"cannot read image {path} ({reason}): replace it, delete it, {_LEAVE_OUT}"
+        ) from None
+
+
+_LEAVE_OUT = (
+    "or at training and --mode=transform leave such files out with --config.data.on_error=skip"
+)
+
+
+def _mode(picture: Image.Image) -> str:
+    """Return the 8-bit mode that keeps what a picture stores: "L", "RGB" or "RGBA"."""
+    if "A" in picture.getbands() or "transparency" in picture.info:
+        return "RGBA"
+    return "L" if picture.mode in ("1", "L") else "RGB"
+
+
+def _deep(picture: Image.Image) -> bool:
+    # Of colours the mode does not say it: "RGB" also where Pillow drops the lower 8 bits.
+    return picture.mode.startswith("I") or any(";16" in str(tile[3]) for tile in picture.tile)
 
 
 def to_channels(image: np.ndarray, channels: int) -> np.ndarray:

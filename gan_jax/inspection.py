@@ -5,6 +5,7 @@ from __future__ import annotations
 import jax
 from ml_collections import ConfigDict
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from gan_jax.data import open_data
@@ -41,6 +42,8 @@ def data_table(spec: DataSpec) -> Table:
     table.add_row("classes", f"{spec.num_classes}: {names}" if spec.num_classes else "no labels")
     table.add_row("preprocessing", ", ".join(f"{k} {v}" for k, v in spec.preprocess.items()))
     table.add_row("fingerprint", spec.fingerprint[:16])
+    for note in spec.notes:
+        table.add_row("note", escape(note))
     return table
 
 

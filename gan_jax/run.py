@@ -32,6 +32,8 @@ from gan_jax.workdir import check_spec, read_config, read_spec
 
 logger = logging.getLogger(__name__)
 
+Labels = int | str | Sequence[int | str]  # numbers of classes, or their names
+
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Run:
@@ -61,7 +63,7 @@ class Run:
         num: int,
         *,
         seed: int = 0,
-        labels: int | Sequence[int] | None = None,
+        labels: Labels | None = None,
         batch_size: int = 64,
         **options: Any,
     ) -> np.ndarray:
@@ -70,8 +72,8 @@ class Run:
         Args:
           num: how many.
           seed: image i depends on (seed, i) and its label only, not on num or batch_size.
-          labels: class of each image: one for all, or a list that is repeated to `num`; None lets
-            a conditional model draw them.
+          labels: class of each image, its name or number: one for all, or a list that is repeated
+            to `num`; None lets a conditional model draw them.
           batch_size: images a pass.
           **options: of the task, such as weights="raw" or standing=16; see `run.task.options`.
             With rejection (`gan_jax.rejection`) the images are those that it keeps.
@@ -104,7 +106,7 @@ class Run:
         steps: int = 8,
         along: str = "both",
         seed: int = 0,
-        labels: int | Sequence[int] | None = None,
+        labels: Labels | None = None,
         batch_size: int = 64,
         **options: Any,
     ) -> np.ndarray:
@@ -263,10 +265,11 @@ class Run:
             keys = trial_keys(jax.random.key(seed), index.astype(np.int32), trials[index])
         return jax.device_put(keys, self.parallel.split())
 
-    def _check_labels(self, labels: int | Sequence[int]) -> np.ndarray:
-        array = np.atleast_1d(np.asarray(labels))
+    def _check_labels(self, labels: Labels) -> np.ndarray:
         if not self.spec.num_classes:
             raise UserError(f"labels={labels}: {self.spec.name} has no labels, leave them out")
+        several = [labels] if isinstance(labels, str) or np.ndim(labels) == 0 else labels
+        array = np.asarray([self.spec.label(x) if isinstance(x, str) else x for x in several])
         bad = array[(array < 0) | (array >= self.spec.num_classes)]
         if bad.size or array.dtype.kind not in "iu":
             raise UserError(

@@ -8,8 +8,11 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import unicodedata
 from collections.abc import Mapping
 from typing import Any
+
+from gan_jax.errors import UserError, did_you_mean
 
 
 @dataclasses.dataclass(frozen=True)
@@ -43,6 +46,7 @@ class DataSpec:
       target_mean, target_std: of each entry of a stream "target" of vectors, over split "train", in
         the target's unit; () where there is none, and in older specs. An entry that does not vary
         has a deviation of 1.
+      notes: lines for people: files that are not read, by reason, and what else to know of them.
     """
 
     name: str
@@ -54,11 +58,36 @@ class DataSpec:
     fingerprint: str = ""
     target_mean: tuple[float, ...] = ()
     target_std: tuple[float, ...] = ()
+    notes: tuple[str, ...] = ()
 
     @property
     def image_shape(self) -> tuple[int, int, int]:
         """(height, width, channels) of the stream "image"."""
         return self.streams["image"].shape  # type: ignore[return-value]
+
+    @property
+    def unlabelled(self) -> str:
+        """What to say where labels are needed and the data have none."""
+        return f"{self.name} has none" + (f" ({'; '.join(self.notes)})" if self.notes else "")
+
+    def label(self, text: str) -> int:
+        """Return the label of a class by its name, or by its number.
+
+        A name comes first: of folders 1 to 9, "2" is the class of that name and not the third.
+
+        Raises:
+          UserError: neither.
+        """
+        if (name := unicodedata.normalize("NFC", text)) in self.class_names:
+            return self.class_names.index(name)
+        try:
+            return int(text)
+        except ValueError:
+            hint, names = did_you_mean(text, self.class_names), ", ".join(self.class_names)
+            raise UserError(
+                f"--labels={text}{hint}: names of classes ({names or 'none'}), or their numbers,"
+                " with commas between, such as 0,1,2"
+            ) from None
 
     def to_json(self) -> str:
         """Return the spec as text that `from_json` reads back equal."""
@@ -72,6 +101,6 @@ class DataSpec:
             name: Stream(tuple(s["shape"]), s["dtype"], s["kind"])
             for name, s in fields["streams"].items()
         }
-        for name in ("class_names", "target_mean", "target_std"):
+        for name in ("class_names", "target_mean", "target_std", "notes"):
             fields[name] = tuple(fields.get(name, ()))
         return cls(**fields)

@@ -134,6 +134,8 @@ def train(config: ConfigDict, workdir: Path) -> Outcome:
     parallel.check_batch("eval.batch_size", config.eval.batch_size)
     dataset = open_data(config.data)
     check_spec(workdir, dataset.spec)
+    for note in dataset.spec.notes if hosts.first() else ():
+        logger.warning("%s", note)
     hosts.barrier("checked")  # what is written from here on would confuse the checks above
     task = make_task(config, dataset.spec)
     target = abstract_state(task, parallel)

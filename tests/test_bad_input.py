@@ -194,6 +194,15 @@ def test_labels_of_an_unlabelled_set(
         refuse(capsys, *arguments, says=[*says, "has none", "sub-folder"], keeps=workdir)
 
 
+def test_a_stray_image_beside_the_classes(
+    capsys: pytest.CaptureFixture, workdir: Path, tmp_path: Path
+) -> None:
+    folder = make_images(tmp_path / "pets", ["cat/0.png", "dog/1.png", "cover.png"])
+    arguments = [*from_folder(folder), f"--workdir={workdir}"]
+    says = ["needs labels", "1 of its images lie beside the sub-folders (cat, dog)", "cover.png"]
+    refuse(capsys, *arguments, says=says, keeps=workdir)
+
+
 def test_workdir_of_another_config(capsys: pytest.CaptureFixture, copied: Path) -> None:
     says = ["another config", "optim.gen.lr: 0.3 -> 0.1", "seed: 0 -> 1", "--workdir"]
     arguments = [SMOKE, *CONDITIONAL, f"--workdir={copied}", "--config.train.steps=3"]

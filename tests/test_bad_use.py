@@ -61,7 +61,7 @@ def test_labels_at_sampling(
     for run, labels, says in (
         (gan, "0,10", ["10", "from 0 to 9"]),
         (gan, "-1", ["-1", "from 0 to 9"]),
-        (gan, "cat", ["--labels=cat", "0,1,2"]),
+        (gan, "cat", ["--labels=cat", "names of classes (0, 1, 2", "0,1,2"]),
         (gan, "", ["--labels=", "0,1,2"]),
         (trained("vae").workdir, "1", ["unconditional", "leave"]),
     ):
@@ -143,7 +143,7 @@ def test_transform_folders(
         arguments = [f"--input={source}", f"--output={tmp_path / bad}"]
         refuse(capsys, *known, *arguments, says=["is a file"], keeps=tmp_path)
     out = succeed(capsys, *known, *both, "--config.data.on_error=skip")
-    assert "wrote 2 images" in out and "left out 1 unreadable: b.png" in out
+    assert "wrote 2 images" in out and "left out 1 (unreadable): b.png" in out
     assert sorted(snapshot(output)) == ["a.png", "c", "c/d.png"]
 
 

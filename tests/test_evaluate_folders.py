@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import shutil
+import unicodedata
 from pathlib import Path
 
 import numpy as np
@@ -105,6 +107,7 @@ def test_mistakes(
     unlike = make_images(
         tmp_path / "unlike", [f"{c}/{i}.png" for c in "bc" for i in "12"], (12, 11)
     )
+    clash = make_images(tmp_path / "clash", ["cat.bmp", "cat.png"], (12, 11))
     broken = make_images(tmp_path / "broken", ["a.png", "b.png"], (12, 11))
     truncate(broken / "b.png")
     extractor = make_extractor(cnn)
@@ -123,11 +126,13 @@ def test_mistakes(
         write_statistics(tmp_path / f"{name}.npz", content.pop("moments"), **content)
     (tmp_path / "text.npz").write_text("none")
     for a, b, metrics, says in (
-        (real, other, "fid", ["12x11x1", "12x13x1", "resize them"]),
-        (real, mixed, "fid", [str(mixed / "c.png"), "9x11x1", "12x11x1"]),
+        (other, unlike, "fid,swd", ["12x13", "12x11", "swd compare images of one size", "resize"]),
+        (other, unlike, "fid,psnr,ssim", ["12x13", "12x11", "psnr, ssim compare"]),
+        (real, mixed, "fid", ["2 of 12x11 (a.png)", "1 of 9x11 (c.png)", "one size"]),
+        (clash, clash, "fid,psnr", [str(clash), "both cat.bmp and cat.png", "keep one"]),
         (real, broken, "fid", [str(broken / "b.png"), "cannot read", "delete it"]),
         (real, fake, "kid", ["kid", "70 real images", "at least 1,000", "leave kid out"]),
-        (real, mixed, "prdc", ["prdc", "3 generated images", "at least 6"]),
+        (real, other, "prdc", ["prdc", "2 generated images", "at least 6"]),
         (real, flat, "intra_fid", [f"--fake={flat} have no classes", "sub-folder"]),
         (real, unlike, "intra_fid", ["unlike classes", "'a'", "same sub-folders"]),
         (real, fake, "nll", ["--metrics=nll", "no metric of two folders", "fid"]),
@@ -156,6 +161,74 @@ def test_mistakes(
         ([*both, "--metrics=swd", "--resize=tf_legacy"], ["--resize=tf_legacy is for fid"]),
     ):
         refuse(capsys, *arguments, says=says, keeps=real)
+
+
+def renamed(source: Path, target: Path) -> Path:
+    """Copy images under other names, in another order, into one folder."""
+    target.mkdir()
+    for i, path in enumerate(sorted(source.rglob("*.png"), reverse=True)):
+        shutil.copy(path, target / f"{i:03d}.png")
+    return target
+
+
+def test_names_do_not_matter(
+    capsys: pytest.CaptureFixture, folders: tuple[Path, Path], cnn: str, tmp_path: Path
+) -> None:
+    """Neither to the order of rows, of which IS takes ten parts, nor to the choice of --num."""
+    real, fake = folders
+    known = ["--mode=eval", f"--features={cnn}"]
+    other = renamed(fake, tmp_path / "other")
+    found = []
+    for side in (fake, other):
+        arguments = [f"--real={real}", f"--fake={side}", "--metrics=fid,is,prdc"]
+        found.append(table(succeed(capsys, *known, *arguments)))
+    assert found[0] == pytest.approx(found[1], rel=1e-4)
+    # Two kinds of images: the first names of a folder are one, and of its copy the other.
+    for path in sorted(fake.rglob("*.png"))[:33]:
+        Image.fromarray(read_image(path)[..., 0] // 4).save(path)
+    copy = renamed(fake, tmp_path / "copy")
+    both = [f"--real={fake}", f"--fake={copy}", "--metrics=fid,prdc", "--num=20"]
+    values = table(succeed(capsys, *known, *both))
+    assert abs(values["fid/cnn:run/fake/20/chosen=content"]) < 1e-4
+    assert values["precision_k3/cnn:run/fake/20/chosen=content"] == 1
+
+
+def test_sides_of_unlike_resolution_and_colour(
+    capsys: pytest.CaptureFixture, folders: tuple[Path, Path], cnn: str, tmp_path: Path
+) -> None:
+    """The features resize; one grey image among coloured ones changes nothing by its name."""
+    real, fake = folders
+    values = []
+    for odd in ("000.png", "999.png"):
+        side = tmp_path / odd[:3]
+        side.mkdir()
+        for i, path in enumerate(sorted(fake.rglob("*.png"))):
+            grey = Image.open(path).resize((22, 24))
+            grey.convert("RGB").save(side / f"{i + 100}.png")
+        grey.save(side / odd)
+        both = ["--mode=eval", f"--real={real}", f"--fake={side}", f"--features={cnn}"]
+        out = succeed(capsys, *both, "--metrics=fid")
+        assert "1 grey" in out and odd in out and "all are read as RGB" in out
+        values.append(table(out)["fid/cnn:run/real/70vs67"])
+    assert values[0] == pytest.approx(values[1], rel=1e-4)
+
+
+def test_pairs_by_key(capsys: pytest.CaptureFixture, tmp_path: Path) -> None:
+    """Whatever the suffixes do to the order of names, and the system to their form."""
+    names = ["cat", "cat.night", "k\u00e4fer"]
+    real = make_images(tmp_path / "real", [f"{name}.bmp" for name in names], (12, 12))
+    (tmp_path / "fake").mkdir()
+    for name in names:
+        other = unicodedata.normalize("NFD", name)
+        Image.open(real / f"{name}.bmp").save(tmp_path / "fake" / f"{other}.png")
+    (tmp_path / "fake" / "notes.txt").write_text("")
+    (tmp_path / "fake" / ".grid.png").write_text("the sheet of --mode=sample")
+    both = ["--mode=eval", f"--real={real}", f"--fake={tmp_path / 'fake'}", "--metrics=ssim"]
+    out = succeed(capsys, *both)
+    assert table(out) == {"ssim/real/3": pytest.approx(1)}
+    words = " ".join(out.split())
+    assert "note: " in words and "(not an image by suffix or content): notes.txt" in words
+    assert "ssim/real/2/chosen=content" in table(succeed(capsys, *both, "--num=2"))
 
 
 @pytest.mark.slow

@@ -44,7 +44,6 @@ def test_formats(suffix: str, channels: int, tmp_path: Path) -> None:
         read = images.to_channels(read, 1)
     assert read.dtype == np.uint8 and read.shape == stored.shape
     np.testing.assert_allclose(read.astype(int), stored, atol=16 if lossy else 0)
-    assert images.list_images(tmp_path) == [path.name]
     for wanted in (1, 3, 4):
         assert images.read_image(path, wanted).shape == (HEIGHT, WIDTH, wanted)
 
@@ -126,7 +125,7 @@ def test_cmyk(tmp_path: Path) -> None:
     np.testing.assert_allclose(read.astype(int), picture(3), atol=24)
 
 
-@pytest.mark.parametrize("suffix", [".jpg", ".png", ".webp"])
+@pytest.mark.parametrize("suffix", [".jpg", ".png", ".webp", ".tif"])
 @pytest.mark.parametrize("orientation", range(1, 9))
 def test_exif_orientation(suffix: str, orientation: int, tmp_path: Path) -> None:
     undo = {
@@ -147,6 +146,12 @@ def test_exif_orientation(suffix: str, orientation: int, tmp_path: Path) -> None
     upright = undo[orientation](picture(3))
     assert read.shape == upright.shape
     np.testing.assert_allclose(read.astype(int), upright, atol=24 if suffix == ".jpg" else 0)
+    if suffix == ".tif":  # of modes that Pillow would map into memory
+        for channels in (1, 4):
+            stored = picture(channels)
+            image = Image.fromarray(stored[..., 0] if channels == 1 else stored)
+            image.save(tmp_path / "x.tif", exif=exif)
+            assert (images.read_image(tmp_path / "x.tif") == undo[orientation](stored)).all()
 
 
 @pytest.mark.parametrize("suffix", [".png", ".jpg", ".webp", ".bmp", ".tif"])
@@ -191,18 +196,55 @@ def test_missing_and_odd_files(tmp_path: Path) -> None:
         images.read_image(tmp_path / "gone.png")
 
 
-def test_list_images(tmp_path: Path) -> None:
-    for name in ("b.PNG", "a/c.jpg", "a/notes.txt", ".hidden.png", ".cache/x.png", "d.png/e.png"):
-        (tmp_path / name).parent.mkdir(exist_ok=True)
-        (tmp_path / name).write_bytes(b"")
-    assert images.list_images(tmp_path) == ["a/c.jpg", "b.PNG", "d.png/e.png"]
-    # Only what is inside counts: a hidden folder may be the root itself.
-    assert images.list_images(tmp_path / ".cache") == ["x.png"]
-    with pytest.raises(UserError, match="is not there"):
-        images.list_images(tmp_path / "gone")
-    (tmp_path / "empty").mkdir()
-    with pytest.raises(UserError, match="holds no images"):
-        images.list_images(tmp_path / "empty")
+def test_a_white_of_twelve_bits(tmp_path: Path) -> None:
+    stored = np.asarray([[0, 1, 2048, 4094, 4095, 5000]], np.uint16)
+    Image.fromarray(stored).save(tmp_path / "x.png")
+    assert images.read_image(tmp_path / "x.png").max() == 19
+    read = images.read_image(tmp_path / "x.png", white=4095)
+    assert read[0, :, 0].tolist() == [0, 0, 128, 255, 255, 255]
+    Image.fromarray(picture(1)[..., 0]).save(tmp_path / "8.png")  # which has its range
+    assert (images.read_image(tmp_path / "8.png", white=4095) == picture(1)).all()
+
+
+def test_an_image_above_the_limit_of_pixels(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    images.save_png(tmp_path / "large.png", picture(3))
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", HEIGHT * WIDTH // 2 - 1)
+    for read in (images.read_image, images.read_header):
+        with pytest.raises(UserError, match=r"large\.png \(more than 238 pixels.*on_error=skip"):
+            read(tmp_path / "large.png")
+
+
+@pytest.mark.parametrize("suffix", [".png", ".jpg", ".webp", ".tif"])
+def test_header_says_what_is_read(suffix: str, tmp_path: Path) -> None:
+    """Without decoding: of every mode, and of an image that its EXIF turns."""
+    palette = Image.fromarray(picture(3)).quantize(16)
+    modes = {"L": picture(1)[..., 0], "RGB": picture(3), "1": picture(1)[..., 0] > 100}
+    if suffix != ".jpg":
+        modes["RGBA"] = picture(4)
+    if suffix in (".png", ".tif"):
+        modes["deep"] = picture(1)[..., 0].astype(np.uint16) * 257
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    for mode, array in modes.items():
+        for turned in (False, True):
+            path = tmp_path / f"{mode}{turned}{suffix}"
+            Image.fromarray(array).save(path, **({"exif": exif} if turned else {}))
+            header = images.read_header(path)
+            shape = header.height, header.width, header.channels
+            assert shape == images.read_image(path).shape, path
+            assert header.deep == (mode == "deep")
+            if suffix in (".png", ".jpg"):  # whose pixels come last: none are decoded
+                path.write_bytes(path.read_bytes()[:-20])
+                assert images.read_header(path) == header
+                with pytest.raises(UserError, match="cannot read"):
+                    images.read_image(path)
+    if suffix == ".png":
+        palette.save(tmp_path / "p.png")
+        palette.save(tmp_path / "clear.png", transparency=0)
+        channels = [images.read_header(tmp_path / name).channels for name in ("p.png", "clear.png")]
+        assert channels == [3, 4]
 
 
 def test_floats_and_back() -> None:

@@ -60,9 +60,11 @@ def test_inspect_folder(
     capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     folder = make_images(tmp_path / "pets", [f"{c}/{i}.png" for c in ("cat", "dog") for i in "ab"])
+    (folder / "README.md").write_text("")
     arguments = [f"vae:folder,path={folder},size=16", "--config.data.holdout=1"]
     out = inspect(capsys, monkeypatch, tmp_path, *arguments)
     check_says(out, "data pets", "train 3, eval 1", "16 x 16 x 3", "2: cat, dog", "skipped 0")
+    check_says(out, "left out 1 (not an image", "README.md")
 
 
 def test_inspect_npz(

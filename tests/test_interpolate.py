@@ -126,6 +126,7 @@ def test_what_a_vae_lies_between() -> None:
 def test_command(capsys: pytest.CaptureFixture, gan: Path, tmp_path: Path) -> None:
     output = tmp_path / "out"
     base = ["--mode=sample", f"--workdir={gan}", f"--output={output}"]
+    new = [*base[:2], f"--output={tmp_path / 'new'}"]
     out = succeed(capsys, *base, "--interpolate=latents", "--num=2", "--steps=3", "--labels=5")
     assert "2 paths of 3 images" in out
     first = snapshot(output)
@@ -133,11 +134,12 @@ def test_command(capsys: pytest.CaptureFixture, gan: Path, tmp_path: Path) -> No
     with Image.open(output / "paths.png") as picture:
         assert picture.width > picture.height and picture.info["interpolate"] == "latents"
     for arguments, says in (
-        ([*base, "--interpolate=lines"], ["lines", "both, latents, classes"]),
-        ([*base, "--interpolate=both", "--steps=1"], ["--steps", "1", "at least 2"]),
+        ([*new, "--interpolate=lines"], ["lines", "both, latents, classes"]),
+        ([*new, "--interpolate=both", "--steps=1"], ["--steps", "1", "at least 2"]),
         ([*base, "--interpolate=both", "--num=0"], ["--num=0"]),
         ([*base, "--steps=3"], ["--steps=3", "--interpolate=both"]),
         (["--mode=eval", f"--workdir={gan}", "--interpolate=both"], ["takes no --interpolate"]),
     ):
         refuse(capsys, *arguments, says=says, keeps=output)
     assert snapshot(output) == first
+    refuse(capsys, *base, "--interpolate=both", says=["holds 1 files", "paths.png"], keeps=output)

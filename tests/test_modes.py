@@ -23,6 +23,7 @@ from PIL import Image
 from tensorboardX.proto.event_pb2 import Event
 
 import gan_jax
+from gan_jax.folders import HIDDEN, scan
 from gan_jax.writer import read_metrics
 
 GRIDS = {
@@ -215,7 +216,7 @@ def test_sample(
 
     few, again = draw("few", "--num=3", "--seed=5"), draw("again", "--num=3", "--seed=5")
     assert snapshot(tmp_path / "few") == snapshot(tmp_path / "again")
-    assert (tmp_path / "few" / "grid.png").is_file() and len(few) == len(again) == 3
+    assert (tmp_path / "few" / ".grid.png").is_file() and len(few) == len(again) == 3
     expected = {"run": "run", "step": "2", "seed": "5", "index": "1"}
     assert text_of(few[1]) == expected
     many, other = draw("many", "--num=11", "--seed=5"), draw("other", "--num=3", "--seed=6")
@@ -231,6 +232,36 @@ def test_sample(
         same = draw("same", "--num=3", "--temperature=0")
         assert all((pixels(path) == pixels(same[0])).all() for path in same)
     assert snapshot(run) == before
+
+
+def test_an_output_holds_one_call(
+    capsys: pytest.CaptureFixture, run_of: Callable[[str], Trained], tmp_path: Path
+) -> None:
+    output = tmp_path / "out"
+    known = ["--mode=sample", f"--workdir={run_of('vae').workdir}", f"--output={output}"]
+    succeed(capsys, *known, "--num=5")
+    assert scan(output).names == tuple(f"{i:06d}.png" for i in range(5))
+    assert scan(output).left_out == {HIDDEN: (".grid.png",)}
+    says = [f"--output={output} holds 5 files", "000000.png", "--overwrite"]
+    refuse(capsys, *known, "--num=3", says=says, keeps=output)
+    refuse(capsys, *known, "--interpolate=latents", says=says, keeps=output)
+    assert "wrote 3 images" in succeed(capsys, *known, "--num=3", "--overwrite")
+    assert sorted(snapshot(output)) == [".grid.png", *(f"{i:06d}.png" for i in range(3))]
+    # Nothing is deleted that another wrote, a training of ours among them.
+    grid = next((run_of("vae").workdir / "samples").iterdir())
+    for name, content in (("notes.txt", b"mine"), ("0.png", grid.read_bytes())):
+        (output / name).write_bytes(content)
+        says = ["holds 1 files", name, "deletes none of them"]
+        refuse(capsys, *known, "--overwrite", says=says, keeps=output)
+        (output / name).unlink()
+    transform = [
+        "--mode=transform",
+        *known[1:],
+        f"--input={make_images(tmp_path / 'in', ['a.png'])}",
+    ]
+    refuse(capsys, *transform, says=["holds 3 files", "--overwrite"], keeps=output)
+    assert "wrote 1 images" in succeed(capsys, *transform, "--overwrite")
+    assert list(snapshot(output)) == ["a.png"]
 
 
 @pytest.fixture
@@ -261,6 +292,7 @@ def test_transform(
         known = ["--mode=transform", f"--workdir={run}", f"--input={source}"]
         out = succeed(capsys, *known, f"--output={target}", "--checkpoint=latest", *arguments)
         assert f"images to {target}" in out
+        assert source != odd_images or "suffix or content): notes.txt" in out
         return {p.relative_to(target).as_posix(): pixels(p) for p in target.rglob("*.png")}
 
     made = transform(odd_images, "out")

@@ -19,6 +19,8 @@ def test_labels_choose_the_class(run_of: Callable[[str], Trained]) -> None:
     run = gan_jax.load(run_of("dcgan").workdir)
     images = [run.sample(2, seed=1, labels=label) for label in (3, [3, 3], [3, 4])]
     np.testing.assert_array_equal(images[0], images[1])
+    assert run.spec.class_names[3] == "3"  # by name, too
+    np.testing.assert_array_equal(images[2], run.sample(2, seed=1, labels=["3", 4]))
     np.testing.assert_array_equal(images[0][0], images[2][0])
     assert np.abs(images[0][1] - images[2][1]).max() > 1e-6
 

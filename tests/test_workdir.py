@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from pathlib import Path
 
@@ -53,6 +54,22 @@ def test_spec_round_trip() -> None:
     assert isinstance(again.class_names, tuple) and again.to_json() == SPEC.to_json()
     small = DataSpec("x", {"image": Stream((1, 1, 1), "float32", "image")})
     assert DataSpec.from_json(small.to_json()) == small
+    assert small.unlabelled == "x has none"
+    noted = dataclasses.replace(small, notes=("a: left out 1 (hidden): b",))
+    assert DataSpec.from_json(noted.to_json()) == noted
+    assert noted.unlabelled == "x has none (a: left out 1 (hidden): b)"
+    old = json.loads(small.to_json())
+    del old["notes"]  # of runs from before there were any
+    assert DataSpec.from_json(json.dumps(old)) == small
+
+
+def test_labels_by_name() -> None:
+    assert [SPEC.label(text) for text in ("猫", "Käfer", "1", "0", "7")] == [1, 0, 1, 0, 7]
+    assert SPEC.label("Ka\u0308fer") == 0  # the same in Unicode's form NFD
+    from_five = dataclasses.replace(SPEC, class_names=("5", "6"))
+    assert [from_five.label(text) for text in ("5", "6", "1")] == [0, 1, 1]
+    with pytest.raises(UserError, match=r"--labels=Kafer; did you mean 'Käfer'\?.*Käfer, 猫"):
+        SPEC.label("Kafer")
 
 
 def test_record(run: Path, config: ConfigDict) -> None:

@@ -23,6 +23,7 @@ from typing import Any
 
 from benchmarks.parts.context import ROOT, Context, shortened
 from benchmarks.processes import Failure, reason
+from gan_jax.outputs import SHEET
 
 TABLE = "What some seconds of training buy"
 SECONDS = 15.0  # of training at most; with --only four times as many
@@ -212,7 +213,7 @@ def keep_picture(context: Context, drawn: Training) -> str:
         drawn.wait(context.left(0.5))
     except Failure as failure:
         return f"samples: {failure}"
-    shutil.copy(drawn.run / "grid.png", context.output / f"minute_{drawn.name}.png")
+    shutil.copy(drawn.run / SHEET, context.output / f"minute_{drawn.name}.png")
     return ""
 
 

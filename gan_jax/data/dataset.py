@@ -71,7 +71,8 @@ class Dataset:
 
     Attributes:
       spec: what the examples are.
-      splits: "train", "eval" and, where the source has an official one, "test".
+      splits: "train", "eval" and, where the source has an official one, "test"; in a folder with a
+        test split and none for validation, "eval" is the same images as "test".
     """
 
     spec: DataSpec

@@ -52,7 +52,7 @@ def keep_labels(dataset: Dataset, count: int, *, unlabelled: bool) -> Dataset:
     """
     train, spec = dataset.splits["train"], dataset.spec
     if not spec.num_classes:
-        raise UserError(f"data.labelled={count} needs labels, and {spec.name} has none: set 0")
+        raise UserError(f"data.labelled={count} needs labels, and {spec.unlabelled}: set 0")
     if train.in_memory:
         labels = train.arrays["label"]
         labels = labels if train.rows is None else labels[train.rows]

@@ -71,7 +71,7 @@ def make_network(config: ConfigDict, spec: DataSpec) -> nn.Module:
     check_choice("task.target", target, TARGETS)
     if target == "label" and not spec.num_classes:
         raise UserError(
-            f"task.target=label needs labels, and {spec.name} has none: use a folder with one"
+            f"task.target=label needs labels, and {spec.unlabelled}: use a folder with one"
             " sub-folder a class, or another target"
         )
     vector = spec.streams.get("target")

@@ -86,7 +86,7 @@ def class_count(config: ConfigDict, spec: DataSpec) -> int:
             raise UserError("model.net=tutorial is unconditional: set model.conditional=none")
         if not spec.num_classes:
             raise UserError(
-                f"model.conditional={model.conditional} needs labels, and {spec.name} has none: use"
+                f"model.conditional={model.conditional} needs labels, and {spec.unlabelled}: use"
                 " a folder with one sub-folder a class, or --config.model.conditional=none"
             )
         # A semi-supervised GAN is not given classes: its discriminator says them.

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import shutil
 from pathlib import Path
 
@@ -87,14 +89,22 @@ def test_classes_are_sub_folders(tmp_path: Path) -> None:
         assert ((shade < 9.5) == (batch["label"] == 1)).all()
         assert batch["label"].dtype == np.int32 and batch["image"].dtype == np.float32
     write(tmp_path, "99.png")  # beside the sub-folders: those are no classes then
-    assert open_data(settings(tmp_path)).spec.num_classes == 0
+    spec = open_data(settings(tmp_path)).spec
+    assert spec.num_classes == 0
+    assert "no classes, since 1 of its images lie beside" in spec.notes[0]
+    assert spec.notes[0].endswith("(a, b) and not in one: 99.png")
+    assert spec.notes[0] in spec.unlabelled
 
 
 def test_holdout(flat: Path) -> None:
     for holdout, expected in ((5.0, 5), (1.0, 1), (19.0, 19)):
         counts = open_data(changed(settings(flat), holdout=holdout)).spec.counts
         assert counts == {"train": 20 - expected, "eval": expected}
-    for holdout in (0.0, -0.5, 20.0, 1e-9, 1 - 1e-12):
+    for holdout, expected in ((1e-9, 1), (1 - 1e-12, 19)):
+        spec = open_data(changed(settings(flat), holdout=holdout)).spec
+        assert spec.counts == {"train": 20 - expected, "eval": expected}
+        assert f"of 20 images data.holdout={holdout:g} by hash takes" in spec.notes[0]
+    for holdout in (0.0, -0.5, 20.0):
         with pytest.raises(UserError, match=r"data\.holdout=.* both need at least 1"):
             open_data(changed(settings(flat), holdout=holdout))
 
@@ -162,8 +172,10 @@ def test_bad_files(both: Path, memory_gib: float) -> None:
     if memory_gib:
         with pytest.raises(UserError, match=r"one/c/4\.png"):
             open_data(config)
-    else:  # found when it is read
-        dataset = open_data(config)
+    else:  # by the header that says the channels, or when it is read
+        with pytest.raises(UserError, match=r"one/c/4\.png"):
+            open_data(config)
+        dataset = open_data(changed(config, channels=3))
         with pytest.raises(UserError, match=r"one/c/4\.png|two/d/15\.bmp"):
             for name in dataset.splits:
                 levels(dataset, name)
@@ -199,8 +211,8 @@ def test_mixed_files(tmp_path: Path) -> None:
             config = changed(settings(tmp_path, channels=channels, fit=fit), holdout=1.0)
             dataset = open_data(config)
             batch = dataset.splits["train"].get(np.arange(3))
-            assert batch["image"].shape == (3, 6, 4, channels or 1)
-            assert (batch["image"] == 1).all()
+            assert batch["image"].shape == (3, 6, 4, channels or 4)
+            assert not channels or (batch["image"] == 1).all()
 
 
 def test_fingerprint(both: Path) -> None:
@@ -232,3 +244,162 @@ def test_emoji(data_at_hand: Path) -> None:
     dataset = open_data(config)
     assert sum(dataset.spec.counts.values()) == 1636 and dataset.spec.num_classes == 8
     assert 0.25 < dataset.spec.counts["eval"] / 1636 < 0.35
+
+
+@pytest.mark.parametrize("odd", ["000.png", "200.png"])
+def test_the_widest_image_says_the_channels(odd: str, tmp_path: Path) -> None:
+    """Wherever its name stands: one grey image among coloured ones, and the other way round."""
+    names = [f"{i}.png" for i in range(100, 108)]
+    for few, many, said in ((1, 3, "1 grey"), (3, 1, "8 grey"), (4, 3, "8 RGB")):
+        root = tmp_path / f"{few}{many}"
+        write(root, *names, channels=many)
+        write(root, odd, channels=few)
+        spec = open_data(settings(root)).spec
+        assert spec.image_shape == (6, 4, max(few, many))
+        assert said in spec.notes[0] and odd in spec.notes[0]
+    assert open_data(settings(root, channels=3)).spec.notes == ()
+
+
+def test_twelve_bits(tmp_path: Path) -> None:
+    for i in range(8):
+        Image.fromarray(np.full((9, 7), 4095, np.uint16)).save(tmp_path / f"{i}.png")
+    dark = open_data(settings(tmp_path))
+    assert levels(dark, "train")[0] == 16 and "--config.data.white=4095" in dark.spec.notes[0]
+    bright = open_data(settings(tmp_path, white=4095))
+    assert levels(bright, "train")[0] == 255 and bright.spec.notes == ()
+    assert bright.spec.preprocess["white"] == 4095 and "white" not in dark.spec.preprocess
+    assert bright.spec.fingerprint != dark.spec.fingerprint
+
+
+def test_few_images_hold_one_out(tmp_path: Path) -> None:
+    """Of the eight the hash alone holds out none at a tenth."""
+    write(tmp_path, *(f"{i}.png" for i in range(8)))
+    dataset = open_data(changed(settings(tmp_path), holdout=0.1))
+    assert dataset.spec.counts == {"train": 7, "eval": 1}
+    (note,) = dataset.spec.notes
+    assert "of 8 images data.holdout=0.1 by hash takes none: the nearest 1 is held out" in note
+    # The one that a number of 1 takes, and that a larger share would take first.
+    for holdout in (1.0, 0.3):
+        more = levels(open_data(changed(settings(tmp_path), holdout=holdout)), "eval")
+        assert set(levels(dataset, "eval")) <= set(more)
+
+
+def test_unreadable_files_are_all_named(tmp_path: Path) -> None:
+    write(tmp_path, *(f"{i}.png" for i in range(8)))
+    for i in (2, 5, 6, 7):
+        (tmp_path / f"{i}.png").write_bytes(b"garbage")
+    config = settings(tmp_path, channels=1)
+    says = r"4 of the 8 images cannot be read: 2\.png, 5\.png, 6\.png, 7\.png; the first: .*2\.png"
+    with pytest.raises(UserError, match=says):
+        open_data(config)
+    (note,) = open_data(changed(config, on_error="skip")).spec.notes
+    assert note == f"{tmp_path}: left out 4 (unreadable): 2.png, 5.png, 6.png, 7.png"
+
+
+def test_what_is_left_out_is_in_the_spec(both: Path) -> None:
+    (both / "one" / "list.csv").write_text("")
+    write(both / "two", "88.png")
+    notes = open_data(pairs(both)).spec.notes
+    assert notes == (
+        f"{both / 'one'}: left out 1 (not an image by suffix or content): list.csv",
+        f"{both / 'two'}: left out 1 (no partner of the same name): 88.png",
+    )
+
+
+def test_integer_classes_are_in_the_order_of_numbers(tmp_path: Path) -> None:
+    write(tmp_path, *(f"{c}/{i}.png" for c in range(12) for i in range(3)))
+    dataset = open_data(settings(tmp_path))
+    assert dataset.spec.class_names == tuple(map(str, range(12)))
+    # Runs from before sorted them as text, and must not go on with these labels.
+    before = fingerprint_before(tmp_path)
+    assert dataset.spec.fingerprint != before
+    shutil.rmtree(tmp_path / "10")
+    shutil.rmtree(tmp_path / "11")
+    assert open_data(settings(tmp_path)).spec.fingerprint == fingerprint_before(tmp_path)
+
+
+def fingerprint_before(root: Path) -> str:
+    """Return the fingerprint that runs of 2026-11-26 have of a grey folder."""
+    names = sorted(path.relative_to(root).as_posix() for path in root.rglob("*.png"))
+    how = dict(size=[6, 4], channels=1, resize="bicubic", fit="stretch")
+    description = [names, [(root / name).stat().st_size for name in names], how, 0, 0.3]
+    return hashlib.sha256(json.dumps(description, sort_keys=True).encode()).hexdigest()
+
+
+def test_old_fingerprints_and_splits_hold(flat: Path) -> None:
+    spec = open_data(settings(flat)).spec
+    assert spec.fingerprint == fingerprint_before(flat)
+    limit = int(0.3 * 2**64).to_bytes(8, "big")
+    expected = [i for i in range(20) if hashlib.sha256(str(i).encode()).digest()[:8] < limit]
+    assert sorted(levels(open_data(settings(flat)), "eval")) == expected
+
+
+def of_splits(root: Path, *names: str, classes: str = "ab") -> None:
+    """Write three images of each class into each of the folders; levels count up."""
+    numbers = iter(range(200))
+    for name in names:
+        for c in classes:
+            write(root, *(f"{name}/{c}/{next(numbers)}.png" for _ in range(3)))
+
+
+@pytest.mark.parametrize("val", ["val", "valid", "validation", "eval", "Val"])
+def test_splits_are_used(val: str, tmp_path: Path) -> None:
+    of_splits(tmp_path, "train", val, "test")
+    write(tmp_path, "199.png")
+    dataset = open_data(settings(tmp_path))
+    assert dataset.spec.class_names == ("a", "b")
+    assert dataset.spec.counts == {"train": 6, "eval": 6, "test": 6}
+    found = [sorted(levels(dataset, split)) for split in ("train", "eval", "test")]
+    assert found == [list(range(i, i + 6)) for i in (0, 6, 12)]
+    labels = dataset.splits["test"].get(np.arange(6))["label"]
+    assert labels.tolist() == [0, 0, 0, 1, 1, 1]
+    assert dataset.spec.notes == (f"{tmp_path}: left out 1 (beside the splits): 199.png",)
+
+
+def test_splits_without_val(tmp_path: Path) -> None:
+    of_splits(tmp_path, "train", "test")
+    dataset = open_data(settings(tmp_path))
+    assert dataset.spec.counts == {"train": 6, "eval": 6, "test": 6}
+    assert sorted(levels(dataset, "eval")) == sorted(levels(dataset, "test")) == list(range(6, 12))
+    assert "no split val: the test images are split eval too" in dataset.spec.notes[0]
+    # With train alone, or named itself, the same images are held out.
+    shutil.rmtree(tmp_path / "test")
+    held_out = [
+        levels(open_data(settings(path)), "eval") for path in (tmp_path, tmp_path / "train")
+    ]
+    assert held_out[0] == held_out[1] != []
+
+
+def test_splits_of_pairs(tmp_path: Path) -> None:
+    for side in ("one", "two"):
+        write(tmp_path / side, *(f"{s}/{i}.png" for s in ("train", "val") for i in range(4)))
+    dataset = open_data(pairs(tmp_path))
+    assert dataset.spec.counts == {"train": 4, "eval": 4} and not dataset.spec.num_classes
+    assert levels(dataset, "eval") == levels(dataset, "eval", "target") == [0, 1, 2, 3]
+
+
+def test_folders_that_are_no_splits(tmp_path: Path) -> None:
+    write(tmp_path, "train/1.png", "plane/2.png", "plane/3.png")  # vehicles
+    dataset = open_data(changed(settings(tmp_path), holdout=1.0))
+    assert dataset.spec.class_names == ("plane", "train") and "test" not in dataset.splits
+
+
+def test_sub_folders_that_are_refused(tmp_path: Path) -> None:
+    of_splits(tmp_path / "deep", "images")
+    with pytest.raises(UserError, match=r"one sub-folder, images, .*\(a, b\).*deep/images"):
+        open_data(settings(tmp_path / "deep"))
+    of_splits(tmp_path / "none", "val", "test")
+    with pytest.raises(UserError, match=r"has test, val and no train"):
+        open_data(settings(tmp_path / "none"))
+    of_splits(tmp_path / "twice", "train", "val", "eval")
+    with pytest.raises(UserError, match=r"both eval and val: which is split eval"):
+        open_data(settings(tmp_path / "twice"))
+    of_splits(tmp_path / "more", "train")
+    of_splits(tmp_path / "more", "test", classes="bc")
+    with pytest.raises(UserError, match=r"split test has classes that train has not \(c\)"):
+        open_data(settings(tmp_path / "more"))
+    shutil.rmtree(tmp_path / "more" / "test")
+    write(tmp_path / "more", "test/7.png")
+    spec = open_data(settings(tmp_path / "more")).spec
+    assert set(spec.counts) == {"train", "eval"}
+    assert "left out 1 (split test has no sub-folders" in spec.notes[0]
