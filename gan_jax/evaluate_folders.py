@@ -17,16 +17,8 @@ import numpy as np
 from gan_jax.data.dataset import fingerprint
 from gan_jax.data.pipeline import prefetch
 from gan_jax.errors import UserError, did_you_mean
-from gan_jax.folders import (
-    by_key,
-    class_of,
-    damaged,
-    map_files,
-    range_notes,
-    scan,
-    sub_folders,
-    widest,
-)
+from gan_jax.folders import by_key, class_of, scan, sub_folders
+from gan_jax.image_files import damaged, map_files, range_notes, widest
 from gan_jax.images import Header, read_header, read_image, to_float
 from gan_jax.logs import quiet_libraries
 from gan_jax.measurement import remembered

@@ -7,18 +7,12 @@ leaves out is counted and named by reason, and said by `Scan.notes`. Files are p
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 import os
 import unicodedata
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path, PurePosixPath
-from typing import TypeVar
 
 from gan_jax.errors import UserError
-from gan_jax.images import Header, read_header, read_peak
-
-T = TypeVar("T")
 
 SUFFIXES = (
     *(".png", ".jpg", ".jpeg", ".jpe", ".jif", ".jfif"),
@@ -39,7 +33,7 @@ METADATA = {
     "system volume information",
     "lost+found",
 }
-NO_IMAGE = "not an image by suffix or content"
+NO_IMAGE = "no PNG, JPEG, WebP, BMP or TIFF"
 HIDDEN = "hidden, or thumbnails and metadata of a file server"
 LOOP = "a link back to a folder that it lies in"
 BROKEN = "a link to nothing"
@@ -47,8 +41,6 @@ CLOSED = "a folder that may not be opened"
 EMPTY = "an empty folder"
 
 SHOWN = 10  # names of what is left out, in a line for people
-PROBES = 64  # files of a folder whose range of values is looked at
-CHUNK = 4096  # files that threads wait for at once
 
 
 @dataclasses.dataclass(frozen=True)
@@ -123,8 +115,9 @@ def by_key(root: Path, names: Sequence[str]) -> dict[str, str]:
     for name in names:
         other = found.setdefault(pair_key(name), name)
         if other != name:
+            first, second = sorted((other, name))
             raise UserError(
-                f"{root} has both {other} and {name}: which of them is the partner of an image of"
+                f"{root} has both {first} and {second}: which of them is the partner of an image of"
                 " that name is not known, keep one"
             )
     return found
@@ -153,109 +146,6 @@ def sub_folders(names: Iterable[str]) -> list[str]:
     if not all("/" in name for name in names):
         return []
     return class_order(map(class_of, names))
-
-
-def read_headers(root: Path, names: Sequence[str], on_error: str = "raise") -> dict[str, Header]:
-    """Return the headers of images by name.
-
-    Args:
-      root: their folder.
-      names: relative.
-      on_error: "raise", or "skip" leaves out files whose header is damaged.
-
-    Raises:
-      UserError: a damaged header.
-    """
-    found, bad = map_files(names, lambda name: read_header(root / name))
-    if bad and (on_error == "raise" or not found):
-        raise damaged(bad, len(names))
-    return found
-
-
-def map_files(
-    names: Sequence[str], function: Callable[[str], T]
-) -> tuple[dict[str, T], dict[str, UserError]]:
-    """Apply a function to names in threads; return its results, and its errors, by name."""
-
-    def attempt(name: str) -> T | UserError:
-        try:
-            return function(name)
-        except UserError as error:
-            return error
-
-    done: dict[str, T] = {}
-    bad: dict[str, UserError] = {}
-    # Pillow decodes outside the interpreter lock.
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
-        for start in range(0, len(names), CHUNK):
-            some = names[start : start + CHUNK]
-            for name, result in zip(some, pool.map(attempt, some), strict=True):
-                if isinstance(result, UserError):
-                    bad[name] = result
-                else:
-                    done[name] = result
-    return done, bad
-
-
-def damaged(bad: Mapping[str, UserError], total: int) -> UserError:
-    """Return the error that says which of `total` images cannot be read."""
-    first = next(iter(bad.values()))
-    if len(bad) == 1:
-        return first
-    count = "none" if len(bad) == total else f"{len(bad):,}"
-    left = " can" if len(bad) == total else " cannot"
-    return UserError(
-        f"{count} of the {total:,} images{left} be read: {shortened(list(bad))}; the first: {first}"
-    )
-
-
-def widest(root: Path, headers: Mapping[str, Header]) -> tuple[int, list[str]]:
-    """Return the channels of the image that has most, whatever its name, and what to say of it.
-
-    Nothing is lost: grey becomes RGB, and RGB becomes RGBA, if one image is.
-    """
-    names = {1: "grey", 3: "RGB", 4: "RGBA"}
-    kinds: dict[int, list[str]] = {}
-    for name, header in headers.items():
-        kinds.setdefault(header.channels, []).append(name)
-    most = max(kinds)
-    if len(kinds) == 1:
-        return most, []
-    there = ", ".join(f"{len(kinds[c]):,} {names[c]} ({kinds[c][0]})" for c in sorted(kinds))
-    return most, [f"{root}: images of unlike channels, {there}: all are read as {names[most]}"]
-
-
-def range_notes(root: Path, names: Sequence[str], white: int = 0) -> list[str]:
-    """Return what is to be said of the values of 16-bit files, by a look at some of them.
-
-    A camera's 12 bits in a 16-bit file are nearly black by the range of the file.
-
-    Args:
-      root: their folder.
-      names: of its images.
-      white: `data.white`, which says that the range is known.
-    """
-    if white:
-        return []
-    some = sorted(names, key=lambda name: hashlib.sha256(pair_key(name).encode()).digest())
-
-    def peak(name: str) -> tuple[int, int]:
-        header = read_header(root / name)
-        return (read_peak(root / name), header.channels) if header.deep else (-1, 0)
-
-    found, _ = map_files(some[:PROBES], peak)
-    deep = [result for result in found.values() if result[0] >= 0]
-    highest = max((value for value, _ in deep), default=2**16)
-    if highest >= 2**14:
-        return []
-    white = 2 ** max(8, highest.bit_length()) - 1
-    fix = f"if that is white, train with --config.data.white={white}"
-    if any(channels > 1 for _, channels in deep):
-        fix = "if that is white, convert them to 8 bit (Pillow reads the upper 8 bits of colours)"
-    return [
-        f"{root}: the values of 16-bit images reach {highest:,} of 65,535 (in {len(deep)} looked"
-        f" at), so that they are nearly black: {fix}"
-    ]
 
 
 def shortened(names: Sequence[str]) -> str:

@@ -8,7 +8,8 @@ from pathlib import Path
 import numpy as np
 
 from gan_jax.errors import UserError
-from gan_jax.folders import damaged, map_files, range_notes, scan
+from gan_jax.folders import scan
+from gan_jax.image_files import damaged, map_files, range_notes
 from gan_jax.images import grid, preprocess, read_image, save_png, to_uint8
 from gan_jax.outputs import SHEET, check_output, clear, output_names
 from gan_jax.run import Run, load

@@ -64,8 +64,11 @@ def read_header(path: Path) -> Header:
 def read_peak(path: Path) -> int:
     """Return the largest value of a 16-bit file, in [0, 65535]; of colour to within 256."""
     with _opened(path) as picture:
-        peak = int(np.asarray(picture).max())
-        return peak if picture.mode.startswith("I") else peak * 257
+        array = np.asarray(picture)
+        if picture.mode.startswith("I"):
+            return int(array.max())
+        opaque = array[..., :-1] if "A" in picture.getbands() else array  # A is full, mostly
+        return int(opaque.max()) * 257
 
 
 def read_image(path: Path, channels: int = 0, *, white: int = 0) -> np.ndarray:

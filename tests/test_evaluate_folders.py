@@ -227,7 +227,7 @@ def test_pairs_by_key(capsys: pytest.CaptureFixture, tmp_path: Path) -> None:
     out = succeed(capsys, *both)
     assert table(out) == {"ssim/real/3": pytest.approx(1)}
     words = " ".join(out.split())
-    assert "note: " in words and "(not an image by suffix or content): notes.txt" in words
+    assert "note: " in words and "(no PNG, JPEG, WebP, BMP or TIFF): notes.txt" in words
     assert "ssim/real/2/chosen=content" in table(succeed(capsys, *both, "--num=2"))
 
 

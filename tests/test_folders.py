@@ -13,7 +13,7 @@ from PIL import Image
 
 from gan_jax import folders
 from gan_jax.errors import UserError
-from gan_jax.outputs import output_names
+from gan_jax.image_files import read_headers
 
 
 def left_out(root: Path) -> dict[str, tuple[str, ...]]:
@@ -40,7 +40,7 @@ def test_names_and_what_is_left_out(tmp_path: Path) -> None:
     notes = "\n".join(found.notes())
     assert f"{tmp_path}: left out 5 (hidden" in notes and ".cache/, .hidden.png, @eaDir/" in notes
     assert folders.shortened([str(i) for i in range(11)]).endswith("8, 9, ...")
-    assert "left out 3 (not an image by suffix or content): Thumbs.db, a/notes.txt, l" in notes
+    assert "left out 3 (no PNG, JPEG, WebP, BMP or TIFF): Thumbs.db, a/notes.txt, l" in notes
     # Only what is inside counts: a hidden folder may be the root itself.
     assert folders.scan(tmp_path / ".cache").names == ("x.png",)
     with pytest.raises(UserError, match="is not there"):
@@ -48,7 +48,7 @@ def test_names_and_what_is_left_out(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"holds no images \(\.png.*$"):
         folders.scan(tmp_path / "nothing")
     (tmp_path / "nothing" / "a.csv").write_text("x")
-    with pytest.raises(UserError, match=r"holds no images .* left out 1 \(not an .*: a\.csv"):
+    with pytest.raises(UserError, match=r"holds no images .* left out 1 \(no PNG.*: a\.csv"):
         folders.scan(tmp_path / "nothing")
 
 
@@ -67,7 +67,7 @@ def test_unknown_suffixes_are_looked_into(tmp_path: Path) -> None:
     expected = {*formats, *(f"{kind}.dat" for kind in formats), "x.jfif"}
     assert set(found.names) == expected
     assert found.left_out == {folders.NO_IMAGE: ("none", "text", "x.gif")}
-    headers = folders.read_headers(tmp_path, found.names)
+    headers = read_headers(tmp_path, found.names)
     assert {(h.height, h.width, h.channels) for h in headers.values()} == {(3, 5, 3)}
 
 
@@ -129,41 +129,3 @@ def test_class_order() -> None:
     assert folders.sub_folders(["10/a.png", "b.png"]) == []
     forms = [unicodedata.normalize(form, "ä") + f"/{form}.png" for form in ("NFC", "NFD")]
     assert folders.sub_folders(forms) == ["ä"]
-
-
-def test_no_two_outputs_have_one_name() -> None:
-    assert output_names(["a.jpg", "b/a.png"]) == {"a.jpg": "a.png", "b/a.png": "b/a.png"}
-    for names, expected in (
-        (["a.jpg", "a.png"], ["a.jpg.png", "a.png.png"]),
-        # The whole name of one is what the key of another becomes.
-        (["a.jpg", "a.jpg.jpg", "a.png"], ["a.jpg.png", "a.jpg.jpg.png", "a.png.png"]),
-        (["cat.night", "cat.night.jpg"], ["cat.night.png", "cat.night.jpg.png"]),
-    ):
-        assert list(output_names(names).values()) == expected
-
-
-def test_values_far_below_their_range_are_said(tmp_path: Path) -> None:
-    draw = np.random.default_rng(0)
-    for i in range(3):
-        picture = draw.integers(0, 4096, (9, 9)).astype(np.uint16)
-        Image.fromarray(picture).save(tmp_path / f"{i}.png")
-    make_images(tmp_path, ["grey.png"])
-    names = folders.scan(tmp_path).names
-    (note,) = folders.range_notes(tmp_path, names)
-    assert "of 65,535 (in 3 looked at)" in note and "--config.data.white=4095" in note
-    assert folders.range_notes(tmp_path, names, white=4095) == []
-    assert folders.range_notes(tmp_path, ["grey.png"]) == []
-    Image.fromarray(np.full((2, 2), 40_000, np.uint16)).save(tmp_path / "bright.png")
-    assert folders.range_notes(tmp_path, folders.scan(tmp_path).names) == []
-
-
-def test_values_of_sixteen_bit_colours_are_said(tmp_path: Path) -> None:
-    tifffile = pytest.importorskip("tifffile")
-    stored = np.full((4, 4, 3), 4095, np.uint16)
-    tifffile.imwrite(tmp_path / "x.tif", stored, photometric="rgb")
-    try:
-        folders.read_headers(tmp_path, ["x.tif"])
-    except UserError:
-        pytest.skip("this Pillow reads no such TIFF")
-    (note,) = folders.range_notes(tmp_path, ["x.tif"])
-    assert "convert them to 8 bit" in note

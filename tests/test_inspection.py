@@ -64,7 +64,7 @@ def test_inspect_folder(
     arguments = [f"vae:folder,path={folder},size=16", "--config.data.holdout=1"]
     out = inspect(capsys, monkeypatch, tmp_path, *arguments)
     check_says(out, "data pets", "train 3, eval 1", "16 x 16 x 3", "2: cat, dog", "skipped 0")
-    check_says(out, "left out 1 (not an image", "README.md")
+    check_says(out, "left out 1 (no PNG", "README.md")
 
 
 def test_inspect_npz(

@@ -292,7 +292,7 @@ def test_transform(
         known = ["--mode=transform", f"--workdir={run}", f"--input={source}"]
         out = succeed(capsys, *known, f"--output={target}", "--checkpoint=latest", *arguments)
         assert f"images to {target}" in out
-        assert source != odd_images or "suffix or content): notes.txt" in out
+        assert source != odd_images or "BMP or TIFF): notes.txt" in out
         return {p.relative_to(target).as_posix(): pixels(p) for p in target.rglob("*.png")}
 
     made = transform(odd_images, "out")

@@ -21,18 +21,8 @@ from gan_jax.data.dataset import (
 )
 from gan_jax.data.layout import Layout, lay_out
 from gan_jax.errors import UserError
-from gan_jax.folders import (
-    by_key,
-    damaged,
-    map_files,
-    nfc,
-    pair_key,
-    range_notes,
-    read_headers,
-    scan,
-    shortened,
-    widest,
-)
+from gan_jax.folders import by_key, nfc, pair_key, scan, shortened
+from gan_jax.image_files import damaged, map_files, range_notes, read_headers, widest
 from gan_jax.images import preprocess, read_image
 from gan_jax.spec import DataSpec, Stream
 
