@@ -11,6 +11,7 @@ import contextlib
 import logging
 import sys
 import threading
+import warnings
 from collections.abc import Iterator
 
 import absl.logging
@@ -28,6 +29,8 @@ def set_up_logging() -> None:
     quiet_libraries()
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s: %(message)s")
     logging.getLogger("asyncio").setLevel(logging.CRITICAL)  # Orbax's tasks after a failed save
+    # Images of up to twice Pillow's limit are read, and larger ones are an error that says so.
+    warnings.filterwarnings("ignore", message=r"Image size \(\d+ pixels\) exceeds limit")
     sys.unraisablehook = _print_unraisable
 
 

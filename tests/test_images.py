@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import random
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from PIL import Image, ImageOps
 
 from gan_jax import images
 from gan_jax.errors import UserError
+from gan_jax.logs import set_up_logging
 
 HEIGHT, WIDTH = 12, 20
 
@@ -210,6 +212,11 @@ def test_an_image_above_the_limit_of_pixels(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     images.save_png(tmp_path / "large.png", picture(3))
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", HEIGHT * WIDTH // 2 + 1)
+    with warnings.catch_warnings(record=True) as warned:
+        set_up_logging()  # above the limit, below twice that: read, and nothing is said
+        assert (images.read_image(tmp_path / "large.png") == picture(3)).all()
+    assert not warned
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", HEIGHT * WIDTH // 2 - 1)
     for read in (images.read_image, images.read_header):
         with pytest.raises(UserError, match=r"large\.png \(more than 238 pixels.*on_error=skip"):
