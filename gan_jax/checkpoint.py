@@ -3,7 +3,8 @@
 Orbax commits a step by renaming its directory, so a killed save leaves nothing that counts; but a
 truncated step raises on restore, and one flipped byte restores silently as wrong numbers. So every
 committed step gets a file `<step>.sha256` beside it (`sha256sum --check` reads it too), and a
-restore falls back to the newest step that is whole. A step without sums is tried last.
+restore falls back to the newest step that is whole. A step without sums is tried last: the process
+was killed between the two, or the machine went down, and then the step may hold anything.
 """
 
 from __future__ import annotations
@@ -25,10 +26,16 @@ from orbax.checkpoint import checkpoint_managers
 
 from gan_jax import hosts
 from gan_jax.errors import DISK, UserError, out_of_memory
+from gan_jax.older_states import as_saved, as_today
 from gan_jax.state import TrainState
 from gan_jax.workdir import write_text
 
 logger = logging.getLogger(__name__)
+
+
+class _Unreadable(UserError):
+    """Raised for a step without sums that cannot be read."""
+
 
 DISK_SIGNS = ("No space left", "File too large", "Read-only file system", "quota exceeded")
 
@@ -140,7 +147,7 @@ class Checkpoints:
             deleted (unless read_only), for the training to make them again.
 
         Returns:
-          (state, step), or None where there is no step.
+          (state, step), or None where there is no step, or only ones that were never whole.
 
         Raises:
           UserError: the step asked for is damaged, none is whole, or the state is that of other
@@ -164,7 +171,15 @@ class Checkpoints:
                 f"checkpoint {step} in {self._directory} is damaged: its files do not match"
                 f" {self._sums_of(step).name}; the steps kept are {there}"
             )
-        state = self._read(abstract, step)
+        try:
+            state = self._read(abstract, step)
+        except _Unreadable:
+            if not newest or self._read_only or last_whole_step(self._directory) is not None:
+                raise
+            logger.warning("checkpoint %d was never whole: starting afresh", step)
+            for never_whole in there:
+                self._manager.delete(never_whole)
+            return None
         for damaged in (s for s in there if s > step and newest):
             logger.warning("checkpoint %d is damaged or incomplete: using %d", damaged, step)
             if not self._read_only:
@@ -175,15 +190,20 @@ class Checkpoints:
 
     def _read(self, abstract: TrainState, step: int) -> TrainState:
         try:
-            _check_tree(self._manager.item_metadata(step), abstract, step)
-            return self._manager.restore(step, args=ocp.args.StandardRestore(abstract))
+            saved = self._manager.item_metadata(step)
+            saved = saved.tree if hasattr(saved, "tree") else saved
+            there = as_saved(abstract, saved) if saved else abstract
+            if saved:
+                _check_tree(saved, there, step)
+            restored = self._manager.restore(step, args=ocp.args.StandardRestore(there))
+            return as_today(restored, abstract)
         except UserError:
             raise
         except Exception as error:
             if self._whole(step):
                 raise
             reason = f"{error} ".splitlines()[0].strip()
-            raise UserError(
+            raise _Unreadable(
                 f"checkpoint {step} in {self._directory} has no sums, and cannot be read ({reason})"
             ) from None
 
@@ -268,12 +288,6 @@ class Checkpoints:
             ) from None
 
 
-def saved_steps(directory: Path) -> list[int]:
-    """Return the steps on the disk, whole or not, without reading any."""
-    names = [path.name for path in directory.iterdir()] if directory.is_dir() else []
-    return sorted(int(name) for name in names if name.isdigit())
-
-
 def last_whole_step(directory: Path) -> int | None:
     """Return the newest step on the disk that has its sums, without reading any."""
     found = [int(path.stem) for path in directory.glob("*.sha256")]
@@ -340,7 +354,7 @@ def _check_tree(saved: Any, abstract: TrainState, step: int) -> None:
         }
 
     wanted = shapes(ocp.tree.serialize_tree(abstract, keep_empty_nodes=True))
-    there = shapes(saved.tree if hasattr(saved, "tree") else saved)
+    there = shapes(saved)
     if there and there != wanted:
         odd = sorted(
             name for name in wanted.keys() | there.keys() if wanted.get(name) != there.get(name)

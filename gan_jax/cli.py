@@ -13,12 +13,14 @@ from ml_collections import ConfigDict
 from gan_jax.config import (
     apply_overrides,
     check_config,
+    check_seed,
     load_config,
     split_names,
     split_overrides,
 )
 from gan_jax.errors import UserError, did_you_mean
 from gan_jax.host import compile_only, deterministic_gpus
+from gan_jax.places import DATA_FIELDS, place
 from gan_jax.topology import parse_topology
 from gan_jax.workdir import check_workdir, read_config, read_spec
 
@@ -62,7 +64,7 @@ def resolve(flags: argparse.Namespace, others: list[str]) -> tuple[ConfigDict, P
 def train(flags: argparse.Namespace, others: list[str]) -> None:
     """Train or resume, and say what came of it."""
     config, workdir = resolve(flags, others)
-    changes = check_workdir(workdir, config)
+    changes = check_workdir(workdir, config, change=flags.change)
     if config.train.deterministic:
         deterministic_gpus()
     from gan_jax import hosts
@@ -72,7 +74,7 @@ def train(flags: argparse.Namespace, others: list[str]) -> None:
     if hosts.first():
         for change in changes:
             print(f"changed for this resume: {change}")
-    outcome = run_training(config, workdir)
+    outcome = run_training(config, workdir, change=flags.change)
     if not hosts.first():
         return
     run = shlex.quote(str(workdir))
@@ -106,7 +108,7 @@ def inspect(flags: argparse.Namespace, others: list[str]) -> None:
     config, _ = resolve(flags, others)
     from gan_jax.inspection import inspect as print_inspection
 
-    print_inspection(config)
+    print_inspection(config, workdir=flags.workdir)
 
 
 def plan(flags: argparse.Namespace, others: list[str]) -> None:
@@ -123,9 +125,9 @@ def plan(flags: argparse.Namespace, others: list[str]) -> None:
 
 def evaluate(flags: argparse.Namespace, others: list[str]) -> None:
     """Evaluate a run, or a folder of images against another, and print a table."""
-    options, rest = split_overrides(others, "--")
+    data, rest = _data_fields(flags.mode, others)
+    options, rest = split_overrides(rest, "--")
     _refuse(flags.mode, rest)
-    _refuse(flags.mode, [f"--{name}" for name in options if name.startswith("config.")])
     if flags.num is not None and flags.num < 1:
         raise UserError(f"--num={flags.num}: at least 1")
     folders = flags.real is not None or flags.fake is not None
@@ -133,7 +135,7 @@ def evaluate(flags: argparse.Namespace, others: list[str]) -> None:
         raise UserError(
             "--mode=eval compares either --real=DIR with --fake=DIR, or a run: --workdir=RUN"
         )
-    for name in ("checkpoint", "split", "images", "seed") if folders else ():
+    for name in ("checkpoint", "split", "images", "seed", "change") if folders else ():
         if getattr(flags, name):
             raise UserError(f"--{name} is of a run: two folders have none, leave it out")
     workdir = None if folders else _existing(flags)
@@ -149,7 +151,7 @@ def evaluate(flags: argparse.Namespace, others: list[str]) -> None:
     request = Request(
         metrics=split_names("--metrics", flags.metrics),
         features=flags.features,
-        weights=Path(weights) if weights else None,
+        weights=place(weights) if weights else None,
         resize=flags.resize,
         num=flags.num or 0,
         images=flags.images,
@@ -163,7 +165,7 @@ def evaluate(flags: argparse.Namespace, others: list[str]) -> None:
         if folders:
             from gan_jax.evaluate_folders import evaluate_folders
 
-            _refuse(flags.mode, [f"--{name}" for name in options])
+            _refuse(flags.mode, [*(f"--config.{n}" for n in data), *(f"--{n}" for n in options)])
             measured = evaluate_folders(flags.real, flags.fake, request)
         else:
             from gan_jax.evaluate import evaluate as run_evaluation
@@ -175,6 +177,8 @@ def evaluate(flags: argparse.Namespace, others: list[str]) -> None:
                 request=request if request.metrics else None,
                 seed=flags.seed,
                 options=options,
+                data=data,
+                change=flags.change,
             )
     if not hosts.first():
         return
@@ -202,7 +206,7 @@ def report(flags: argparse.Namespace, others: list[str]) -> None:
         raise UserError("--mode=report needs --workdir=RUN,RUN,...: runs that were evaluated")
     from gan_jax.report import report as make_report
 
-    workdirs = [Path(part) for part in str(flags.workdir).split(",")]
+    workdirs = [place(part) for part in str(flags.workdir).split(",")]
     metrics = split_names("--metrics", flags.metrics)
     print(make_report(workdirs, metrics, flags.output))
 
@@ -216,7 +220,8 @@ def sample(flags: argparse.Namespace, others: list[str]) -> None:
         raise UserError(f"--num={num}: at least 1")
     if flags.steps is not None and not paths:
         raise UserError(f"--steps={flags.steps} is of paths: give --interpolate=both too")
-    options, rest = split_overrides(others, "--")
+    data, rest = _data_fields(flags.mode, others)
+    options, rest = split_overrides(rest, "--")
     _refuse(flags.mode, rest)
     labels = None
     if flags.labels is not None:
@@ -229,6 +234,8 @@ def sample(flags: argparse.Namespace, others: list[str]) -> None:
         checkpoint=flags.checkpoint,
         overwrite=flags.overwrite,
         options=options,
+        data=data,
+        change=flags.change,
     )
     if paths:
         steps = 8 if flags.steps is None else flags.steps
@@ -247,7 +254,7 @@ def transform(flags: argparse.Namespace, others: list[str]) -> None:
     """Transform a folder of images into another."""
     workdir = _existing(flags)
     if flags.input is None or flags.output is None:
-        raise UserError("--mode=transform needs --input=DIR and --output=DIR")
+        raise UserError("--mode=transform needs --input=DIR (or one image) and --output=DIR")
     overrides, rest = split_overrides(others, "--config.")
     options, rest = split_overrides(rest, "--")
     _refuse(flags.mode, rest)
@@ -279,6 +286,7 @@ def transform(flags: argparse.Namespace, others: list[str]) -> None:
 
 def check_flags(flags: argparse.Namespace, defaults: Mapping[str, object]) -> None:
     """Raise UserError at a flag that the mode would ignore."""
+    check_seed("--seed", flags.seed)
     for name, value in vars(flags).items():
         if value != defaults[name] and name not in ("mode", "config", *USES[flags.mode]):
             _refuse(flags.mode, [f"--{name}"])
@@ -294,6 +302,19 @@ def _refuse(mode: str, arguments: Sequence[str]) -> None:
     raise UserError(f"--mode={mode} takes no {name}{takes} (it takes {', '.join(known)})")
 
 
+def _data_fields(mode: str, others: list[str]) -> tuple[dict[str, str], list[str]]:
+    """Separate the fields that say where a run's data are from the other arguments."""
+    overrides, rest = split_overrides(others, "--config.")
+    for name in overrides:
+        if name not in DATA_FIELDS:
+            able = ", ".join(f"--config.{field}" for field in DATA_FIELDS)
+            raise UserError(
+                f"--mode={mode} takes no --config.{name}: the config is that of the run, but for"
+                f" its data: {able}"
+            )
+    return overrides, rest
+
+
 def _existing(flags: argparse.Namespace) -> Path:
     if flags.workdir is None:
         raise UserError(f"--mode={flags.mode} needs --workdir=RUN, such as runs/quickstart")
@@ -305,17 +326,18 @@ def _existing(flags: argparse.Namespace) -> Path:
 
 # The flags of each mode, beside those that the config and the task have.
 USES = {
-    "train": ("config", "workdir", "coordinator", "processes", "process"),
+    "train": ("config", "workdir", "change", "coordinator", "processes", "process"),
     "inspect": ("config", "workdir"),
     "plan": ("config", "workdir", "topology"),
     "eval": (
         *("workdir", "checkpoint", "split", "metrics", "features", "resize", "vgg", "heads"),
-        *("images", "real", "fake", "num", "seed", "coordinator", "processes", "process"),
+        *("images", "real", "fake", "num", "seed", "change"),
+        *("coordinator", "processes", "process"),
     ),
     "report": ("workdir", "metrics", "output"),
     "sample": (
         *("workdir", "checkpoint", "output", "overwrite", "num", "labels", "seed"),
-        *("interpolate", "steps"),
+        *("interpolate", "steps", "change"),
     ),
     "transform": ("workdir", "checkpoint", "input", "output", "overwrite", "seed"),
 }

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import argparse
 import sys
-from pathlib import Path
 from typing import NoReturn
 
 from gan_jax import cli
@@ -16,6 +15,7 @@ from gan_jax.errors import DISK, UserError, out_of_memory, say_no_more
 from gan_jax.heap import reuse_host_memory
 from gan_jax.host import enough_threads, without_missing_tpu
 from gan_jax.logs import set_up_logging
+from gan_jax.places import place
 
 INTERRUPTED = 130  # exit code, as of shells: 128 + SIGINT
 
@@ -37,7 +37,9 @@ def make_parser() -> Parser:
     add = parser.add_argument
     add("--mode", default="train", choices=sorted(cli.MODES))
     add("--config", help=f"FILE.py[:PRESET,key=value...]; default: of the run, or {cli.QUICKSTART}")
-    add("--workdir", type=Path, help="the run's directory; default: runs/NAME; report: RUN,RUN...")
+    add("--workdir", type=place, help="the run's directory; default: runs/NAME; report: RUN,RUN...")
+    change = "train: let learning rates, weight decay, batch size or a folder's images differ from"
+    add("--change", action="store_true", help=f"{change} here on; eval, sample: such images")
     add("--checkpoint", default="", help="latest, best or a step; default: best where there is one")
     add("--topology", default="", help="plan: the machine, such as h100:8, v5e:2x4 or cpu:8")
     add("--split", default="", help="eval: test, eval or train")
@@ -45,13 +47,13 @@ def make_parser() -> Parser:
     seer = "eval: the network that sees, such as cnn:RUN; --weights=FILE (or download): its weights"
     add("--features", default="", help=seer)
     add("--resize", default="clean", help="eval: how it resizes, clean or tf_legacy")
-    add("--vgg", type=Path, help="eval: file of VGG-16's weights, for lpips and ppl")
-    add("--heads", type=Path, help="eval: file of LPIPS's heads; default: that of package lpips")
+    add("--vgg", type=place, help="eval: file of VGG-16's weights, for lpips and ppl")
+    add("--heads", type=place, help="eval: file of LPIPS's heads; default: that of package lpips")
     add("--images", default="", help="eval: samples, or transformed images of the split")
-    add("--real", type=Path, help="eval, without a run: a folder of images, or statistics .npz")
-    add("--fake", type=Path, help="eval, without a run: the folder to compare with it")
-    add("--input", type=Path, help="transform: a folder of images")
-    add("--output", type=Path, help="sample, transform: folder; report: Markdown file with a place")
+    add("--real", type=place, help="eval, without a run: a folder of images, or statistics .npz")
+    add("--fake", type=place, help="eval, without a run: the folder to compare with it")
+    add("--input", type=place, help="transform: a folder of images, or one image")
+    add("--output", type=place, help="sample, transform: a folder; report: a Markdown file")
     add("--overwrite", action="store_true", help="sample, transform: delete earlier images there")
     add("--num", type=int, help="images to generate; sample: 64; eval: as many as real ones")
     add("--labels", help="sample: classes by name or number, such as 0,1,2; repeated to --num")

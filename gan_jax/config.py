@@ -10,6 +10,7 @@ from __future__ import annotations
 import ast
 import json
 import math
+import operator
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -17,6 +18,7 @@ from ml_collections import ConfigDict
 
 from gan_jax.config_files import find_config, run_config, shipped_configs
 from gan_jax.errors import UserError, check_choice, did_you_mean
+from gan_jax.places import absolute_places
 
 # Fields that may differ between a run and its continuation.
 # `train.steps` is resumable only while no learning rate depends on it, and how `eval.metrics` are
@@ -35,6 +37,8 @@ RESUMABLE = (
     "train.sample_every",
     "train.save_every",
     "train.keep",
+    "data.path",  # data are known by their fingerprint
+    "data.target_path",
     "data.dir",
     "data.memory_gib",
     "data.device_gib",
@@ -44,6 +48,9 @@ RESUMABLE = (
     "eval.features",
     "eval.num",
 )
+# Fields of an optimizer that may differ from a checkpoint on where that is asked for (--change), as
+# may `train.batch_size` and, where a learning rate depends on it, `train.steps`.
+CHANGEABLE = ("lr", "schedule", "warmup_steps", "weight_decay", "clip_norm")
 RESIZE_FILTERS = ("nearest", "box", "bilinear", "hamming", "bicubic", "lanczos")
 TASKS = ("gan", "vae", "classifier", "paired")
 
@@ -177,25 +184,65 @@ def from_json(text: str) -> ConfigDict:
     return config
 
 
-def differences(old: ConfigDict, new: ConfigDict) -> tuple[list[str], list[str]]:
+def differences(
+    old: ConfigDict, new: ConfigDict, *, change: bool = False
+) -> tuple[list[str], list[str]]:
     """Compare the config of a run with the one that would continue it.
 
+    Args:
+      old: of the run.
+      new: of its continuation.
+      change: whether fields may differ that change the training from here on, see `deliberate`.
+
     Returns:
-      (refused, changed): fields that must not differ, and resumable ones that do, each as
+      (refused, changed): fields that must not differ, and those that do and may, each as
       "name: old -> new".
     """
+    wanted = deliberate(old, new) if change else {}
+    refused, changed = [], []
+    for name, (a, b, free) in _differing(old, new).items():
+        (changed if free or name in wanted else refused).append(f"{name}: {a!r} -> {b!r}")
+    return refused, changed
+
+
+def deliberate(old: ConfigDict, new: ConfigDict) -> dict[str, tuple[Any, Any]]:
+    """Return the fields that differ and may do so only on purpose, as {name: (old, new)}."""
+
+    def may(name: str) -> bool:
+        if name == "train.batch_size":
+            return not counts_images(old) and not counts_images(new)
+        section, _, leaf = name.rpartition(".")
+        return name == "train.steps" or (section.startswith("optim.") and leaf in CHANGEABLE)
+
+    found = _differing(old, new)
+    return {name: (a, b) for name, (a, b, free) in found.items() if not free and may(name)}
+
+
+def counts_images(config: ConfigDict) -> list[str]:
+    """Return the fields by which a schedule counts images in batches of one size."""
+    task = config.task
+    counting = {"task.stage_images": task.get("stage_images", 0) > 0}  # stages of growing networks
+    counting["task.top_k"] = task.get("top_k", 1.0) < 1  # epochs
+    return [name for name, counts in counting.items() if counts]
+
+
+def _differing(old: ConfigDict, new: ConfigDict) -> dict[str, tuple[Any, Any, bool]]:
+    """Return {name: (old, new, whether it may differ in any case)}; places by what they mean."""
     before, after = flatten(old), flatten(new)
+    meant = [flatten(absolute_places(config)) for config in (old, new)]
     scheduled = any(v != "constant" for k, v in after.items() if k.endswith(".schedule"))
     fixed = {"train.steps"} if scheduled else set()
     if before.get("eval.metrics") and before.get("eval.best"):
         fixed |= {"eval.features", "eval.num"}
-    refused, changed = [], []
-    for name in sorted(before.keys() | after.keys()):
-        a, b = before.get(name, "absent"), after.get(name, "absent")
-        if a != b:
-            free = name in RESUMABLE and name not in fixed
-            (changed if free else refused).append(f"{name}: {a!r} -> {b!r}")
-    return refused, changed
+    return {
+        name: (
+            before.get(name, "absent"),
+            after.get(name, "absent"),
+            name in RESUMABLE and name not in fixed,
+        )
+        for name in sorted(before.keys() | after.keys())
+        if meant[0].get(name, "absent") != meant[1].get(name, "absent")
+    }
 
 
 def check_config(config: ConfigDict) -> None:
@@ -247,14 +294,28 @@ def check_config(config: ConfigDict) -> None:
     for name, value in fields.items():
         if name.startswith("optim.") and name.endswith(".lr") and value <= 0:
             raise UserError(f"{name}={value}: a learning rate is above 0")
-    if not 0 <= config.seed < 2**32:  # JAX takes it modulo 2^32: two seeds would be one
-        raise UserError(f"seed={config.seed}: in [0, 2^32)")
+    check_seed("seed", config.seed)
     if not 0 <= config.train.ema_half_life < math.inf:
         raise UserError(
             f"train.ema_half_life={config.train.ema_half_life}: images, above 0, or 0 for ema_decay"
         )
     if not 0 <= config.train.ema_decay < 1:
         raise UserError(f"train.ema_decay={config.train.ema_decay}: in [0, 1), 0 keeps no average")
+
+
+def check_seed(what: str, seed: Any) -> None:
+    """Raise UserError unless `seed` is a whole number in [0, 2^32): JAX takes others modulo 2^32.
+
+    Args:
+      what: the flag or field, as its user knows it.
+      seed: of Python or NumPy.
+    """
+    try:
+        fits = 0 <= operator.index(seed) < 2**32
+    except TypeError:
+        fits = False
+    if not fits:
+        raise UserError(f"{what}={seed}: a whole number in [0, 2^32)")
 
 
 def best_metric(best: str) -> str:

@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from gan_jax.errors import UserError, did_you_mean
+from gan_jax.places import place
 
 _PACKAGE = "configs"
 
@@ -37,7 +38,7 @@ def find_config(name: str) -> Path:
     Raises:
       UserError: there is none (with the names of those that are there).
     """
-    path = Path(name)
+    path = place(name)
     ours = shipped_configs() / path.name
     if not path.is_file() and path.parent == Path(_PACKAGE) and ours.is_file():
         path = ours

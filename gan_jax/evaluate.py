@@ -18,9 +18,9 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from gan_jax import hosts
-from gan_jax.config import split_names
+from gan_jax.config import check_seed, split_names
 from gan_jax.confusion import Confusion
-from gan_jax.data import Dataset, Split, open_data
+from gan_jax.data import Dataset, Split
 from gan_jax.data.pipeline import eval_batches, prefetch
 from gan_jax.errors import UserError, check_choice, did_you_mean
 from gan_jax.images import save_png
@@ -33,7 +33,7 @@ from gan_jax.run import load
 from gan_jax.spec import DataSpec
 from gan_jax.state import TrainState
 from gan_jax.task import Evaluation, Task
-from gan_jax.workdir import check_spec, write_text
+from gan_jax.workdir import write_text
 
 logger = logging.getLogger(__name__)
 
@@ -158,6 +158,8 @@ def evaluate(
     request: Request | None = None,
     seed: int = 0,
     options: Mapping[str, Any] | None = None,
+    data: Mapping[str, str] | None = None,
+    change: bool = False,
 ) -> Measured:
     """Evaluate a run and add the result to `eval/<step>.json`.
 
@@ -172,11 +174,14 @@ def evaluate(
       request: the metrics; None for those that the task has without being asked.
       seed: of the images generated; image i is that of `run.sample(..., seed=seed)`.
       options: of the task, for the images generated; or of its evaluations.
+      data, change: as of `gan_jax.load`: where the data are now, and whether they may have changed.
 
     Raises:
       UserError: metrics that the task lacks, too few images, or data that are not there.
     """
-    run = load(workdir, checkpoint=checkpoint)
+    check_seed("seed", seed)
+    run = load(workdir, checkpoint=checkpoint, data=data, change=change)
+    spec = run.dataset.spec if change else run.spec  # of what is measured
     batch_size = run.parallel.round_up(run.config.eval.batch_size)
     names = request.metrics if request else ()
     check_metrics(names, run.task)
@@ -197,28 +202,30 @@ def evaluate(
         measurement = Measurement(
             dataclasses.replace(request, metrics=looking),
             run.task,
-            run.spec,
+            spec,
             run.parallel,
             batch_size=batch_size,
             train_batch_size=run.config.train.batch_size,
             options=for_images,
             held_out=run.held_out,
         )
-    data = None
+    examples = None
     if not names or passing or (looking and (measurement.needs_data or not request.num)):
-        dataset = open_data(run.config.data)
-        check_spec(workdir, dataset.spec)
-        split = split or ("test" if "test" in dataset.splits else "eval")
-        check_choice("--split", split, dataset.splits)
-        data = dataset.splits[split]
+        splits = run.dataset.splits
+        split = split or ("test" if "test" in splits else "eval")
+        check_choice("--split", split, splits)
+        examples = splits[split]
     measured = Measured()
+    if not spec.same_data(run.spec):
+        measured.notes.append(f"the data have changed since the training: {run.spec} -> {spec}")
     passes = [run.task.evaluation(name, **for_passes[name]) for name in passing]
     for one in passes if names else [run.task]:
         evaluator = make_evaluator(one, run.parallel, batch_size, run.config.seed)
-        _add_pass(measured, evaluator(run.state, data), f"{split}/{len(data)}", run.spec)
+        named = f"{split}/{len(examples)}"
+        _add_pass(measured, evaluator(run.state, examples), named, spec)
     if measurement is not None:
         key = run.parallel.replicate(lambda: jax.random.key(seed))
-        looked = measurement(run.state, key, seed, split, data)
+        looked = measurement(run.state, key, seed, split, examples)
         measured.notes += looked.notes
         for name, value in looked.values.items():
             measured.add({name: value}, seed=seed, **looked.about[name])
@@ -228,14 +235,14 @@ def evaluate(
         found = measure_run(name, run, request, seed=seed, split=split, options=for_images)
         measured.add(found, seed=seed)
     if hosts.first():
-        _add(workdir / "eval" / f"{run.step}.json", measured.values)
-        _add(workdir / "eval" / f"{run.step}.about.json", measured.about)
+        folder = run.workdir / "eval"
+        _add(folder / f"{run.step}.json", measured.values)
+        _add(folder / f"{run.step}.about.json", measured.about)
         matrices = {name: matrix.to_dict() for name, matrix in measured.matrices.items()}
         if matrices:
-            _add(workdir / "eval" / f"{run.step}.matrices.json", matrices)
+            _add(folder / f"{run.step}.matrices.json", matrices)
         for name, matrix in measured.matrices.items():
-            picture = f"{run.step}_{name.replace('/', '_')}.png"
-            save_png(workdir / "eval" / picture, matrix.picture())
+            save_png(folder / f"{run.step}_{name.replace('/', '_')}.png", matrix.picture())
     return measured
 
 

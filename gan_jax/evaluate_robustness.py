@@ -21,14 +21,12 @@ from typing import Any
 import jax
 import numpy as np
 
-from gan_jax.data import open_data
 from gan_jax.errors import UserError, check_choice
 from gan_jax.images import to_float, to_uint8
 from gan_jax.keys import fold_in_each
 from gan_jax.metrics.corruptions import gaussian_blur, gaussian_noise, jpeg, pgd
 from gan_jax.passes import takes_labels
 from gan_jax.run import Run
-from gan_jax.workdir import check_spec
 
 NOISE = (0.05, 0.1, 0.2, 0.4)  # standard deviations, in the [-1, 1] scale
 BLUR = (0.5, 1.0, 2.0)  # standard deviations [px]
@@ -72,8 +70,7 @@ def robustness(
             " train with --config.data.channels=3"
         )
     full = run.task.check_options(options)
-    dataset = open_data(run.config.data)
-    check_spec(run.workdir, dataset.spec)
+    dataset = run.dataset
     split = split or ("test" if "test" in dataset.splits else "eval")
     check_choice("--split", split, dataset.splits)
     there = len(dataset.splits[split])

@@ -2,26 +2,43 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import jax
 from ml_collections import ConfigDict
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from gan_jax.changes import read_changes
 from gan_jax.data import open_data
 from gan_jax.keys import named_keys
 from gan_jax.spec import DataSpec
 from gan_jax.state import TrainState, count_parameters
 from gan_jax.task import Task, make_task
+from gan_jax.workdir import has_begun, read_spec
 
 
-def inspect(config: ConfigDict, console: Console | None = None) -> None:
-    """Print counts, sizes, channels, classes, the split and the model table."""
+def inspect(
+    config: ConfigDict, console: Console | None = None, *, workdir: Path | None = None
+) -> None:
+    """Print counts, sizes, channels, classes, the split and the model table.
+
+    Args:
+      config: what to train.
+      console: where to print.
+      workdir: of its run, if there is one: what was changed in it is printed too.
+    """
     console = console or Console()
     dataset = open_data(config.data)
     task = make_task(config, dataset.spec)
     state = jax.eval_shape(task.init, named_keys(config.seed)["init"])
     console.print(data_table(dataset.spec))
+    if workdir is not None and has_begun(workdir):
+        if not (old := read_spec(workdir)).same_data(dataset.spec):
+            console.print(f"the data have changed since it began: {old} -> {dataset.spec}")
+        for change in read_changes(workdir):
+            console.print(f"changed: {change}", highlight=False)
     for name in state.nets:
         console.print(model_table(name, task, state))
     total = count_parameters([net.params for net in state.nets.values()])

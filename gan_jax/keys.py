@@ -5,6 +5,8 @@ from __future__ import annotations
 import jax
 import numpy as np
 
+from gan_jax.config import check_seed
+
 NAMES = ("init", "train", "grids", "evaluate", "measure")  # a new one goes last
 
 
@@ -14,6 +16,7 @@ def named_keys(seed: int) -> dict[str, jax.Array]:
     Args:
       seed: `config.seed`.
     """
+    check_seed("seed", seed)
     return dict(zip(NAMES, jax.random.split(jax.random.key(seed), len(NAMES)), strict=True))
 
 
@@ -29,4 +32,5 @@ def image_keys(seed: int, indices: np.ndarray) -> jax.Array:
       seed: of the whole request.
       indices: int [N], the images' places in it.
     """
+    check_seed("seed", seed)
     return fold_in_each(jax.random.key(seed), np.asarray(indices, np.int32))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+from collections.abc import Sequence
 from typing import Any
 
 import jax
@@ -89,7 +90,34 @@ def make_optimizer(
         chain.append(optax.add_decayed_weights(weight_decay, mask=decayed))
     rate = make_schedule(lr=lr, schedule=schedule, warmup_steps=warmup_steps, steps=steps)
     chain.append(optax.scale_by_learning_rate(rate))
-    return optax.with_extra_args_support(optax.chain(*chain))
+    return chained(chain)
+
+
+def chained(rules: Sequence[optax.GradientTransformation]) -> optax.GradientTransformationExtraArgs:
+    """Apply rules one after the other, as `optax.chain`, and keep what those remember that do.
+
+    A rule without a memory, as clipping and weight decay, leaves no trace in the state: it can come
+    and go from a checkpoint on. See `gan_jax.older_states` for what `optax.chain` kept.
+    """
+    rules = [optax.with_extra_args_support(rule) for rule in rules]
+    scalar = jax.ShapeDtypeStruct((), jnp.float32)
+    empty = [jax.eval_shape(rule.init, scalar) for rule in rules]
+    remembers = [bool(jax.tree.leaves(state)) for state in empty]
+
+    def init(params: Any) -> tuple[Any, ...]:
+        return tuple(rule.init(params) for rule, kept in zip(rules, remembers, strict=True) if kept)
+
+    def update(
+        updates: Any, state: tuple[Any, ...], params: Any = None, **more: Any
+    ) -> tuple[Any, tuple[Any, ...]]:
+        states, new = iter(state), []
+        for rule, kept, nothing in zip(rules, remembers, empty, strict=True):
+            old = next(states) if kept else nothing
+            updates, after = rule.update(updates, old, params, **more)
+            new += [after] * kept
+        return updates, tuple(new)
+
+    return optax.GradientTransformationExtraArgs(init, update)
 
 
 def decayed(params: Any) -> Any:

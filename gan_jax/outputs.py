@@ -14,6 +14,7 @@ from gan_jax.folders import pair_key, shortened
 
 # The sheet of all samples: hidden, so that nothing that reads the folder takes it for a sample.
 SHEET = ".grid.png"
+TABLE = "samples.csv"  # the seed and class of each sample
 # Texts in the PNG files of --mode=sample and --mode=transform, beside the run's name; those that a
 # training writes have none of them.
 _OURS = {"index", "source", "interpolate"}
@@ -79,6 +80,8 @@ def _files(output: Path) -> list[str]:
 def _is_ours(path: Path) -> bool:
     if path.is_symlink():
         return False
+    if path.name == TABLE:
+        return path.read_bytes().startswith(b"file,run,step,seed,index")
     try:
         with Image.open(path) as picture:
             return "run" in picture.info and bool(_OURS & picture.info.keys())

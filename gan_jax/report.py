@@ -12,12 +12,13 @@ import itertools
 import json
 import math
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from gan_jax.changes import read_changes
 from gan_jax.config import RESUMABLE, flatten
 from gan_jax.confusion import CONFUSION, DIRECTION, Confusion, markdown, read_older
 from gan_jax.errors import UserError, did_you_mean
@@ -53,6 +54,7 @@ class _Run:
     seed: int
     values: dict[_Protocol, dict[MetricName, tuple[int, float]]]  # step, value; without protocols
     matrices: dict[_Protocol, tuple[int, Confusion]]
+    changes: tuple[str, ...]  # of its settings or data while it was trained
 
 
 def report(
@@ -110,17 +112,22 @@ def _read(workdir: Path) -> _Run:
         if name not in ("seed", *RESUMABLE) and not name.startswith("eval.")
     }
     settings["train.steps"] = fields["train.steps"]  # resumable, and yet another result
+    changes = tuple(map(str, read_changes(workdir)))
+    settings["changes"] = changes
     values: dict[_Protocol, dict[MetricName, tuple[int, float]]] = {}
     matrices: dict[_Protocol, tuple[int, Confusion]] = {}
     height, width, channels = spec.image_shape
     images = f"{spec.name}, {height}x{width}x{channels}"
-    protocol_of = lambda name, weights="": _Protocol(  # noqa: E731
-        name, weights, spec.fingerprint, images
-    )
     files = [p for p in (workdir / "eval").glob("*.json") if p.stem.isdigit()]
     for path in sorted(files, key=lambda p: int(p.stem)):  # the newest step comes last, and stays
         step, about = int(path.stem), _json(path.with_suffix(".about.json"))
         numbers, older = read_older(_json(path), spec.class_names)
+        # Of data that had changed since the training, where there is an entry.
+        data = {read_name(text).protocol: one.get("data") for text, one in about.items()}
+
+        def protocol_of(name: str, weights: str = "", data: Mapping = data) -> _Protocol:
+            return _Protocol(name, weights, data.get(name) or spec.fingerprint, images)
+
         for text, value in numbers.items():
             name = read_name(text)
             protocol = protocol_of(name.protocol, about.get(text, {}).get("weights", ""))
@@ -130,7 +137,9 @@ def _read(workdir: Path) -> _Run:
         kept = {text: Confusion.from_dict(record) for text, record in whole.items()}
         for text, matrix in {**older, **kept}.items():
             matrices[protocol_of(read_name(text).protocol)] = (step, matrix)
-    return _Run(workdir, json.dumps(settings, sort_keys=True), config.seed, values, matrices)
+    return _Run(
+        workdir, json.dumps(settings, sort_keys=True), config.seed, values, matrices, changes
+    )
 
 
 def _json(path: Path) -> dict[str, Any]:
@@ -161,6 +170,9 @@ def _table(protocol: _Protocol, runs: Sequence[_Run], metrics: Sequence[str]) ->
         cells.append(", ".join(map(str, steps)))
         cells += [_number([v[m][1] for v in found if m in v], len(group)) for m in shown]
         lines.append(f"| {' | '.join(cells)} |")
+    lines += [
+        f"\n{_label(group)}: {'; '.join(group[0].changes)}." for group in groups if group[0].changes
+    ]
     return f"{protocol}{_deviation(groups)}\n\n" + "\n".join(lines)
 
 

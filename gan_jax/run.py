@@ -8,34 +8,39 @@ from __future__ import annotations
 import dataclasses
 import functools
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from ml_collections import ConfigDict
 
+from gan_jax import hosts
 from gan_jax.checkpoint import Checkpoints
-from gan_jax.data import Split, open_data
+from gan_jax.config import apply_overrides, check_config, check_seed
+from gan_jax.data import Dataset, Split, open_data
 from gan_jax.errors import UserError, check_choice
 from gan_jax.given_images import model_images
 from gan_jax.keys import image_keys, named_keys
 from gan_jax.logs import quiet_libraries
 from gan_jax.parallel import Parallel, make_parallel
+from gan_jax.places import DATA, DATA_FIELDS, is_place, place
 from gan_jax.rejection import keep, trial_keys
 from gan_jax.spec import DataSpec
 from gan_jax.standing import with_standing
 from gan_jax.state import TrainState
+from gan_jax.summary import as_html, as_text
 from gan_jax.task import PATHS, Task, make_task
-from gan_jax.workdir import check_spec, read_config, read_spec
+from gan_jax.workdir import check_spec, read_config, read_spec, remember_places
 
 logger = logging.getLogger(__name__)
 
 Labels = int | str | Sequence[int | str]  # numbers of classes, or their names
 
 
-@dataclasses.dataclass(frozen=True, eq=False)
+@dataclasses.dataclass(frozen=True, eq=False, repr=False)
 class Run:
     """A checkpoint with everything that is needed to use it.
 
@@ -47,6 +52,7 @@ class Run:
       state: the restored TrainState.
       step: of the checkpoint.
       parallel: the devices that calls are spread over.
+      change: whether its data may have changed since it was trained, see `load`.
     """
 
     workdir: Path
@@ -56,6 +62,7 @@ class Run:
     state: TrainState
     step: int
     parallel: Parallel
+    change: bool = False
     _compiled_functions: dict = dataclasses.field(default_factory=dict, repr=False)
 
     def sample(
@@ -81,23 +88,44 @@ class Run:
         Returns:
           [num, H, W, C] float32 in [-1, 1].
         """
+        given = dict(seed=seed, labels=labels, batch_size=batch_size, **options)
+        return self.sample_labelled(num, **given)[0]
+
+    def sample_labelled(
+        self,
+        num: int,
+        *,
+        seed: int = 0,
+        labels: int | Sequence[int] | None = None,
+        batch_size: int = 64,
+        **options: Any,
+    ) -> tuple[np.ndarray, np.ndarray | None]:
+        """Draw images as `sample` does; return them and the class of each.
+
+        Returns:
+          (images, int32 [num]); None for the classes, where the model is given none.
+        """
         generate, latents = self.task.require("generate"), self.task.require("latents")
         if num < 1:
             raise UserError(f"num={num}: at least 1")
         options = self.task.check_options(options)
         chosen = None if labels is None else np.resize(self._check_labels(labels), num)
 
-        def draw(state: TrainState, keys: jax.Array, labels: jax.Array | None) -> jax.Array:
-            return generate(state, latents(keys, labels, **options), **options)
+        def draw(state: TrainState, keys: jax.Array, labels: jax.Array | None) -> Any:
+            drawn = latents(keys, labels, **options)
+            # Classes are what is whole among what a generator is given.
+            classes = [x for x in jax.tree.leaves(drawn) if jnp.issubdtype(x.dtype, jnp.integer)]
+            return generate(state, drawn, **options), classes
 
         compiled = self._compiled("sample", draw, options)
         state, trials = self._state_and_trials(num, seed, chosen, batch_size, options)
 
-        def call(index: np.ndarray) -> jax.Array:
+        def call(index: np.ndarray) -> Any:
             placed = None if chosen is None else self.parallel.place(chosen[index])
             return compiled(state, self._keys(seed, index, trials), placed)
 
-        return self._in_batches(call, num, batch_size)
+        images, classes = self._in_batches(call, num, batch_size)
+        return images, classes[0].astype(np.int32) if classes else None
 
     def interpolate(
         self,
@@ -191,11 +219,26 @@ class Run:
         compiled = self._compiled("encode", self.task.require("encode"), {})
         return self._map_images(compiled, images, seed, batch_size)
 
+    def __repr__(self) -> str:
+        return as_text(self)
+
+    def _repr_html_(self) -> str:
+        return as_html(self)
+
+    @functools.cached_property
+    def dataset(self) -> Dataset:
+        """The data that the run was trained on, opened at first use.
+
+        Raises:
+          UserError: they are not there, or have changed.
+        """
+        dataset, source = open_data(self.config.data), self.config.data.source
+        spec = check_spec(self.workdir, dataset.spec, source=source, change=self.change)
+        return dataclasses.replace(dataset, spec=spec)
+
     def held_out(self) -> Split:
-        """Open split "eval" of the data that the run was trained on; it was not trained on this."""
-        dataset = open_data(self.config.data)
-        check_spec(self.workdir, dataset.spec)
-        return dataset.splits["eval"]
+        """Return split "eval" of the data that the run was trained on; it was not trained on it."""
+        return self.dataset.splits["eval"]
 
     def _state_and_trials(
         self,
@@ -209,6 +252,7 @@ class Run:
 
         What options "standing" and "rejection" mean.
         """
+        check_seed("seed", seed)
         common = dict(
             parallel=self.parallel,
             labels=None if labels is None else lambda place: labels[place % len(labels)],
@@ -234,6 +278,7 @@ class Run:
     def _map_images(
         self, compiled: Callable[..., Any], images: Any, seed: int, batch_size: int
     ) -> Any:
+        check_seed("seed", seed)
         images = model_images(images, self.spec)
 
         def call(index: np.ndarray) -> Any:
@@ -289,20 +334,41 @@ def abstract_state(task: Task, parallel: Parallel) -> TrainState:
     )
 
 
-def load(workdir: str | Path, *, checkpoint: str | int = "") -> Run:
+def load(
+    workdir: str | Path,
+    *,
+    checkpoint: str | int = "",
+    data: Mapping[str, str] | None = None,
+    change: bool = False,
+) -> Run:
     """Open a run for use.
 
     Args:
-      workdir: the run's directory, which is only read.
+      workdir: the run's directory, which is only read, but for a new place of its data.
       checkpoint: "latest", "best" or a step; "" is the best where the run chose one by
         `eval.best`, else the latest.
+      data: where its data are now, such as {"data.path": "~/photos"}, and other `DATA_FIELDS`, as
+        text. They are opened, and the run remembers the place if they are those that it was trained
+        on.
+      change: whether the images of a folder may be others than those that it was trained on, such
+        as more of them.
 
     Raises:
-      UserError: no run there, no such checkpoint, or none that is whole.
+      UserError: no run there, no such checkpoint, none that is whole, or other data.
     """
     quiet_libraries()
-    workdir = Path(workdir)
+    workdir = place(workdir)
     config, spec = read_config(workdir), read_spec(workdir)
+    if data:
+        for name in data:
+            check_choice("data (fields of a run's data)", name, DATA_FIELDS)
+        apply_overrides(config, data)
+        check_config(config)
+        for name in DATA:
+            if name in data and not is_place(config, name):
+                raise UserError(
+                    f"--config.{name}={data[name]}: no place of data.source={config.data.source}"
+                )
     parallel = make_parallel()
     task = make_task(config, spec)
     with Checkpoints(
@@ -313,7 +379,10 @@ def load(workdir: str | Path, *, checkpoint: str | int = "") -> Run:
     if restored is None:
         raise UserError(f"{workdir} has no checkpoint yet: train it with --workdir={workdir}")
     state, step = restored
-    return Run(workdir, config, spec, task, state, step, parallel)
+    run = Run(workdir, config, spec, task, state, step, parallel, change)
+    if data and run.dataset.spec.same_data(spec) and hosts.first():
+        remember_places(workdir, config)
+    return run
 
 
 def _wanted_step(checkpoints: Checkpoints, checkpoint: str | int, best: str) -> int | None:

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 from gan_jax.errors import UserError
 from gan_jax.evaluate_classes import gan_test, gan_train
 from gan_jax.evaluate_paths import perceptual_path_length
 from gan_jax.evaluate_robustness import robustness
-from gan_jax.features.extractor import CNN
 from gan_jax.features.lpips import make_efficientnet_distance, make_lpips
+from gan_jax.places import CNN, DATA, is_place, place
 from gan_jax.protocol import Request
 from gan_jax.run import Run, load
 from gan_jax.workdir import read_config
@@ -26,10 +26,17 @@ def _accuracy_scores(
             "--metrics=cas needs --features=cnn:RUN: the classifier whose config is trained on"
             " generated images, and which is tested on them"
         )
-    workdir = Path(request.features.removeprefix(CNN))
-    name = CNN + workdir.resolve().name
+    workdir = place(request.features.removeprefix(CNN))
+    name, config = CNN + workdir.resolve().name, read_config(workdir)
+    for field in filter(functools.partial(is_place, config), DATA):
+        there = place(config.data[field.removeprefix("data.")])
+        if not there.exists():
+            raise UserError(
+                f"--metrics=cas trains on the data of {workdir}, and they are not at {there}: say"
+                f" where by python main.py --mode=eval --workdir={workdir} --config.{field}=PLACE"
+            )
     given = dict(num=request.num, seed=seed, **options)
-    found = gan_train(run, read_config(workdir), name=name, split=split, **given)
+    found = gan_train(run, config, name=name, split=split, **given)
     return {**found, **gan_test(run, load(workdir), **{**given, "num": request.num or 10_000})}
 
 

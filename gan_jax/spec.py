@@ -47,6 +47,7 @@ class DataSpec:
         the target's unit; () where there is none, and in older specs. An entry that does not vary
         has a deviation of 1.
       notes: lines for people: files that are not read, by reason, and what else to know of them.
+      former: fingerprints that earlier versions gave the same examples.
     """
 
     name: str
@@ -59,6 +60,17 @@ class DataSpec:
     target_mean: tuple[float, ...] = ()
     target_std: tuple[float, ...] = ()
     notes: tuple[str, ...] = ()
+    former: tuple[str, ...] = ()
+
+    def __str__(self) -> str:
+        splits = [split for split in ("train", "eval", "test") if split in self.counts]
+        counts = ", ".join(f"{split} {self.counts[split]:,}" for split in splits)
+        return f"{self.fingerprint[:12]} ({counts})"
+
+    def same_data(self, other: DataSpec) -> bool:
+        """Return whether the examples of both are the same."""
+        mine, theirs = ({spec.fingerprint, *spec.former} for spec in (self, other))
+        return bool(mine & theirs)
 
     @property
     def image_shape(self) -> tuple[int, int, int]:
@@ -101,6 +113,6 @@ class DataSpec:
             name: Stream(tuple(s["shape"]), s["dtype"], s["kind"])
             for name, s in fields["streams"].items()
         }
-        for name in ("class_names", "target_mean", "target_std", "notes"):
+        for name in ("class_names", "target_mean", "target_std", "notes", "former"):
             fields[name] = tuple(fields.get(name, ()))
         return cls(**fields)

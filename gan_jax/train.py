@@ -26,8 +26,9 @@ from gan_jax.ahead import Ahead
 from gan_jax.augment.real import Prepare, make_prepare
 from gan_jax.axes import loop
 from gan_jax.calls import plan_calls
-from gan_jax.checkpoint import Checkpoints, disk_errors, kept, memory_errors, saved_steps
-from gan_jax.config import best_metric, flatten
+from gan_jax.changes import DATA, write_changes
+from gan_jax.checkpoint import Checkpoints, disk_errors, kept, memory_errors
+from gan_jax.config import best_metric, deliberate, flatten
 from gan_jax.data import Dataset, open_data
 from gan_jax.data.dataset import as_floats
 from gan_jax.data.pipeline import eval_batches
@@ -42,13 +43,23 @@ from gan_jax.keys import named_keys
 from gan_jax.learning_rates import LearningRates
 from gan_jax.logs import said_if_long
 from gan_jax.parallel import Parallel, make_parallel
+from gan_jax.places import absolute_places
 from gan_jax.run import abstract_state
 from gan_jax.signals import stop_on_signals
 from gan_jax.speed import Reading, Speedometer
 from gan_jax.state import TrainState
 from gan_jax.task import Batch, Key, Metrics, Phase, Task, make_task
 from gan_jax.transfer import starting_from
-from gan_jax.workdir import alone, check_spec, check_workdir, write_record
+from gan_jax.workdir import (
+    alone,
+    check_spec,
+    check_workdir,
+    has_begun,
+    read_config,
+    read_spec,
+    saved_steps,
+    write_record,
+)
 from gan_jax.writer import NoWriter, Writer
 
 logger = logging.getLogger(__name__)
@@ -114,17 +125,21 @@ def make_step(task: Task, batch_size: int, prepare: Prepare | None = None) -> An
     return step
 
 
-def train(config: ConfigDict, workdir: Path) -> Outcome:
+def train(config: ConfigDict, workdir: Path, *, change: bool = False) -> Outcome:
     """Train, or continue a training, in `workdir`.
 
     Args:
       config: as of `gan_jax.config.load_config`, already checked.
       workdir: created if need be; a run that is there is continued.
+      change: whether what changes the training may differ from the last checkpoint on: learning
+        rates, weight decay, clipping, batch size, and the files of a folder. `changes.json` of the
+        run says what did, and from which step.
 
     Raises:
       UserError: bad data, devices, workdir or disk; the last good checkpoint is kept.
     """
-    check_workdir(workdir, config)
+    check_workdir(workdir, config, change=change)
+    config = absolute_places(config)
     if (last := _complete(workdir, config.train.steps)) is not None:
         return Outcome("complete", last)
     parallel = make_parallel(config.train.parallel, config.train.devices, config.train.fsdp)
@@ -132,10 +147,7 @@ def train(config: ConfigDict, workdir: Path) -> Outcome:
         "train.batch_size", config.train.batch_size, microbatches=config.train.microbatches
     )
     parallel.check_batch("eval.batch_size", config.eval.batch_size)
-    dataset = open_data(config.data)
-    check_spec(workdir, dataset.spec)
-    for note in dataset.spec.notes if hosts.first() else ():
-        logger.warning("%s", note)
+    dataset, changed = _open(config, workdir, change=change)
     hosts.barrier("checked")  # what is written from here on would confuse the checks above
     task = make_task(config, dataset.spec)
     target = abstract_state(task, parallel)
@@ -145,7 +157,7 @@ def train(config: ConfigDict, workdir: Path) -> Outcome:
     _check_best(config.eval.best, evaluator, target)
     keys = parallel.replicate(lambda: named_keys(config.seed))
     start = parallel.compile_init(task.init)
-    if config.train.init_from and not saved_steps(workdir / "checkpoints"):
+    if config.train.init_from and not has_begun(workdir):
         start = starting_from(Path(config.train.init_from), start, target)
     with (
         disk_errors(workdir),
@@ -153,30 +165,44 @@ def train(config: ConfigDict, workdir: Path) -> Outcome:
         alone(workdir) if hosts.first() else contextlib.nullcontext(),
         hosts.watching(lambda: f"{kept(workdir)}: start all processes again to resume"),
         stop_on_signals() as stop,
-        Checkpoints(
-            workdir / "checkpoints", keep=config.train.keep, best=config.eval.best
-        ) as checkpoints,
     ):
+        # Whatever is written comes after what may fail, and the record before all else: a run that
+        # is killed at any instant can be started again.
+        begun = has_begun(workdir)
 
-        def restore() -> tuple[TrainState, int]:
-            with said_if_long("initialising the networks ...", by_us=hosts.first()):
-                return checkpoints.restore(target) or (start(keys["init"]), 0)
-
-        state, step = restore()
-        # Written only now: an error above leaves no trace.
-        if hosts.first():
+        def record(step: int) -> None:
+            if begun:  # before the config: what a kill between the two leaves is told by it
+                now = {**flatten(config), DATA: str(dataset.spec)}
+                write_changes(workdir, step, changed, now)
             write_record(workdir, config, dataset.spec, [str(d) for d in jax.devices()])
             for note in task.notes:
                 print(note, flush=True)
-        with _writer(workdir, config.train.steps, step) as writer:
-            if isinstance(writer, Writer):
-                best = best_metric(config.eval.best)
-                writer.hyper_parameters(flatten(config), [f"eval/{best}"] if best else [])
-            places = checkpoints, writer, restore
-            loop = _Loop(config, workdir, parallel, task, dataset, evaluator, *places)
-            began = time.perf_counter()
-            step = loop.run(state, step, keys, stop)
-            best = loop.best()
+
+        def initial() -> tuple[TrainState, int]:
+            with said_if_long("initialising the networks ...", by_us=hosts.first()):
+                return start(keys["init"]), 0
+
+        if not begun:
+            state, step = initial()
+            if hosts.first():
+                record(step)
+        with Checkpoints(
+            workdir / "checkpoints", keep=config.train.keep, best=config.eval.best
+        ) as checkpoints:
+            restore = lambda: checkpoints.restore(target) or initial()  # noqa: E731
+            if begun:
+                state, step = restore()
+                if hosts.first():
+                    record(step)
+            with _writer(workdir, config.train.steps, step) as writer:
+                if isinstance(writer, Writer):
+                    best = best_metric(config.eval.best)
+                    writer.hyper_parameters(flatten(config), [f"eval/{best}"] if best else [])
+                places = checkpoints, writer, restore
+                loop = _Loop(config, workdir, parallel, task, dataset, evaluator, *places)
+                began = time.perf_counter()
+                step = loop.run(state, step, keys, stop)
+                best = loop.best()
     can = {"sample": task.generate, "transform": task.transform}
     return Outcome(
         "trained" if step == config.train.steps else "interrupted",
@@ -186,6 +212,23 @@ def train(config: ConfigDict, workdir: Path) -> Outcome:
         task.grids is not None,
         best,
     )
+
+
+def _open(
+    config: ConfigDict, workdir: Path, *, change: bool
+) -> tuple[Dataset, dict[str, tuple[Any, Any]]]:
+    """Return the data to train on, and what changes on purpose in the run that is there."""
+    dataset, changed = open_data(config.data), {}
+    for note in dataset.spec.notes if hosts.first() else ():
+        logger.warning("%s", note)
+    spec = check_spec(workdir, dataset.spec, source=config.data.source, change=change)
+    if has_begun(workdir):
+        changed = deliberate(read_config(workdir), config)
+        if not (old := read_spec(workdir)).same_data(spec):
+            changed[DATA] = str(old), str(spec)
+            if hosts.first():
+                print(f"changed for this resume: data: {old} -> {spec}")
+    return dataclasses.replace(dataset, spec=spec), changed
 
 
 def _complete(workdir: Path, steps: int) -> int | None:
@@ -373,8 +416,9 @@ class _Loop:
             there = "there is no checkpoint" if last is None else f"checkpoint {last} is kept"
             often = f" after {ROLLBACKS} rollbacks in a row" if self.rollbacks == ROLLBACKS else ""
             raise UserError(
-                f"{reason}: training stopped{often}, {there}; train with a lower learning rate in"
-                " another --workdir, or skip the batch with --config.train.on_nan=rollback"
+                f"{reason}: training stopped{often}, {there}; resume with a lower learning rate"
+                f" (--change --config.optim.{next(iter(self.config.optim))}.lr=LR), or skip the"
+                " batch with --config.train.on_nan=rollback"
             )
         self.rollbacks += 1
         self.pending = None

@@ -238,6 +238,48 @@ def test_other_networks(saved: Path) -> None:
             checkpoints.restore(more)
 
 
+def test_damage_to_any_file_falls_back(folder: Path) -> None:
+    """A flipped bit, half of it, or nothing of it: of every file of a step, and of its sums."""
+    files = [p for p in sorted((folder / "3").rglob("*")) if p.is_file()]
+    assert len(files) >= 8 and all(path.stat().st_size for path in files)
+    with Checkpoints(folder, read_only=True) as checkpoints:
+        for path in [*files, folder / "3.sha256"]:
+            content = path.read_bytes()
+            middle = len(content) // 2
+            flipped = content[:middle] + bytes([content[middle] ^ 1]) + content[middle + 1 :]
+            for damaged in (flipped, content[:middle], None):
+                path.unlink() if damaged is None else path.write_bytes(damaged)
+                lost_sums = damaged is None and path.suffix == ".sha256"
+                # A step that merely lost its sums is good, and yet not preferred.
+                assert checkpoints.latest() == 2, path
+                state, step = checkpoints.restore(ABSTRACT)
+                assert step == 2 and same(state, make_state(2)), path
+                if lost_sums:
+                    assert same(checkpoints.restore(ABSTRACT, 3)[0], make_state(3))
+                else:
+                    with pytest.raises(UserError, match=r"checkpoint 3 .* is damaged"):
+                        checkpoints.restore(ABSTRACT, 3)
+            path.write_bytes(content)
+        assert checkpoints.latest() == 3
+
+
+def test_a_step_that_was_never_whole_is_none(tmp_path: Path) -> None:
+    """The machine went down while the first checkpoint was written: nothing is lost by going on."""
+    folder = tmp_path / "checkpoints"
+    save(folder, 5)
+    (folder / "5.sha256").unlink()
+    truncate(folder, 5)
+    lose(folder, 5)
+    unreadable = pytest.raises(UserError, match="no sums, and cannot be read")
+    with Checkpoints(folder, read_only=True) as checkpoints, unreadable:
+        checkpoints.restore(ABSTRACT)
+    with Checkpoints(folder) as checkpoints:
+        assert checkpoints.restore(ABSTRACT) is None and checkpoints.steps() == []
+        checkpoints.save(1, make_state(1))
+    with Checkpoints(folder, read_only=True) as checkpoints:
+        assert checkpoints.latest() == 1
+
+
 def test_read_only_changes_nothing(folder: Path) -> None:
     flip(folder, 3)
     (folder / "9.sha256").write_text("of a step that is gone")

@@ -16,6 +16,8 @@ from gan_jax.config import (
     apply_overrides,
     best_metric,
     check_config,
+    counts_images,
+    deliberate,
     differences,
     flatten,
     from_json,
@@ -167,6 +169,34 @@ def test_differences(config: ConfigDict) -> None:
         del other.model.latent
     assert "model.extra: 'absent' -> 3" in differences(config, other)[0]
     assert "model.latent: 32 -> 'absent'" in differences(config, other)[0]
+
+
+def test_what_may_change_on_purpose() -> None:
+    old, new = (load_config("configs/quickstart.py") for _ in range(2))
+    fields = {"optim.gen.lr": "0.1", "optim.disc.schedule": "cosine", "optim.gen.clip_norm": "1.0"}
+    fields |= {"optim.gen.weight_decay": "0.1", "optim.disc.warmup_steps": "3"}
+    fields |= {"train.batch_size": "8", "train.steps": "9"}
+    apply_overrides(new, {**fields, "data.path": "/x"})
+    refused, changed = differences(old, new)
+    assert {text.partition(":")[0] for text in refused} == fields.keys()
+    assert changed == ["data.path: '' -> '/x'"]
+    assert differences(old, new, change=True)[0] == [] and deliberate(old, new).keys() == {*fields}
+    apply_overrides(new, {"seed": "1", "optim.gen.b1": "0.1"})
+    assert differences(old, new, change=True)[0] == ["optim.gen.b1: 0.5 -> 0.1", "seed: 0 -> 1"]
+    assert deliberate(old, old) == {}
+
+
+@pytest.mark.parametrize("field", ["task.top_k=0.5", "task.stage_images=100"])
+def test_batches_of_a_schedule_in_images_stay(field: str) -> None:
+    old, new = (load_config("configs/dcgan.py:smoke") for _ in range(2))
+    for config in (old, new):
+        apply_overrides(config, dict([field.split("=")]))
+    apply_overrides(new, {"train.batch_size": "16", "optim.gen.lr": "1e-3"})
+    assert counts_images(new) == [field.partition("=")[0]] and deliberate(old, new).keys() == {
+        "optim.gen.lr"
+    }
+    refused, _ = differences(old, new, change=True)
+    assert refused == ["train.batch_size: 8 -> 16"]
 
 
 def test_how_metrics_are_measured_is_fixed_once_they_choose_a_checkpoint() -> None:

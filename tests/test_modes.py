@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import hashlib
 import json
 import re
@@ -218,7 +219,13 @@ def test_sample(
     assert snapshot(tmp_path / "few") == snapshot(tmp_path / "again")
     assert (tmp_path / "few" / ".grid.png").is_file() and len(few) == len(again) == 3
     expected = {"run": "run", "step": "2", "seed": "5", "index": "1"}
-    assert text_of(few[1]) == expected
+    table = list(csv.DictReader((tmp_path / "few" / "samples.csv").open()))
+    assert table == [{"file": path.name, **text_of(path)} for path in few]
+    classes = [row.get("label", "") for row in table]
+    drawn = text_of(few[1])
+    if name == "dcgan":
+        assert drawn.pop("label") == drawn.pop("class") and len(set(classes)) > 1
+    assert drawn == expected
     many, other = draw("many", "--num=11", "--seed=5"), draw("other", "--num=3", "--seed=6")
     for one, two, three in zip(few, many, other, strict=False):
         assert np.abs(pixels(one) - pixels(two)).max() <= 1
@@ -226,6 +233,9 @@ def test_sample(
     if name == "dcgan":
         labelled = draw("labelled", "--num=3", "--seed=5", "--labels=0,1")
         assert [text_of(path)["label"] for path in labelled] == ["0", "1", "0"]
+        asked = draw("asked", "--num=3", "--seed=5", f"--labels={','.join(classes)}")
+        for one, two in zip(asked, few, strict=True):
+            assert np.abs(pixels(one) - pixels(two)).max() <= 1
         same = draw("same", "--num=3", "--labels=4", "--truncation=0.0001")
         assert all(np.abs(pixels(path) - pixels(same[0])).max() <= 1 for path in same)
     else:
@@ -306,10 +316,27 @@ def test_transform(
     (tmp_path / "one").mkdir()
     shutil.copy(odd_images / "alpha.png", tmp_path / "one")
     assert np.abs(transform(tmp_path / "one", "alone")["alpha.png"] - made["alpha.png"]).max() <= 1
+    single = transform(odd_images / "alpha.png", "single")
+    assert list(single) == ["alpha.png"]
+    assert np.abs(single["alpha.png"] - made["alpha.png"]).max() <= 1
     if name == "pix2pix":  # whose noise is dropout
         other = transform(odd_images, "other", "--seed=1")
         assert any((other[key] != made[key]).any() for key in made)
     assert (snapshot(run), snapshot(odd_images)) == before
+
+
+def test_transform_of_one_file(
+    capsys: pytest.CaptureFixture, run_of: Callable[[str], Trained], odd_images: Path
+) -> None:
+    known = ["--mode=transform", f"--workdir={run_of('vae').workdir}"]
+    photo = odd_images / "wide.png"
+    says = [f"would overwrite {photo}"]
+    arguments = [f"--input={photo}", f"--output={odd_images}"]
+    refuse(capsys, *known, *arguments, says=says, keeps=odd_images)
+    notes = odd_images / "notes.txt"
+    says = [str(notes), "cannot"]
+    arguments = [f"--input={notes}", f"--output={odd_images / 'out'}"]
+    refuse(capsys, *known, *arguments, says=says, keeps=odd_images)
 
 
 def test_sampling_needs_no_data(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import chex
@@ -16,8 +17,11 @@ from conftest import ROOT
 from jax import export
 
 from configs.common import optimizer
+from gan_jax.checkpoint import Checkpoints
 from gan_jax.errors import UserError
 from gan_jax.optim import DECAYED, make_optimizer, make_schedule
+from gan_jax.parallel import make_parallel
+from gan_jax.state import NetState, TrainState, new_state
 
 PARAMS = {"kernel": jnp.full((2, 3), 2.0), "bias": jnp.full(3, 2.0), "scale": jnp.float32(2)}
 
@@ -176,6 +180,47 @@ def test_schedules(schedule: str, warmup: int, expected: dict[int, float]) -> No
     rate = make_schedule(lr=0.2, schedule=schedule, warmup_steps=warmup, steps=100)
     for step, share in expected.items():
         assert float(rate(step)) == pytest.approx(0.2 * share, abs=1e-7), step
+
+
+def test_the_state_does_not_depend_on_numbers() -> None:
+    """So that they can change from a checkpoint on; what remembers nothing is not in the state."""
+    numbers = dict(lr=1.0, weight_decay=0.3, clip_norm=0.1, warmup_steps=2, schedule="cosine")
+    for name in ("adam", "sgd", "rmsprop"):
+        states = [make(name=name, **more).init(PARAMS) for more in ({}, numbers)]
+        chex.assert_trees_all_equal_structs(*states)
+        chex.assert_trees_all_equal(*states)
+        assert len(states[0]) == 2 and all(map(jax.tree.leaves, states[0]))
+
+
+@pytest.mark.parametrize("clip", [False, True])
+@pytest.mark.parametrize("decay", [False, True])
+@pytest.mark.parametrize("name", ["adam", "sgd", "still"])
+def test_states_of_before_are_restored(name: str, decay: bool, clip: bool, tmp_path: Path) -> None:
+    """`optax.chain` kept an entry for every rule, in that order."""
+    keywords = dict(name="sgd", b1=0.0) if name == "still" else dict(name=name)
+    numbers = dict(weight_decay=0.3) if decay else {}
+    numbers |= dict(clip_norm=0.1) if clip else {}
+    chain = [optax.clip_by_global_norm(0.1)] if clip else []
+    rules = dict(adam=optax.scale_by_adam(), sgd=optax.trace(0.9), still=optax.identity())
+    chain.append(rules[name])
+    chain += [optax.add_decayed_weights(0.3, mask=matrices)] if decay else []
+    old = optax.chain(*chain, optax.scale_by_learning_rate(lambda count: 0.1))
+    state = old.update(gradients(0), old.init(PARAMS), PARAMS)[1]
+
+    def whole(opt_state: Any) -> TrainState:
+        return new_state({"net": NetState(params=PARAMS, extra={}, opt_state=opt_state, ema=None)})
+
+    with Checkpoints(tmp_path) as checkpoints:
+        checkpoints.save(1, whole(state))
+    like = whole(make(**keywords, **numbers).init(PARAMS))
+    sharding = make_parallel(devices=1).replicated
+    abstract = jax.tree.map(
+        lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=sharding), like
+    )
+    with Checkpoints(tmp_path, read_only=True) as checkpoints:
+        restored, _ = checkpoints.restore(abstract)
+    chex.assert_trees_all_equal_structs(restored, like)
+    chex.assert_trees_all_equal(jax.tree.leaves(restored), jax.tree.leaves(whole(state)))
 
 
 def test_errors() -> None:

@@ -8,13 +8,14 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import chex
 import jax
 import numpy as np
 import pytest
-from conftest import FAMILIES, ROOT, smoke_config, xla_flags
+from conftest import FAMILIES, ROOT, Trained, smoke_config, xla_flags
 
 import gan_jax
 from gan_jax.checkpoint import Checkpoints
@@ -32,6 +33,7 @@ CHANGES = dict(
     train__keep=3,
     eval__every=8,
 )
+VAE = "--config=configs/vae.py:smoke"
 # Two devices, so that each batch is shared out; eight would mostly wait for two cores.
 ENVIRONMENT = {**os.environ, "XLA_FLAGS": xla_flags(2)}
 
@@ -108,6 +110,57 @@ def test_killed_and_resumed_equals_unbroken(name: str, tmp_path: Path) -> None:
         for run in (one, two)
     ]
     chex.assert_trees_all_equal(*nexts)
+
+
+def killing(how: str, value: str, folder: Path, *arguments: str) -> list[str]:
+    """Run tests/killing.py; return its lines, "killed" or "ended", one an attempt."""
+    program = [sys.executable, str(Path(__file__).with_name("killing.py")), how, value, str(folder)]
+    done = subprocess.run(
+        [*program, *arguments],
+        cwd=ROOT,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout.split()
+
+
+def check_equal(broken: Path, unbroken: Path) -> None:
+    """Assert that two runs ended with the same bits and wrote the same numbers."""
+    one, two = (gan_jax.load(run, checkpoint="latest") for run in (broken, unbroken))
+    assert one.step == two.step
+    chex.assert_trees_all_equal(jax.device_get(one.state), jax.device_get(two.state))
+    assert logged(broken) == logged(unbroken)
+
+
+# Changes of files that a start makes, by their number: the record is half written; the first
+# checkpoint is, and not committed.
+INSTANTS = (8, 30)
+# The directory has its lock; one file of the record; all of it, and no folder of checkpoints; that
+# is there, and empty; the first checkpoint is begun; it is committed, and has no sums.
+MORE = (3, 6, 12, 13, 21, 32)
+
+
+@pytest.mark.parametrize("instants", [INSTANTS, pytest.param(MORE, marks=pytest.mark.slow)])
+def test_killed_around_the_first_checkpoint(
+    trained: Callable[..., Trained], tmp_path: Path, instants: tuple[int, ...]
+) -> None:
+    broken = tmp_path / "run"
+    attempts = killing("instants", ",".join(map(str, instants)), broken, VAE)
+    assert attempts == ["killed"] * len(instants) + ["ended"]
+    check_equal(broken, trained("vae").workdir)
+
+
+@pytest.mark.slow
+def test_two_hundred_kills_at_random(tmp_path: Path) -> None:
+    fields = ["--config.train.steps=12", "--config.train.save_every=3"]
+    attempts = killing("random", "200", tmp_path, VAE, *fields)
+    assert attempts.count("killed") == 200
+    runs = [path for path in tmp_path.iterdir() if path.name != "unbroken"]
+    assert len(runs) == attempts.count("ended") - 1
+    for run in runs:
+        check_equal(run, tmp_path / "unbroken")
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])

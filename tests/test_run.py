@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import base64
+import dataclasses
 from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,7 +14,10 @@ from PIL import Image
 
 import gan_jax
 from gan_jax.errors import UserError
+from gan_jax.evaluate import evaluate
 from gan_jax.images import to_uint8
+from gan_jax.state import count_parameters
+from gan_jax.summary import last_grid
 from gan_jax.writer import read_metrics
 
 
@@ -104,6 +110,38 @@ def photos_of_unlike_sizes(run: gan_jax.run.Run) -> None:
     ):
         with pytest.raises(UserError, match=says):
             run.transform(bad)
+
+
+def test_printed(run_of: Callable[[str], Trained], tmp_path: Path) -> None:
+    run = gan_jax.load(run_of("vae").workdir, checkpoint="latest")
+    sizes = count_parameters(run.state.nets["vae"].params)
+    assert repr(run).splitlines() == [
+        "Run: vae (conv) on synthetic, 16x16x1, 10 classes",
+        "  step 2 of 2, seed 0",
+        f"  parameters: vae {sizes:,}",
+        f"  {run.workdir}",
+    ]
+    assert str(run) == f"{run}" == repr(run)
+    page = run._repr_html_()
+    picture = (run.workdir / "samples" / "0000002_samples.png").read_bytes()
+    assert page.startswith("<pre>Run: vae") and base64.b64encode(picture).decode() in page
+    before = dataclasses.replace(run, step=1, workdir=tmp_path / "<none>")
+    assert "<img" not in before._repr_html_() and "&lt;none&gt;" in before._repr_html_()
+    assert last_grid(run.workdir, 1) is None, "of a step that the checkpoint has not seen"
+
+
+def test_seeds(run_of: Callable[[str], Trained]) -> None:
+    run = gan_jax.load(run_of("vae").workdir)
+    images = np.zeros((1, 16, 16, 1), np.float32)
+    for use in (
+        lambda: run.sample(1, seed=-1),
+        lambda: run.sample_labelled(1, seed=2**32),
+        lambda: run.transform(images, seed=-1),
+        lambda: run.encode(images, seed=0.5),
+        lambda: evaluate(run.workdir, seed=-1),
+    ):
+        with pytest.raises(UserError, match=r"seed=.*: a whole number in \[0, 2\^32\)"):
+            use()
 
 
 def test_classifier_encodes(run_of: Callable[[str], Trained]) -> None:

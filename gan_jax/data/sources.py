@@ -24,6 +24,7 @@ from gan_jax.data.labelled import keep_labels
 from gan_jax.data.tfds import open_tfds
 from gan_jax.errors import UserError, check_choice
 from gan_jax.images import preprocess
+from gan_jax.places import place
 from gan_jax.spec import DataSpec, Stream
 
 
@@ -33,6 +34,7 @@ def open_data(config: ConfigDict) -> Dataset:
     Raises:
       UserError: it is not there, is empty, or cannot be read.
     """
+    config = _found(config)
     openers = {
         "digits": open_digits,
         "tfds": open_tfds,
@@ -47,6 +49,20 @@ def open_data(config: ConfigDict) -> Dataset:
     if not config.labelled:
         return dataset
     return keep_labels(dataset, config.labelled, unlabelled=config.unlabelled)
+
+
+def _found(config: ConfigDict) -> ConfigDict:
+    """Return the section with `~` and variables in its places written out; folders are there."""
+    config = config.copy_and_resolve_references()
+    for name in ("path", "target_path", "dir"):
+        if {"~", "$"} & set(config[name]):
+            config[name] = str(place(config[name]))
+        if config.source == "folder" and config[name] and not Path(config[name]).is_dir():
+            raise UserError(
+                f"image folder {config[name]} is not there: say where it is with"
+                f" --config.data.{name}=DIR"
+            )
+    return config
 
 
 def open_digits(config: ConfigDict) -> Dataset:
@@ -65,9 +81,11 @@ def open_npz(config: ConfigDict) -> Dataset:
     Its arrays: "image" uint8 [N, H, W] or [N, H, W, C]; optionally "label" int [N], and "target",
     uint8 images or float vectors [N, K].
     """
-    path = Path(config.path).expanduser()
+    path = Path(config.path)
     if not config.path or not path.is_file():
-        raise UserError(f"data.path={config.path!r} is not a file: name an .npz file")
+        raise UserError(
+            f"data.path={config.path!r} is not a file: name an .npz file by --config.data.path=FILE"
+        )
     try:
         with np.load(path, allow_pickle=False) as file:
             arrays = {name: file[name] for name in file.files}
@@ -91,7 +109,7 @@ def open_npz(config: ConfigDict) -> Dataset:
         if known["label"].min() < 0:
             raise UserError(f"{path}: 'label' has negative entries; classes count from 0")
         known["label"] = known["label"].astype(np.int32)
-    return _from_arrays(config, path.stem, known)
+    return _from_arrays(config, path.stem, known, identity="npz")
 
 
 def _checked(path: Path, name: str, array: np.ndarray) -> np.ndarray:
@@ -108,12 +126,20 @@ def _checked(path: Path, name: str, array: np.ndarray) -> np.ndarray:
     )
 
 
-def _from_arrays(config: ConfigDict, name: str, arrays: Arrays) -> Dataset:
-    """Resize what is stored, and split it at random."""
+def _from_arrays(config: ConfigDict, name: str, arrays: Arrays, identity: str = "") -> Dataset:
+    """Resize what is stored, and split it at random.
+
+    Args:
+      config: the section "data".
+      name: of the data, for people.
+      arrays: as stored.
+      identity: what the fingerprint has for a name, where `name` may change.
+    """
     channels = config.channels or arrays["image"].shape[-1]
     how = dict(**how_to_preprocess(config, channels), skipped=0)
     labels = arrays.get("label")
-    identity = fingerprint([name, how, config.holdout], arrays)
+    known_as = [identity, name] if identity else [name]
+    current, *former = (fingerprint([text, how, config.holdout], arrays) for text in known_as)
     model = {k: _resized(array, how, config.channels) for k, array in arrays.items()}
     whole = array_split(model)
     train, held_out = split_at_random(len(whole), config.holdout)
@@ -126,7 +152,8 @@ def _from_arrays(config: ConfigDict, name: str, arrays: Arrays) -> Dataset:
         class_names=tuple(map(str, range(num_classes))),
         counts={k: len(s) for k, s in splits.items()},
         preprocess=how,
-        fingerprint=identity,
+        fingerprint=current,
+        former=tuple(former),
         **_target_moments(arrays.get("target"), train),
     )
     return Dataset(spec, splits)

@@ -19,11 +19,11 @@ import numpy as np
 
 from gan_jax.errors import UserError, did_you_mean
 from gan_jax.features.resize import preprocess
+from gan_jax.places import CNN, place
 from gan_jax.run import load
 from gan_jax.workdir import read_config
 
 Features = dict[str, jax.Array]
-CNN = "cnn:"  # before the run directory of a classifier
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -76,7 +76,7 @@ def make_extractor(
     if name.startswith(CNN):
         if weights is not None or resize != "clean":
             raise UserError(f"features={name}: a run has its own weights and resizing")
-        return _of_run(Path(name.removeprefix(CNN)))
+        return _of_run(place(name.removeprefix(CNN)))
     makers = {
         "inception_v3_tf": inception_weights.make_inception,
         "inception_v3_torchvision": inception_weights.make_inception,
@@ -88,7 +88,7 @@ def make_extractor(
             f"features={name!r} is not known: one of {known}{did_you_mean(name, makers)}"
         )
     download = str(weights) == "download"
-    path = None if weights is None or download else Path(weights)
+    path = None if weights is None or download else place(weights)
     return makers[name](name, path, resize, download=download)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +11,7 @@ from ml_collections import ConfigDict
 
 from configs.common import base
 from gan_jax.data import Dataset, open_data
-from gan_jax.data.dataset import split_at_random
+from gan_jax.data.dataset import fingerprint, split_at_random
 from gan_jax.errors import UserError
 
 DRAW = np.random.default_rng(0)
@@ -122,6 +123,19 @@ def test_damaged_npz(tmp_path: Path) -> None:
     for gone in ("", str(tmp_path), str(tmp_path / "gone.npz")):
         with pytest.raises(UserError, match="is not a file"):
             open_data(settings("npz", path=gone))
+
+
+def test_a_file_of_another_name_holds_the_same_data(tmp_path: Path) -> None:
+    spec = open_npz(tmp_path / "x.npz", image=IMAGES, label=LABELS).spec
+    (tmp_path / "x.npz").rename(tmp_path / "moved.npz")
+    moved = open_data(settings("npz", path=str(tmp_path / "moved.npz"))).spec
+    assert (moved.name, moved.fingerprint) == ("moved", spec.fingerprint)
+    # The name was part of it once, and so a run of that day has this one.
+    arrays = {"image": IMAGES, "label": LABELS.astype(np.int32)}
+    how = {**spec.preprocess}
+    old = dataclasses.replace(spec, fingerprint=fingerprint(["x", how, 0.25], arrays), former=())
+    assert old.same_data(spec) and not old.same_data(moved)
+    assert not spec.same_data(open_npz(tmp_path / "x.npz", image=IMAGES[::-1], label=LABELS).spec)
 
 
 def test_fingerprint_is_that_of_the_content(tmp_path: Path) -> None:
