@@ -182,6 +182,13 @@ def resize_image(
         picture = ImageOps.fit(picture, (width, height), method=method)
     elif fit == "pad":
         white = 255 if image.shape[-1] == 1 else (255,) * image.shape[-1]
+        # As Pillow rounds, but at least 1: an image of 0 pixels is an error in Pillow 12, and in 13
+        # nothing but white.
+        tall, wide = image.shape[0] / image.shape[1], image.shape[1] / image.shape[0]
+        inner = (width, max(1, round(tall * width)))
+        if wide < width / height:
+            inner = (max(1, round(wide * height)), height)
+        picture = picture.resize(inner, method)
         picture = ImageOps.pad(picture, (width, height), method=method, color=white)
     else:
         picture = picture.resize((width, height), method)

@@ -142,7 +142,10 @@ def test_folders(capsys: pytest.CaptureFixture, workdir: Path, tmp_path: Path) -
 
 
 def test_truncated_image_and_changed_data(
-    capsys: pytest.CaptureFixture, workdir: Path, broken: Path
+    capsys: pytest.CaptureFixture,
+    caplog: pytest.LogCaptureFixture,
+    workdir: Path,
+    broken: Path,
 ) -> None:
     command = [*from_folder(broken), f"--workdir={workdir}"]
     says = [str(broken / "3" / "2.png"), "--config.data.on_error=skip"]
@@ -150,7 +153,13 @@ def test_truncated_image_and_changed_data(
     skip = "--config.data.on_error=skip"
     out = succeed(capsys, "--mode=inspect", *command, skip)
     assert "skipped 1" in out and not workdir.exists()
+    (broken / "labels.csv").write_text("")
     succeed(capsys, *command, skip, "--config.train.steps=1")
+    said = [record.message for record in caplog.records if record.message.startswith(str(broken))]
+    assert said == [
+        f"{broken}: left out 1 (no PNG, JPEG, WebP, BMP or TIFF): labels.csv",
+        f"{broken}: left out 1 (unreadable): 3/2.png",
+    ]
     spec = json.loads((workdir / "spec.json").read_text())
     assert spec["preprocess"]["skipped"] == 1 and sum(spec["counts"].values()) == 39
     # Then the data change under the run.

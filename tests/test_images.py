@@ -289,6 +289,8 @@ def test_fits_keep_what_they_say() -> None:
     padded = images.resize_image(wide, (30, 30), fit="pad")
     assert (padded[:10] == 255).all() and (padded[20:] == 255).all()
     assert (padded[10:20] == wide).all()
+    thin = np.full((2, 80, 3), 200, np.uint8)  # at its size 0.2 pixels high
+    assert (images.resize_image(thin, (8, 8), fit="pad") == 200).all(2).sum() == 8
     assert images.resize_image(wide, (10, 30)) is wide
 
 
