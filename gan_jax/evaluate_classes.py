@@ -25,6 +25,7 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from gan_jax.ahead import Ahead
+from gan_jax.augment.real import make_prepare
 from gan_jax.data import Split, open_data
 from gan_jax.data.dataset import array_split
 from gan_jax.errors import UserError
@@ -146,7 +147,8 @@ def fit(task: Task, config: ConfigDict, split: Split, parallel: Parallel) -> Tra
     state = parallel.compile_init(task.init)(keys["init"])
     size, steps = config.train.batch_size, config.train.steps
     parallel.check_batch("train.batch_size", size, microbatches=config.train.microbatches)
-    step = parallel.compile_step(make_step(task, size))
+    prepare = make_prepare(flip=config.data.flip, dequantize=config.data.dequantize)
+    step = parallel.compile_step(make_step(task, size, prepare))
     draws = (task.phase(i).draws for i in range(steps))
     metrics: dict[str, jax.Array] = {}
     ahead = Ahead()

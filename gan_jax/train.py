@@ -437,8 +437,8 @@ class _Loop:
         found = self.evaluator(state)
         self.writer.scalars(step, {f"eval/{name}": value for name, value in found.items()})
         values = {without_protocol(name): value for name, value in found.items()}
+        metric, before = best_metric(self.config.eval.best), self.best()
         if hosts.first():
-            metric, before = best_metric(self.config.eval.best), self.best()
             sign = -1 if self.config.eval.best.startswith("min:") else 1
             best = bool(metric) and (before is None or sign * (values[metric] - before[1]) >= 0)
             self.writer.evaluated(step, found, best=best)
@@ -446,8 +446,10 @@ class _Loop:
 
     def best(self) -> tuple[int, float] | None:
         """Return step and value of the best checkpoint by `eval.best`, if there is one."""
-        metric = best_metric(self.config.eval.best)
-        step = self.checkpoints.best_step() if metric else None
+        if not (metric := best_metric(self.config.eval.best)):
+            return None
+        self.checkpoints.wait()  # a step that is still being written has no metrics yet
+        step = self.checkpoints.best_step()
         return None if step is None else (step, self.checkpoints.measured(step)[metric])
 
     def sample(self, step: int, state: TrainState, key: Key) -> None:

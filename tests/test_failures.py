@@ -168,7 +168,7 @@ def test_full_disk(capsys: pytest.CaptureFixture, gan: Path, workdir: Path, begu
     if begun:
         shutil.copytree(gan, workdir)
     done = limited(workdir, "--config.train.steps=4")
-    kept = "step 2" if begun else "none yet"
+    kept = "step 2" if begun else "no checkpoint yet"
     check_error(done.returncode, done.stderr, ["File too large", kept, "make room", "resume"])
     out = succeed(capsys, SMOKE, *CONDITIONAL, f"--workdir={workdir}", "--config.train.steps=4")
     assert "trained to step 4" in out

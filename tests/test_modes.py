@@ -24,7 +24,7 @@ from PIL import Image
 from tensorboardX.proto.event_pb2 import Event
 
 import gan_jax
-from gan_jax.folders import HIDDEN, scan
+from gan_jax.folders import HIDDEN, NO_IMAGE, scan
 from gan_jax.writer import read_metrics
 
 GRIDS = {
@@ -251,12 +251,13 @@ def test_an_output_holds_one_call(
     known = ["--mode=sample", f"--workdir={run_of('vae').workdir}", f"--output={output}"]
     succeed(capsys, *known, "--num=5")
     assert scan(output).names == tuple(f"{i:06d}.png" for i in range(5))
-    assert scan(output).left_out == {HIDDEN: (".grid.png",)}
-    says = [f"--output={output} holds 5 files", "000000.png", "--overwrite"]
+    assert scan(output).left_out == {HIDDEN: (".grid.png",), NO_IMAGE: ("samples.csv",)}
+    says = [f"--output={output} holds 6 files", "000000.png", "--overwrite"]
     refuse(capsys, *known, "--num=3", says=says, keeps=output)
     refuse(capsys, *known, "--interpolate=latents", says=says, keeps=output)
     assert "wrote 3 images" in succeed(capsys, *known, "--num=3", "--overwrite")
-    assert sorted(snapshot(output)) == [".grid.png", *(f"{i:06d}.png" for i in range(3))]
+    images = [f"{i:06d}.png" for i in range(3)]
+    assert sorted(snapshot(output)) == [".grid.png", *images, "samples.csv"]
     # Nothing is deleted that another wrote, a training of ours among them.
     grid = next((run_of("vae").workdir / "samples").iterdir())
     for name, content in (("notes.txt", b"mine"), ("0.png", grid.read_bytes())):
@@ -269,7 +270,7 @@ def test_an_output_holds_one_call(
         *known[1:],
         f"--input={make_images(tmp_path / 'in', ['a.png'])}",
     ]
-    refuse(capsys, *transform, says=["holds 3 files", "--overwrite"], keeps=output)
+    refuse(capsys, *transform, says=["holds 4 files", "--overwrite"], keeps=output)
     assert "wrote 1 images" in succeed(capsys, *transform, "--overwrite")
     assert list(snapshot(output)) == ["a.png"]
 
@@ -330,7 +331,7 @@ def test_transform_of_one_file(
 ) -> None:
     known = ["--mode=transform", f"--workdir={run_of('vae').workdir}"]
     photo = odd_images / "wide.png"
-    says = [f"would overwrite {photo}"]
+    says = [f"holds the input {photo}"]
     arguments = [f"--input={photo}", f"--output={odd_images}"]
     refuse(capsys, *known, *arguments, says=says, keeps=odd_images)
     notes = odd_images / "notes.txt"

@@ -9,7 +9,7 @@ import pytest
 
 from gan_jax.errors import UserError
 from gan_jax.images import save_png
-from gan_jax.outputs import SHEET, check_output, clear, output_names
+from gan_jax.outputs import SHEET, TABLE, check_output, clear, output_names
 
 PIXEL = np.zeros((1, 1, 1), np.uint8)
 
@@ -36,6 +36,7 @@ def test_an_interrupted_call(tmp_path: Path) -> None:
         check_output(out)
     with pytest.raises(UserError, match="holds 1 files"):  # which came after the first check
         clear(out, overwrite=False)
+    (out / TABLE).write_text("file,run,step,seed,index\n")
     check_output(out, overwrite=True)
     assert (out / "a" / "3.png").is_file()  # until there is something to write
     clear(out, overwrite=True)
@@ -51,7 +52,9 @@ def test_what_is_never_deleted(tmp_path: Path) -> None:
     (tmp_path / "link").mkdir()
     save_png(tmp_path / "ours.png", PIXEL, {"run": "r", "index": "0"})
     (tmp_path / "link" / "ours.png").symlink_to(tmp_path / "ours.png")
-    for folder in ("photo.png", "0001_samples.png", "link"):
+    (tmp_path / "table").mkdir()
+    (tmp_path / "table" / TABLE).write_text("file,caption\n")
+    for folder in ("photo.png", "0001_samples.png", "link", "table"):
         with pytest.raises(UserError, match="--overwrite deletes none of them"):
             clear(tmp_path / folder, overwrite=True)
         assert len(list((tmp_path / folder).iterdir())) == 1

@@ -10,6 +10,7 @@ from conftest import smoke_config
 from ml_collections import ConfigDict
 
 import main
+from gan_jax.command import make_parser
 from gan_jax.config import check_seed, differences
 from gan_jax.data import open_data
 from gan_jax.errors import UserError
@@ -43,7 +44,7 @@ def test_one_folder_however_it_is_spelled(home: Path, text: str) -> None:
     here = open_data(config_of(str(home / "photos")).data).spec
     assert open_data(config_of(text).data).spec == here
     flags = ["workdir", "input", "output", "real", "fake", "vgg", "heads"]
-    parsed = main.make_parser().parse_args([f"--{flag}={text}" for flag in flags])
+    parsed = make_parser().parse_args([f"--{flag}={text}" for flag in flags])
     for flag in flags:
         assert getattr(parsed, flag).absolute() == home / "photos"
 

@@ -91,7 +91,9 @@ def test_what_fits() -> None:
     assert not resident.fits(Split(10, split.read), 1.0), "not in memory"
 
 
-@pytest.mark.parametrize("name", ["dcgan", "classifier"])
+@pytest.mark.parametrize(
+    "name", ["classifier", pytest.param("dcgan", marks=pytest.mark.all_configs)]
+)
 def test_a_training_computes_what_it_does_from_the_host(name: str, tmp_path: Path) -> None:
     changes, states = dict(train__steps=3, train__save_every=3, train__steps_per_call=2), []
     for gib in (0.25, 0.0):

@@ -94,7 +94,9 @@ def randomised(variables: Any) -> dict[str, Any]:
     return {**variables, "params": jax.tree.unflatten(tree, values)}
 
 
-@pytest.mark.parametrize("name", NETWORKS)
+@pytest.mark.parametrize(
+    "name", ["biggan", pytest.param("biggan_deep", marks=pytest.mark.all_configs)]
+)
 def test_class_and_every_part_of_the_latents_reach_the_image(name: str) -> None:
     make, judge = NETWORKS[name]
     generator = make(SMALL, 4, 3, embedding=5, attention=8)

@@ -80,7 +80,10 @@ def test_a_fifth_of_the_pixels_turn_black() -> None:
     np.testing.assert_allclose(mean.std() * 16, 1.0, rtol=0.2)
 
 
-@pytest.mark.parametrize("changes", [{}, dict(terms__disc__r1__weight=0.1)])
+PENALISED = pytest.param(dict(terms__disc__r1__weight=0.1), marks=pytest.mark.slow)
+
+
+@pytest.mark.parametrize("changes", [{}, PENALISED])
 def test_training_does_not_depend_on_microbatches_or_devices(changes: dict) -> None:
     def after(devices: int, **more: object) -> object:
         config = sgd(smoke_config("gan", train__batch_size=16, **changes, **more))
