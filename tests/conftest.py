@@ -5,12 +5,14 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import dataclasses
+import fcntl
 import functools
 import gc
 import io
 import os
 import shutil
 import sys
+import zlib
 from collections.abc import Callable, Iterator
 from importlib.metadata import version
 from pathlib import Path
@@ -102,15 +104,26 @@ class Trained:
 
 @pytest.fixture(scope="session")
 def trained(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Trained]:
-    """Return a function that trains the smoke form of a config by name, once for all tests."""
+    """Return a function that trains the smoke form of a config by name, once for all tests.
+
+    And for all workers: the first one that asks trains, the others wait.
+    """
+    shared = tmp_path_factory.getbasetemp()
+    shared = shared.parent if "PYTEST_XDIST_WORKER" in os.environ else shared
 
     @functools.cache
     def train(name: str, *arguments: str) -> Trained:
-        workdir = tmp_path_factory.mktemp(name) / "run"
-        config = f"--config={ROOT}/configs/{name}.py:smoke"
-        with contextlib.redirect_stdout(io.StringIO()) as out:
-            assert main.main([config, f"--workdir={workdir}", *arguments]) == 0
-        return Trained(workdir, out.getvalue())
+        folder = shared / f"{name}-{zlib.crc32(repr(arguments).encode()):08x}"
+        folder.mkdir(exist_ok=True)
+        workdir, said = folder / "run", folder / "out.txt"
+        with (folder / "lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            if not said.exists():
+                config = f"--config={ROOT}/configs/{name}.py:smoke"
+                with contextlib.redirect_stdout(io.StringIO()) as out:
+                    assert main.main([config, f"--workdir={workdir}", *arguments]) == 0
+                said.write_text(out.getvalue())
+        return Trained(workdir, said.read_text())
 
     return train
 
