@@ -210,7 +210,8 @@ def test_resumed_equals_unbroken(name: str, tmp_path: Path) -> None:
         assert train(config, workdir).step == steps
     one, two = (gan_jax.load(path).state for path in (broken, unbroken))
     chex.assert_trees_all_equal(jax.device_get(one), jax.device_get(two))
-    assert logged(broken) == logged(unbroken)
+    for line, expected in zip(logged(broken), logged(unbroken), strict=True):
+        assert expected.items() <= line.items()  # where it first ended it logged its health too
 
 
 @pytest.mark.parametrize(
