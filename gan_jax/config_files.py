@@ -107,20 +107,20 @@ def _importing(path: Path) -> Iterator[None]:
     folder, ours = path.resolve().parent, shipped_configs()
     package = types.ModuleType(_PACKAGE)
     package.__path__ = [str(ours)]
-    places = []
+    neighbours = []
     if folder != ours:
-        places = [str(folder), str(folder.parent)]
+        neighbours = [str(folder), str(folder.parent)]
         if folder.name == _PACKAGE:
             package.__path__.insert(0, str(folder))
     ofname = lambda name: name == _PACKAGE or name.startswith(f"{_PACKAGE}.")  # noqa: E731
     before = {name: sys.modules.pop(name) for name in list(sys.modules) if ofname(name)}
     sys.modules[_PACKAGE] = package
-    sys.path[:0] = places
+    sys.path[:0] = neighbours
     try:
         yield
     finally:
-        for place in places:
-            sys.path.remove(place)
+        for added in neighbours:
+            sys.path.remove(added)
         for name in [name for name in sys.modules if ofname(name)]:
             del sys.modules[name]
         sys.modules.update(before)

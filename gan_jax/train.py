@@ -195,9 +195,8 @@ def train(config: ConfigDict, workdir: Path, *, change: bool = False) -> Outcome
                 if hosts.first():
                     record(step)
             with _writer(workdir, config.train.steps, step) as writer:
-                if isinstance(writer, Writer):
-                    best = best_metric(config.eval.best)
-                    writer.hyper_parameters(flatten(config), [f"eval/{best}"] if best else [])
+                metric = best_metric(config.eval.best)
+                writer.hyper_parameters(flatten(config), [f"eval/{metric}"] if metric else [])
                 places = checkpoints, writer, restore
                 loop = _Loop(config, workdir, parallel, task, dataset, evaluator, *places)
                 began = time.perf_counter()

@@ -196,6 +196,9 @@ class NoWriter:
     def evaluated(self, *args: Any, **kwargs: Any) -> None:
         """Show nothing."""
 
+    def hyper_parameters(self, *args: Any) -> None:
+        """Write nothing."""
+
     def compiled(self, step: int) -> None:
         """Show nothing."""
 

@@ -45,7 +45,7 @@ def open_folder(config: ConfigDict) -> Dataset:
     """
     if not config.path:
         raise UserError("data.path is empty: name an image folder, such as --config.data.path=DIR")
-    root, other = Path(config.path).expanduser(), Path(config.target_path).expanduser()
+    root, other = Path(config.path), Path(config.target_path)  # as `open_data` wrote them out
     found = scan(root)
     layout = lay_out(found)
     notes = [*found.notes(), *layout.notes]
@@ -124,7 +124,7 @@ def open_folder(config: ConfigDict) -> Dataset:
 
 def _partners(config: ConfigDict, names: Sequence[str]) -> tuple[dict[str, str], list[str]]:
     """Return the partner under `target_path` of each name that has one, and what is to be said."""
-    found = scan(Path(config.target_path).expanduser())
+    found = scan(Path(config.target_path))
     there = by_key(found.root, found.names)
     partners = {name: there[pair_key(name)] for name in names if pair_key(name) in there}
     alone = [name for name in names if name not in partners]
