@@ -7,7 +7,7 @@ python main.py --mode=sample --workdir=RUN --num=64 --output=DIR
 Where the package is installed, `gan_jax` is the same command in any directory.
 """
 
-from gan_jax.command import main, start
+from gan_jax.cli.flags import main, start
 
 __all__ = ["main"]
 

@@ -49,7 +49,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from benchmarks.parts.context import ROOT, Context, shortened
 from benchmarks.parts.results import Results, said
 from benchmarks.processes import reason
-from gan_jax.host import has_accelerator
+from gan_jax.platform.host import has_accelerator
 
 BUDGET = 430.0  # seconds of all parts
 MODULE = "benchmarks.parts.{}"

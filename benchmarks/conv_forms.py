@@ -5,8 +5,8 @@
 Prints GFLOP/s of the forward pass, the input gradient and the weight gradient, three numbers each:
 
 1. XLA's convolution as jaxlib computes it by default: by YNNPACK;
-2. XLA's convolution by Eigen (`gan_jax.host.convolve_by_eigen`);
-3. ours (`gan_jax.models.conv_cpu`), by Eigen too. With fewer multiplications the speed can be above
+2. XLA's convolution by Eigen (`gan_jax.platform.host.convolve_by_eigen`);
+3. ours (`gan_jax.ops.conv_cpu`), by Eigen too. With fewer multiplications the speed can be above
    that of matrix products: operations are counted as those of the direct form.
 
 A transposed convolution has the same three, in other roles. Inputs are activations, relu(a x + b),
@@ -28,9 +28,9 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from gan_jax.heap import reuse_host_memory
-from gan_jax.models import conv_cpu, conv_plain
-from gan_jax.models.conv_plain import Geometry
+from gan_jax.ops import conv_cpu, conv_plain
+from gan_jax.ops.conv_plain import Geometry
+from gan_jax.platform.heap import reuse_host_memory
 
 # batch, pixels, channels, features, kernel, stride; all 'SAME'
 SHAPES = [

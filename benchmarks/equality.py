@@ -17,11 +17,12 @@ import torch
 from benchmarks.problems import Problem
 from benchmarks.twins.convert import to_batch, to_state_dict, to_tensor
 from benchmarks.twins.training import set_products
-from gan_jax.axes import example_keys
-from gan_jax.keys import named_keys
-from gan_jax.parallel import make_parallel
-from gan_jax.task import Task, make_task
-from gan_jax.train import make_step
+from gan_jax.core.keys import named_keys
+from gan_jax.core.task import Task
+from gan_jax.methods.registry import make_task
+from gan_jax.parallel.axes import example_keys
+from gan_jax.parallel.mesh import make_parallel
+from gan_jax.training.step import make_step
 
 LOSSES = 1e-4  # relative difference of the losses and other metrics
 GRADIENTS = 6e-2  # relative, in the norm of each array; the second network sees the first's update
@@ -36,7 +37,7 @@ class Difference(ArithmeticError):
     """Ours and the twin do not compute the same."""
 
 
-# --- what a task draws in a step; the paths of the keys are those of gan_jax/tasks/*.py ---
+# --- what a task draws in a step; the paths of the keys are those of gan_jax/methods ---
 
 
 def _gan_draws(problem: Problem, task: Task, key: jax.Array) -> dict[str, Any]:

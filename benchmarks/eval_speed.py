@@ -131,8 +131,8 @@ def kernel_torch_fidelity() -> Callable[[], dict[str, float]]:
 def inception_ours() -> Callable[[], dict[str, float]]:
     import jax
 
-    from gan_jax.features.extractor import make_extractor
-    from gan_jax.heap import reuse_host_memory
+    from gan_jax.evaluation.extractors import make_extractor
+    from gan_jax.platform.heap import reuse_host_memory
 
     reuse_host_memory()
     with _inception_file() as path:

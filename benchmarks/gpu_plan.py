@@ -4,8 +4,9 @@
 
 Compiles each step in float32 (TF32 products) and in bfloat16 with JAX's plugin for CUDA
 (`pip install -e '.[cuda13]'`), which needs no GPU, and prints a Markdown table. The batch a GPU is
-the problem's own, or --batch. Times are the roofline of `gan_jax/plan.py`: an upper bound of speed
-that counts no launches, while a step of a thousand kernels takes some milliseconds for them.
+the problem's own, or --batch. Times are the roofline of `gan_jax/planning/plan.py`: an upper bound
+of speed that counts no launches, while a step of a thousand kernels takes some milliseconds for
+them.
 """
 
 from __future__ import annotations
@@ -17,8 +18,8 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from benchmarks.problems import PROBLEMS
-from gan_jax.host import compile_only
-from gan_jax.topology import parse_topology
+from gan_jax.planning.topology import parse_topology
+from gan_jax.platform.host import compile_only
 
 
 def main() -> None:
@@ -38,8 +39,7 @@ def main() -> None:
     import jax
 
     from benchmarks.layouts import AutomaticLayouts
-    from gan_jax.plan import compile_cost, make_parallel_on
-    from gan_jax.task import make_task
+    from gan_jax.planning.plan import Training, compile_cost, make_parallel_on
 
     chip, parallel = topology.chip, make_parallel_on(topology)
     if flags.layouts:
@@ -56,16 +56,9 @@ def main() -> None:
             config = problem.config()
             size = flags.batch or config.train.batch_size
             config.train.update(precision=precision, batch_size=size * topology.chips)
-            task = make_task(config, problem.spec())
-            cost = compile_cost(
-                task,
-                problem.spec(),
-                parallel,
-                config.train.batch_size,
-                topology,
-                task.phase(0),
-                precision,
-            )
+            training = Training(config, problem.spec(), parallel)
+            phase = training.task.phase(0)
+            cost = compile_cost(training, topology, phase, config.train.batch_size)
             if cost is None:
                 raise SystemExit(f"{name}: {size} images do not fit into the memory of a GPU")
             step = cost.step_seconds(chip)

@@ -1,4 +1,4 @@
-"""Step time, start-up and peak memory of a config with and without what `gan_jax/heap.py` does.
+"""Step time, start-up and peak memory of a config with and without `gan_jax/platform/heap.py`.
 
     python benchmarks/host_memory.py --config=configs/classifier.py:mnist
 
@@ -33,7 +33,7 @@ FORMS = ("default", "pieces", "reused", "arenas")
 def prepare(location: str, form: str) -> tuple[Callable[[], float], int]:
     """Return (take a step and return its seconds, images of a batch), after a first step."""
     if form != "default":
-        from gan_jax import heap
+        from gan_jax.platform import heap
 
         if form == "arenas":
             del heap.SETTINGS["arena_max"]
@@ -42,13 +42,13 @@ def prepare(location: str, form: str) -> tuple[Callable[[], float], int]:
             heap.take_pieces = lambda: 0
     import jax
 
-    from gan_jax.config import load_config
+    from gan_jax.core.keys import named_keys
     from gan_jax.data import open_data
     from gan_jax.data.pipeline import batches
-    from gan_jax.keys import named_keys
-    from gan_jax.parallel import make_parallel
-    from gan_jax.task import make_task
-    from gan_jax.train import make_step
+    from gan_jax.methods.configs import load_config
+    from gan_jax.methods.registry import make_task
+    from gan_jax.parallel.mesh import make_parallel
+    from gan_jax.training.step import make_step
 
     config = load_config(location)
     target = "synthetic" if config.task.name == "paired" else ""

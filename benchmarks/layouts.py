@@ -11,7 +11,7 @@ from typing import Any
 import jax
 from jax.experimental.layout import Format, Layout
 
-from gan_jax.parallel import Parallel
+from gan_jax.parallel.mesh import Parallel
 
 
 class AutomaticLayouts(Parallel):

@@ -2,12 +2,12 @@
 
     python benchmarks/loop_overhead.py [--rounds=5] [--only=SUBSTRING]
 
-Each row trains a config by `gan_jax.train.train`, in a temporary run directory, with logging every
-48 steps and nothing else, and times the same compiled step on one batch that is on the device
-already; in turns, in one process, and of all rounds the median counts. "input wait" is the share of
-the loop's time in which it waited for a batch, as every run logs it (`time/input_wait`): an upper
-bound of what input costs. With several steps in a call the step alone is timed in such calls too.
-Where the CPU is the device too, preparing batches and computing share
+Each row trains a config by `gan_jax.experiment.train.train`, in a temporary run directory, with
+logging every 48 steps and nothing else, and times the same compiled step on one batch that is on
+the device already; in turns, in one process, and of all rounds the median counts. "input wait" is
+the share of the loop's time in which it waited for a batch, as every run logs it
+(`time/input_wait`): an upper bound of what input costs. With several steps in a call the step alone
+is timed in such calls too. Where the CPU is the device too, preparing batches and computing share
 the cores, and the overhead holds both.
 """
 
@@ -22,16 +22,17 @@ from pathlib import Path
 import jax
 from ml_collections import ConfigDict
 
-from gan_jax.config import load_config
+from gan_jax.core.keys import named_keys
 from gan_jax.data import open_data
 from gan_jax.data.pipeline import batches
-from gan_jax.heap import reuse_host_memory
-from gan_jax.keys import named_keys
-from gan_jax.logs import set_up_logging
-from gan_jax.parallel import make_parallel
-from gan_jax.task import make_task
-from gan_jax.train import make_step, train
-from gan_jax.writer import read_metrics
+from gan_jax.experiment.train import train
+from gan_jax.methods.configs import load_config
+from gan_jax.methods.registry import make_task
+from gan_jax.parallel.mesh import make_parallel
+from gan_jax.platform.heap import reuse_host_memory
+from gan_jax.platform.logs import set_up_logging
+from gan_jax.runs.writer import read_metrics
+from gan_jax.training.step import make_step
 
 LOG_EVERY = 48
 MLP = ("vae", dict(net="mlp", width=512), 16, 128, 1000)  # a step of 5 ms on two fast cores

@@ -14,8 +14,9 @@ from typing import Any
 import numpy as np
 from ml_collections import ConfigDict
 
-from gan_jax.config import apply_overrides, load_config
-from gan_jax.spec import DataSpec, Stream
+from gan_jax.core.config import apply_overrides
+from gan_jax.core.spec import DataSpec, Stream
+from gan_jax.methods.configs import load_config
 
 _CONFIGS = Path(__file__).resolve().parents[1] / "configs"
 

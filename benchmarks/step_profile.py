@@ -25,7 +25,7 @@ import jax
 
 from benchmarks.problems import PROBLEMS
 from benchmarks.worker import Ours
-from gan_jax.heap import reuse_host_memory
+from gan_jax.platform.heap import reuse_host_memory
 
 _OP_NAME = re.compile(r'op_name="([^"]*)"')
 _INSTRUCTION = re.compile(r"^\s*(?:ROOT )?%?([\w.-]+) = .*?\s([a-z][\w-]*)\(", re.M)

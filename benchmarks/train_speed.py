@@ -48,7 +48,7 @@ from benchmarks.flops import dcgan_step
 from benchmarks.problems import PROBLEMS, Problem
 from benchmarks.processes import Failure, Process
 from benchmarks.worker import DEVICES, GEMM, serve
-from gan_jax.host import has_accelerator
+from gan_jax.platform.host import has_accelerator
 
 # What PyTorch chooses from; the first of each is its default.
 CHOICES = (("contiguous", "channels_last"), ("default", "reused"), ("active", "passive"))

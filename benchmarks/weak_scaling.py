@@ -4,17 +4,17 @@
 
 Compiles the real train step for each slice with libtpu (`pip install -e '.[tpu]'`), on synthetic
 data of the config's image size, and prints a Markdown table. Times are the estimates of
-`gan_jax/plan.py`, a roofline; "overlapped" is the efficiency if all communication were hidden
-behind the arithmetic, where it is shorter.
+`gan_jax/planning/plan.py`, a roofline; "overlapped" is the efficiency if all communication were
+hidden behind the arithmetic, where it is shorter.
 """
 
 from __future__ import annotations
 
 import argparse
 
-from gan_jax.config import load_config
-from gan_jax.host import compile_only
-from gan_jax.topology import parse_topology
+from gan_jax.methods.configs import load_config
+from gan_jax.planning.topology import parse_topology
+from gan_jax.platform.host import compile_only
 
 
 def main() -> None:
@@ -28,8 +28,7 @@ def main() -> None:
     compile_only(simulated=1)
 
     from gan_jax.data import open_data
-    from gan_jax.plan import compile_cost, make_parallel_on
-    from gan_jax.task import make_task
+    from gan_jax.planning.plan import Training, compile_cost, make_parallel_on
 
     for location in flags.config:
         config = load_config(location)
@@ -45,10 +44,9 @@ def main() -> None:
         for topology in topologies:
             config.train.batch_size = flags.batch * topology.chips
             spec = open_data(config.data).spec
-            task, parallel = make_task(config, spec), make_parallel_on(topology)
-            cost = compile_cost(
-                task, spec, parallel, config.train.batch_size, topology, task.phase(0)
-            )
+            training = Training(config, spec, make_parallel_on(topology))
+            phase = training.task.phase(0)
+            cost = compile_cost(training, topology, phase, config.train.batch_size)
             if cost is None:
                 raise SystemExit(f"{flags.batch} images do not fit into the memory of a chip")
             compute = cost.compute_seconds(topology.chip)

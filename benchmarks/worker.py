@@ -19,7 +19,7 @@ from typing import Any
 
 from benchmarks.problems import Problem
 from benchmarks.processes import obey
-from gan_jax.heap import reuse_host_memory
+from gan_jax.platform.heap import reuse_host_memory
 
 DEVICES = {"cpu": "cpu", "gpu": "cuda"}  # ours -> PyTorch's
 GEMM = 3072  # rows and columns of the square matrices that measure the machine
@@ -31,10 +31,10 @@ class Ours:
     def __init__(self, problem: Problem) -> None:
         import jax
 
-        from gan_jax.keys import image_keys, named_keys
-        from gan_jax.parallel import make_parallel
-        from gan_jax.task import make_task
-        from gan_jax.train import make_step
+        from gan_jax.core.keys import image_keys, named_keys
+        from gan_jax.methods.registry import make_task
+        from gan_jax.parallel.mesh import make_parallel
+        from gan_jax.training.step import make_step
 
         self.jax, batch = jax, problem.batch()
         size = batch["image"].shape[1]
@@ -184,7 +184,8 @@ def write_weights(problem: Problem, folder: Path, device: str) -> dict[str, floa
     """Check that the twin equals ours, and write the weights that both start from.
 
     One discriminator update is compared: each of five is about the sign of small gradients, so that
-    rounding grows. Several are compared in tests/test_twins.py, where the networks are small.
+    rounding grows. Several are compared in tests/benchmarks/test_twins.py, where the networks are
+    small.
     """
     import torch
 

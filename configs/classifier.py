@@ -24,7 +24,7 @@ from __future__ import annotations
 from ml_collections import ConfigDict
 
 from configs.common import base, make_smoke, optimizer, parse_arg, set_data
-from gan_jax.npz import stored_shape
+from gan_jax.core.npz import stored_shape
 
 
 def get_config(arg: str = "mnist") -> ConfigDict:

@@ -12,14 +12,14 @@ from typing import Any
 
 from ml_collections import ConfigDict
 
-from gan_jax.errors import UserError, did_you_mean
+from gan_jax.core.errors import UserError, did_you_mean
 
 
 def base(task: str) -> ConfigDict:
     """Return the sections that every config has, with all of their keys.
 
     Args:
-      task: the method family, a key of gan_jax.task.make_task.
+      task: the method family, a key of gan_jax.core.task.make_task.
     """
     return ConfigDict(
         dict(
@@ -35,7 +35,7 @@ def base(task: str) -> ConfigDict:
                 target_path="",  # folder of the other half of pairs, by the same file names
                 size=(32, 32),  # height, width that the model sees [px]
                 channels=0,  # 1, 3 or 4; 0 means as stored
-                resize="bicubic",  # antialiased filter, see gan_jax.config.RESIZE_FILTERS
+                resize="bicubic",  # antialiased filter, see gan_jax.core.config.RESIZE_FILTERS
                 fit="stretch",  # stretch | crop | pad: what happens to another aspect ratio
                 holdout=0.1,  # share (< 1) or number (>= 1) of train that becomes split "eval"
                 labelled=0,  # training examples that keep their label, as many a class; 0: all
@@ -83,7 +83,7 @@ def base(task: str) -> ConfigDict:
 
 
 def optimizer(lr: float, **changes: Any) -> ConfigDict:
-    """Return the section of one network's optimizer; the keys are those of gan_jax.optim."""
+    """Return the section of one network's optimizer, see `gan_jax.training.optimizers`."""
     section = dict(
         name="adam",  # adam | sgd | rmsprop
         lr=lr,
@@ -98,8 +98,8 @@ def optimizer(lr: float, **changes: Any) -> ConfigDict:
     return ConfigDict({**section, **changes})
 
 
-# Terms of each player's loss beside the game (gan_jax/tasks/terms.py). Each has a weight, 0 for
-# none, and an interval: every=16 takes it at one step of 16, with 16 times the weight.
+# Terms of each player's loss beside the game (gan_jax/methods/gan/terms.py). Each has a weight, 0
+# for none, and an interval: every=16 takes it at one step of 16, with 16 times the weight.
 DISC_TERMS = (
     "gradient_penalty",  # one-centred, WGAN-GP; this and the next five refuse BatchNorm
     "zero_centred_penalty",

@@ -15,7 +15,7 @@ images only blurred from there on; with gradients clipped to 1 it lives and lear
 Adam); batches of 64 real and 64 generated images (authors: 64 and 64 in an update of the
 discriminator, 128 in one of the generator); levels of half the size each, 8, 16 and 32 px (paper:
 8, 14 and 28); the authors say no number of updates; samples come from a moving average of the
-generators; `gan_jax/models/lapgan.py` and `gan_jax/tasks/lapgan.py` say the others.
+generators; `gan_jax/models/lapgan.py` and `gan_jax/methods/gan/lapgan.py` say the others.
 
 Measured (2026-11-26, `:mnist,width=8` with model.disc_width=24, 150 s of one core of an AMD EPYC,
 531 steps, seed 0, one discriminator update a step; `benchmarks/ladder.py`): FID 29.09 against

@@ -12,7 +12,7 @@ learning rate, pixel norm, minibatch standard deviation, faces mirrored (data.fl
 and CIFAR-10 not. CelebA has 128 px, LSUN 256 px, CelebA-HQ 1,024 px.
 
 Deviations: one batch size for all image sizes (authors: 14, 6 and 3 at 256, 512 and 1,024 px); see
-`gan_jax/tasks/gan_growth.py` and `gan_jax/models/progan.py`.
+`gan_jax/methods/gan/growth.py` and `gan_jax/models/progan.py`.
 
 Measured (2026-11-25, `:mnist,width=32,stage_images=800`, 150 s of one core of an AMD EPYC, 871
 steps, seed 0, one discriminator update a step; `benchmarks/ladder.py`): FID 13.21 against 10,000

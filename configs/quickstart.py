@@ -6,9 +6,9 @@
 class, and with a higher learning rate.
 
 Measured (2026-11-23, two cores of an AMD EPYC, seed 0): 92 s. A support vector machine trained on
-the real digits, which reads 98.1 % of the held-out ones (`tests/test_quickstart.py`), reads 99.8 %
-of 1,000 samples as the class asked for; within a class the pixels' standard deviation is 0.76 of
-that of real digits.
+the real digits, which reads 98.1 % of the held-out ones (`tests/cli/test_quickstart.py`), reads
+99.8 % of 1,000 samples as the class asked for; within a class the pixels' standard deviation is
+0.76 of that of real digits.
 
 Measured (2026-11-25, the same machine beside other jobs, seed 0): as data for a classifier, by
 

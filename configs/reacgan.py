@@ -5,9 +5,9 @@
 
 As in the authors' code for CIFAR-10: D2D-CE with weight 0.5, temperature 0.5 and margins 0.98 and
 0.02 in 512 dimensions, in the form of their code and not of the paper's equation 9
-(terms.shift_negatives; `gan_jax/losses/contrastive.py`), hinge, Adam 2.83e-4 with beta1 0.5, beta2
-0.999 and epsilon 1e-6, batches of 128, images mirrored, classes of generated ones drawn, a moving
-average from step 1,000 on. At 128 px and more as in theirs for ImageNet: weight 1, 2,048
+(terms.shift_negatives; `gan_jax/objectives/contrastive.py`), hinge, Adam 2.83e-4 with beta1 0.5,
+beta2 0.999 and epsilon 1e-6, batches of 128, images mirrored, classes of generated ones drawn, a
+moving average from step 1,000 on. At 128 px and more as in theirs for ImageNet: weight 1, 2,048
 dimensions, Adam 5e-5 for the generator and 2e-4 for the discriminator with beta1 0, two
 discriminator updates a generator update, 500,000 generator updates, batches of 256, the average
 from step 20,000 on.

@@ -11,7 +11,7 @@ generated images of classes that are drawn, each as likely, and photographs with
 within a grey level (data.dequantize); 50,000 generator updates at 32 px, 250,000 at 64 px and
 450,000 at 128 px; the learning rate decays linearly to 0. conditional=projection is
 arXiv:1802.05637; gen_block=dense gives the generator the blocks of a DenseNet (arXiv:1608.06993) in
-place of residual ones, `gan_jax/models/gen_blocks.py`.
+place of residual ones, `gan_jax/models/blocks/gen_blocks.py`.
 
 Deviations: the generator's batch is 64 as well (authors: 128 but at 64 px), the learning rate
 decays from the start at every size (authors, from 64 px on: in the last 50,000 updates), samples

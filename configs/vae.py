@@ -44,7 +44,7 @@ from __future__ import annotations
 from ml_collections import ConfigDict
 
 from configs.common import base, make_smoke, optimizer, parse_arg, set_data
-from gan_jax.npz import stored_shape
+from gan_jax.core.npz import stored_shape
 
 # Presets of grey images: a Bernoulli likelihood and 20 latents. All others: Gaussian and 64.
 GREY = ("digits", "mnist", "fashion_mnist", "smoke")

@@ -8,15 +8,25 @@ Importing this package imports nothing heavy and touches no device.
 
 from __future__ import annotations
 
+import importlib
 from typing import Any
 
 __version__ = "0.1.0"
-__all__ = ["load"]
+# name: the module that has it, imported when it is asked for.
+_LAZY = {
+    "Run": "gan_jax.library.run",
+    "load": "gan_jax.library.run",
+    "load_config": "gan_jax.methods.configs",
+    "train": "gan_jax.experiment.train",
+}
+__all__ = [*_LAZY]
 
 
 def __getattr__(name: str) -> Any:
-    if name == "load":
-        from gan_jax.run import load
-
-        return load
+    if name in _LAZY:
+        return getattr(importlib.import_module(_LAZY[name]), name)
     raise AttributeError(f"module 'gan_jax' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *_LAZY])

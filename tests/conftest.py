@@ -33,7 +33,7 @@ def xla_flags(devices: int) -> str:
 # Before JAX is imported. Tests that need more than one device have them on any machine.
 os.environ["JAX_PLATFORMS"] = "cpu"
 os.environ["XLA_FLAGS"] = xla_flags(8)
-os.environ["NPROC"] = "16"  # eight devices meet on XLA's thread pool, see gan_jax/host.py
+os.environ["NPROC"] = "16"  # eight devices meet on XLA's thread pool, see gan_jax/platform/host.py
 os.environ["JAX_COMPILATION_CACHE_DIR"] = str(ROOT / ".pytest_cache" / "jax")
 # Tiny programs: compiling them is most of what the tests wait for.
 os.environ["JAX_DISABLE_MOST_OPTIMIZATIONS"] = "1"
@@ -45,8 +45,8 @@ from commands import CONDITIONAL, make_images
 from ml_collections import ConfigDict
 
 import main
-from gan_jax import logs
-from gan_jax.config import load_config
+from gan_jax.methods.configs import load_config
+from gan_jax.platform import logs
 
 logs.PATIENCE = 600.0  # what a command prints depends on no clock
 

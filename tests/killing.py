@@ -83,7 +83,7 @@ def at_random(folder: Path, arguments: list[str], kills: int) -> None:
 
 def main_program() -> None:
     """Parse the arguments: instants 0,3,7 or random KILLS, the folder, and those of main.py."""
-    import gan_jax.train  # noqa: F401  # once, for all that are forked off
+    import gan_jax.experiment.train  # noqa: F401  # once, for all that are forked off
 
     how, value, folder, *arguments = sys.argv[1:]
     if how == "instants":

@@ -9,14 +9,14 @@ import jax
 from conftest import smoke_config
 from ml_collections import ConfigDict
 
-from gan_jax.augment.real import make_prepare
+from gan_jax.core.keys import named_keys
+from gan_jax.core.state import TrainState
+from gan_jax.core.task import Phase, Task
 from gan_jax.data import Dataset, open_data
 from gan_jax.data.pipeline import batches
-from gan_jax.keys import named_keys
-from gan_jax.parallel import make_parallel
-from gan_jax.state import TrainState
-from gan_jax.task import Phase, Task, make_task
-from gan_jax.train import make_step
+from gan_jax.methods.registry import make_task
+from gan_jax.parallel.mesh import make_parallel
+from gan_jax.training.step import make_step, training_step
 
 
 def build(name: str, **changes: Any) -> tuple[Task, Any, Dataset]:
@@ -72,8 +72,7 @@ def first_steps(config: ConfigDict, mode: str, devices: int, steps: int = 3) -> 
     task = make_task(config, dataset.spec)
     keys = named_keys(config.seed)
     state = parallel.compile_init(task.init)(keys["init"])
-    prepare = make_prepare(flip=config.data.flip, dequantize=config.data.dequantize)
-    step = parallel.compile_step(make_step(task, config.train.batch_size, prepare))
+    step = parallel.compile_step(training_step(task, config))
     source = batches(
         dataset.splits["train"],
         seed=0,

@@ -1,8 +1,8 @@
 """Gradients under train.precision=bfloat16 are those of float32, to the rounding of bfloat16.
 
 What is broadcast over activations has a sum for a gradient, and a sum in bfloat16 is wrong by half
-(`gan_jax/models/wide.py`). Three tests of that: of each layer, of whole steps, and of the programs
-of whole steps, in which no such sum may be.
+(`gan_jax/models/blocks/wide.py`). Three tests of that: of each layer, of whole steps, and of the
+programs of whole steps, in which no such sum may be.
 """
 
 from __future__ import annotations
@@ -21,22 +21,22 @@ from learning import DRAWING, first_steps, sgd
 from ml_collections import ConfigDict
 from test_configs import NAMES
 
-from gan_jax.compute import training_apply
+from gan_jax.core.keys import named_keys
+from gan_jax.core.state import MUTABLE
 from gan_jax.data import open_data
-from gan_jax.feed import abstract_batch
-from gan_jax.keys import named_keys
-from gan_jax.models.attention import SelfAttention
-from gan_jax.models.equalized import EqualizedConv, EqualizedDense
-from gan_jax.models.gen_norm import SelfModulation, VirtualBatchNorm
-from gan_jax.models.heads import MinibatchDiscrimination
-from gan_jax.models.layers import Conv, ConvTranspose, Dense, Embed
-from gan_jax.models.norm import BatchNorm, InstanceNorm, LayerNorm, ModulatedBatchNorm
-from gan_jax.models.spectral import SpectralConv, SpectralDense, SpectralEmbed
-from gan_jax.parallel import make_parallel
-from gan_jax.run import abstract_state
-from gan_jax.state import MUTABLE
-from gan_jax.task import make_task
-from gan_jax.train import make_step
+from gan_jax.methods.registry import make_task
+from gan_jax.models.blocks.attention import SelfAttention
+from gan_jax.models.blocks.equalized import EqualizedConv, EqualizedDense
+from gan_jax.models.blocks.gen_norm import SelfModulation, VirtualBatchNorm
+from gan_jax.models.blocks.heads import MinibatchDiscrimination
+from gan_jax.models.blocks.layers import Conv, ConvTranspose, Dense, Embed
+from gan_jax.models.blocks.norm import BatchNorm, InstanceNorm, LayerNorm, ModulatedBatchNorm
+from gan_jax.models.blocks.spectral import SpectralConv, SpectralDense, SpectralEmbed
+from gan_jax.parallel.mesh import make_parallel
+from gan_jax.parallel.precision import training_apply
+from gan_jax.runs.checkpoint import abstract_state
+from gan_jax.training.feed import abstract_batch
+from gan_jax.training.step import make_step
 
 RANDOM = np.random.default_rng(0)
 X = RANDOM.normal(0.3, 1.0, (8, 32, 32, 4)).astype(np.float32)

@@ -108,10 +108,10 @@ def flops(name: str, tiny: bool) -> float:
     import jax
 
     from benchmarks.parts.sides import problem
-    from gan_jax.axes import Axes, mapped
-    from gan_jax.keys import named_keys
-    from gan_jax.task import make_task
-    from gan_jax.train import make_step
+    from gan_jax.core.keys import named_keys
+    from gan_jax.methods.registry import make_task
+    from gan_jax.parallel.axes import Axes, mapped
+    from gan_jax.training.step import make_step
 
     chosen = problem(name, tiny)
     task, batch = make_task(chosen.config(), chosen.spec()), chosen.batch()

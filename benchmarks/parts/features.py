@@ -25,7 +25,7 @@ def inception(device: str) -> dict[str, Any]:
     import numpy as np
 
     from benchmarks import drawn_inception
-    from gan_jax.features.extractor import make_extractor
+    from gan_jax.evaluation.extractors import make_extractor
 
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "inception.npz"

@@ -59,8 +59,8 @@ def layouts(name: str, tiny: bool, automatic: bool) -> dict[str, Any]:
 def loop(mnist: bool, tiny: bool) -> dict[str, Any]:
     """Open the data of the loop once, so that it is decoded before it is timed."""
     from benchmarks import loop_overhead
-    from gan_jax.config import load_config
     from gan_jax.data import open_data
+    from gan_jax.methods.configs import load_config
 
     # The last line of the log is of half an interval, and not counted.
     steps = int((3.5 if tiny else 40.5) * loop_overhead.LOG_EVERY)

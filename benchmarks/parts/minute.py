@@ -23,7 +23,7 @@ from typing import Any
 
 from benchmarks.parts.context import ROOT, Context, shortened
 from benchmarks.processes import Failure, reason
-from gan_jax.outputs import SHEET
+from gan_jax.library.outputs import SHEET
 
 TABLE = "What some seconds of training buy"
 SECONDS = 15.0  # of training at most; with --only four times as many

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from gan_jax.files import written_whole
+from gan_jax.core.files import written_whole
 
 
 @dataclasses.dataclass

@@ -63,10 +63,10 @@ class Steps:
     def __init__(self, problem: Problem, place: str, precision: str) -> None:
         import jax
 
-        from gan_jax.keys import named_keys
-        from gan_jax.parallel import Parallel, make_mesh
-        from gan_jax.task import make_task
-        from gan_jax.train import make_step
+        from gan_jax.core.keys import named_keys
+        from gan_jax.methods.registry import make_task
+        from gan_jax.parallel.mesh import Parallel, make_mesh
+        from gan_jax.training.step import make_step
 
         config, batch = problem.config(), problem.batch()
         if precision == "bfloat16":
@@ -173,8 +173,7 @@ def across(cpu: Steps, device: Steps, start: Any) -> dict[str, Any]:
     import jax
     import numpy as np
 
-    from gan_jax.checkpoint import Checkpoints
-    from gan_jax.run import abstract_state
+    from gan_jax.runs.checkpoint import Checkpoints, abstract_state
 
     equal = []
     with tempfile.TemporaryDirectory() as folder, Checkpoints(Path(folder) / "c", keep=9) as kept:

@@ -9,7 +9,7 @@ from typing import Any
 from benchmarks.parts import kernels
 from benchmarks.problems import PROBLEMS, Problem
 from benchmarks.worker import DEVICES, Ours, Torch, peak
-from gan_jax.hlo import traffic
+from gan_jax.planning.hlo import traffic
 
 # At these a Hopper GPU is full: nearer to how such networks are trained there than the batches of
 # problems.py, which are for CPUs. BigGAN and SAGAN are 64 wide.

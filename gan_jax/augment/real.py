@@ -13,9 +13,9 @@ import jax.numpy as jnp
 import numpy as np
 
 from gan_jax.augment.geometric import random_flip
-from gan_jax.axes import axis_index, axis_size
-from gan_jax.keys import fold_in_each
-from gan_jax.task import Batch, Key
+from gan_jax.core.keys import fold_in_each
+from gan_jax.core.task import Batch, Key
+from gan_jax.parallel.axes import axis_index, axis_size
 
 Prepare = Callable[[Batch, Key, jax.Array], Batch]
 # Folded into the key of training for the examples' own: no step has so large a number.

@@ -12,9 +12,9 @@ from typing import Any
 import numpy as np
 from ml_collections import ConfigDict
 
-from gan_jax.errors import UserError
-from gan_jax.images import to_float
-from gan_jax.spec import DataSpec
+from gan_jax.core.errors import UserError
+from gan_jax.core.images import to_float
+from gan_jax.core.spec import DataSpec
 
 Arrays = dict[str, np.ndarray]
 

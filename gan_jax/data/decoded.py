@@ -1,7 +1,7 @@
 """Decoded images are kept between starts: MNIST's 60,000 PNG files take longer than its first step.
 
-The arrays lie beside the compiled programs (`gan_jax.compile_cache`), as .npz files, whose sums are
-checked as they are read; what is damaged is decoded again.
+The arrays lie beside the compiled programs (`gan_jax.platform.compile_cache`), as .npz files, whose
+sums are checked as they are read; what is damaged is decoded again.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ from pathlib import Path
 
 import numpy as np
 
+from gan_jax.core.files import written_whole
 from gan_jax.data.dataset import Arrays
-from gan_jax.files import written_whole
 
 logger = logging.getLogger(__name__)
 

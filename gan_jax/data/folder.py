@@ -9,6 +9,9 @@ from pathlib import Path
 import numpy as np
 from ml_collections import ConfigDict
 
+from gan_jax.core.errors import UserError
+from gan_jax.core.images import preprocess, read_image
+from gan_jax.core.spec import DataSpec, Stream
 from gan_jax.data.dataset import (
     Arrays,
     Dataset,
@@ -19,18 +22,15 @@ from gan_jax.data.dataset import (
     how_to_preprocess,
     stack,
 )
+from gan_jax.data.folders import by_key, nfc, pair_key, scan, shortened
+from gan_jax.data.image_files import damaged, map_files, range_notes, read_headers, widest
 from gan_jax.data.layout import Layout, lay_out
-from gan_jax.errors import UserError
-from gan_jax.folders import by_key, nfc, pair_key, scan, shortened
-from gan_jax.image_files import damaged, map_files, range_notes, read_headers, widest
-from gan_jax.images import preprocess, read_image
-from gan_jax.spec import DataSpec, Stream
 
 
 def open_folder(config: ConfigDict) -> Dataset:
     """Open the image folder `data.path`, and its other half `data.target_path` if that is set.
 
-    `gan_jax.folders.scan` says which files are images, `gan_jax.data.layout.lay_out` what the
+    `gan_jax.data.folders.scan` says which files are images, `gan_jax.data.layout.lay_out` what the
     sub-folders are: splits, and classes in the order of `folders.class_order`. Split "eval" is the
     folder's own (val, valid, validation or eval); else its test split, under both names; else an
     image belongs to it by the SHA-256 of its pair key: both halves of a pair go together, and where

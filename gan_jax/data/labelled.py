@@ -6,9 +6,9 @@ import dataclasses
 
 import numpy as np
 
+from gan_jax.core.errors import UserError
+from gan_jax.core.spec import DataSpec, Stream
 from gan_jax.data.dataset import Arrays, Dataset, Split, subset
-from gan_jax.errors import UserError
-from gan_jax.spec import DataSpec, Stream
 
 
 def choose_labelled(labels: np.ndarray, num_classes: int, count: int) -> np.ndarray:

@@ -6,8 +6,8 @@ import dataclasses
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from gan_jax.errors import UserError
-from gan_jax.folders import Scan, class_of, shortened, sub_folders
+from gan_jax.core.errors import UserError
+from gan_jax.data.folders import Scan, class_of, shortened, sub_folders
 
 # Names of folders that are splits, in any case of letters.
 SPLITS = {

@@ -54,8 +54,8 @@ def batches(
 ) -> Iterator[Arrays]:
     """Yield training batches, leaves [draws, batch_size / shards, ...], images as stored: uint8.
 
-    The step makes floats of them (`gan_jax.train.make_step`): a quarter of the bytes goes to the
-    devices, which convert faster than the host.
+    The step makes floats of them (`gan_jax.training.step.make_step`): a quarter of the bytes goes
+    to the devices, which convert faster than the host.
 
     Args:
       split: the training examples.

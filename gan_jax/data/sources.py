@@ -10,6 +10,10 @@ from typing import Any
 import numpy as np
 from ml_collections import ConfigDict
 
+from gan_jax.core.errors import UserError, check_choice
+from gan_jax.core.images import preprocess
+from gan_jax.core.places import place
+from gan_jax.core.spec import DataSpec, Stream
 from gan_jax.data.dataset import (
     Arrays,
     Dataset,
@@ -22,10 +26,6 @@ from gan_jax.data.dataset import (
 from gan_jax.data.folder import open_folder
 from gan_jax.data.labelled import keep_labels
 from gan_jax.data.tfds import open_tfds
-from gan_jax.errors import UserError, check_choice
-from gan_jax.images import preprocess
-from gan_jax.places import place
-from gan_jax.spec import DataSpec, Stream
 
 
 def open_data(config: ConfigDict) -> Dataset:

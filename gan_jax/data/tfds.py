@@ -9,6 +9,9 @@ from typing import Any
 import numpy as np
 from ml_collections import ConfigDict
 
+from gan_jax.core.errors import UserError
+from gan_jax.core.images import preprocess
+from gan_jax.core.spec import DataSpec, Stream
 from gan_jax.data.dataset import (
     Arrays,
     Dataset,
@@ -20,9 +23,6 @@ from gan_jax.data.dataset import (
     subset,
 )
 from gan_jax.data.decoded import kept
-from gan_jax.errors import UserError
-from gan_jax.images import preprocess
-from gan_jax.spec import DataSpec, Stream
 
 
 def open_tfds(config: ConfigDict) -> Dataset:

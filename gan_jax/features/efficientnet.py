@@ -17,9 +17,9 @@ import jax
 import jax.numpy as jnp
 from jax import Array, lax
 
-from gan_jax.errors import UserError
+from gan_jax.core.errors import UserError
 from gan_jax.features.weights import fill, read_weights, verified
-from gan_jax.models.layers import Conv
+from gan_jax.models.blocks.layers import Conv
 
 SIZE = 224  # pixels of the images it was trained on
 TAPS = ("stem", "stage1", "stage2", "stage3", "stage4", "stage5", "stage6", "stage7", "head")

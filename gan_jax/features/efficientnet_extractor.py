@@ -7,7 +7,7 @@ from typing import Any
 
 from jax import Array
 
-from gan_jax.errors import check_choice
+from gan_jax.core.errors import check_choice
 from gan_jax.features.efficientnet import SHA256, SIZE, EfficientNetLite0, read_efficientnet
 from gan_jax.features.extractor import Extractor, Features, checked
 from gan_jax.features.resize import RESIZES, resize, to_channels

@@ -24,7 +24,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
-from gan_jax.models.layers import Conv
+from gan_jax.models.blocks.layers import Conv
 
 POOLED, _LAST = "branch_pool", "Mixed_7c"
 

@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from gan_jax.errors import UserError, check_choice
+from gan_jax.core.errors import UserError, check_choice
 from gan_jax.features.extractor import Extractor, Features, checked
 from gan_jax.features.inception import BLOCKS, POOLED, InceptionV3, entry
 from gan_jax.features.published import Published

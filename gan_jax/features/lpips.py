@@ -13,7 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
-from gan_jax.errors import UserError
+from gan_jax.core.errors import UserError
 from gan_jax.features.efficientnet import EfficientNetLite0, read_efficientnet
 from gan_jax.features.vgg import SMALLEST, VGG16, read_vgg16
 from gan_jax.features.weights import mark, read_weights

@@ -9,9 +9,9 @@ import os
 import urllib.request
 from pathlib import Path
 
-from gan_jax.errors import UserError
+from gan_jax.core.errors import UserError
+from gan_jax.core.files import written_whole
 from gan_jax.features.weights import verified
-from gan_jax.files import written_whole
 
 _TIMEOUT = 30  # of a silent connection [s]
 

@@ -14,7 +14,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from gan_jax.errors import UserError, check_choice
+from gan_jax.core.errors import UserError, check_choice
 
 Box = tuple[float, float]  # start and end of an interval of pixels, fractions of pixels allowed
 _FRACTION, _HALF = 22, 11  # bits of Pillow's weights for bytes after the point, and half of them
@@ -164,7 +164,7 @@ def resize(images: jax.Array, size: tuple[int, int], how: str) -> jax.Array:
 
 
 def to_channels(images: jax.Array, channels: int) -> jax.Array:
-    """Convert uint8 [B, H, W, 1 | 3 | 4] to `channels`, exactly as `gan_jax.images.to_channels`."""
+    """Convert uint8 [B, H, W, 1 | 3 | 4] to `channels`, exactly as `core.images.to_channels`."""
     there = images.shape[-1]
     if there == channels:
         return images
@@ -184,7 +184,7 @@ def to_channels(images: jax.Array, channels: int) -> jax.Array:
 
 
 def preprocess(images: jax.Array, how: Mapping[str, Any]) -> jax.Array:
-    """Do on the device what `gan_jax.images.preprocess` does to one image on the host.
+    """Do on the device what `gan_jax.core.images.preprocess` does to one image on the host.
 
     The bytes are the same, with one exception: Pillow from version 13 on resizes along the columns
     first where the height shrinks much more than the width. What is clipped on the way is then

@@ -10,9 +10,9 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
-from gan_jax.errors import UserError
+from gan_jax.core.errors import UserError
 from gan_jax.features.weights import fill, read_weights
-from gan_jax.models.layers import Conv, max_pool
+from gan_jax.models.blocks.layers import Conv, max_pool
 
 SMALLEST = 16  # pixels: four poolings come before the last convolutions
 

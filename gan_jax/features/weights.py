@@ -23,7 +23,7 @@ import numpy as np
 import safetensors
 import safetensors.numpy
 
-from gan_jax.errors import UserError
+from gan_jax.core.errors import UserError
 
 _LEGACY_MAGIC = 0x1950A86A20F9469CFC6C  # the first of the five pickles of a legacy file
 _LEGACY_PROTOCOL = 1001

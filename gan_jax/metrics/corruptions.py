@@ -13,7 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 from PIL import Image
 
-from gan_jax.images import to_float, to_uint8
+from gan_jax.core.images import to_float, to_uint8
 
 REACH = 4.0  # standard deviations at which the kernel of the blur is cut, as scipy's is
 

@@ -15,7 +15,7 @@ import jax
 import numpy as np
 from scipy.linalg import blas, lapack
 
-from gan_jax.errors import UserError
+from gan_jax.core.errors import UserError
 from gan_jax.metrics.samples import feature_rows
 
 

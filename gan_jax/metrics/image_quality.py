@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from gan_jax.errors import UserError
+from gan_jax.core.errors import UserError
 
 _RANGE = 2.0  # of images in [-1, 1]
 WINDOW = 11  # pixels a side

@@ -8,7 +8,7 @@ import jax
 import numpy as np
 from scipy.special import log_softmax
 
-from gan_jax.errors import UserError
+from gan_jax.core.errors import UserError
 from gan_jax.metrics.samples import feature_rows
 
 

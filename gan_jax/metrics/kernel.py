@@ -8,7 +8,7 @@ import jax
 import numpy as np
 from scipy.linalg import get_blas_funcs
 
-from gan_jax.errors import UserError
+from gan_jax.core.errors import UserError
 from gan_jax.metrics.samples import feature_pair
 
 _ROWS = 128  # of a block of the kernel: it stays in the cache

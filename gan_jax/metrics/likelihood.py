@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from gan_jax.keys import fold_in_each
+from gan_jax.core.keys import fold_in_each
 
 
 class Estimate(NamedTuple):

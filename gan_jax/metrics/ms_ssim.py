@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from gan_jax.errors import UserError
+from gan_jax.core.errors import UserError
 from gan_jax.metrics.image_quality import WINDOW, ssim_maps
 
 _WEIGHTS = (0.0448, 0.2856, 0.3001, 0.2363, 0.1333)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import jax
 import numpy as np
 
-from gan_jax.errors import UserError
+from gan_jax.core.errors import UserError
 
 
 def feature_rows(metric: str, side: str, features: jax.Array, *, least: int = 1) -> np.ndarray:

@@ -14,8 +14,8 @@ from pathlib import Path
 
 import numpy as np
 
-from gan_jax.errors import UserError
-from gan_jax.files import written_whole
+from gan_jax.core.errors import UserError
+from gan_jax.core.files import written_whole
 from gan_jax.metrics.frechet import Gaussian, Moments
 
 _OURS = ("count", "protocol", "weights", "sha256")

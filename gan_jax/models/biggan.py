@@ -20,14 +20,14 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from gan_jax.compute import block_output
-from gan_jax.errors import UserError
-from gan_jax.models.attention import SelfAttention
-from gan_jax.models.disc_norm import DiscLayers, Initializer, disc_layers
-from gan_jax.models.layers import Embed, double
-from gan_jax.models.norm import BatchNorm, ModulatedBatchNorm
+from gan_jax.core.errors import UserError
+from gan_jax.models.blocks.attention import SelfAttention
+from gan_jax.models.blocks.disc_norm import DiscLayers, Initializer, disc_layers
+from gan_jax.models.blocks.layers import Embed, double
+from gan_jax.models.blocks.norm import BatchNorm, ModulatedBatchNorm
 from gan_jax.models.plans import plan
 from gan_jax.models.resnet_gan import initializers
+from gan_jax.parallel.precision import block_output
 
 
 def check_latent(latent: int, height: int, width: int, codes: int = 0) -> None:

@@ -16,15 +16,15 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from gan_jax.compute import block_output
-from gan_jax.models.attention import SelfAttention
 from gan_jax.models.biggan import start
-from gan_jax.models.disc_norm import disc_layers
-from gan_jax.models.heads import Head, Outputs, judge, with_planes
-from gan_jax.models.layers import avg_pool, double
-from gan_jax.models.norm import BatchNorm, ModulatedBatchNorm
+from gan_jax.models.blocks.attention import SelfAttention
+from gan_jax.models.blocks.disc_norm import disc_layers
+from gan_jax.models.blocks.heads import Head, Outputs, judge, with_planes
+from gan_jax.models.blocks.layers import avg_pool, double
+from gan_jax.models.blocks.norm import BatchNorm, ModulatedBatchNorm
 from gan_jax.models.plans import plan
 from gan_jax.models.resnet_gan import initializers
+from gan_jax.parallel.precision import block_output
 
 _BOTTLENECK = 4  # channels within a block are a fourth of those at its wide end
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 import flax.linen as nn
 import jax
 
-from gan_jax.compute import block_output
-from gan_jax.errors import UserError
-from gan_jax.models.layers import Conv, Dense, max_pool
-from gan_jax.models.norm import BatchNorm
-from gan_jax.models.stochastic import dropout
+from gan_jax.core.errors import UserError
+from gan_jax.models.blocks.layers import Conv, Dense, max_pool
+from gan_jax.models.blocks.norm import BatchNorm
+from gan_jax.models.blocks.stochastic import dropout
+from gan_jax.parallel.precision import block_output
 
 # Feature maps are averaged down to at most this many rows and columns before the dense layers, so
 # that their size is bounded for every image size. 28 px come here as 3 x 3 and stay so.

@@ -17,13 +17,13 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from gan_jax.compute import block_output
-from gan_jax.errors import UserError
-from gan_jax.models.disc_norm import disc_layers
-from gan_jax.models.gen_norm import Reference, gen_norm, with_class
-from gan_jax.models.heads import Head, Outputs, judge, with_planes
-from gan_jax.models.inits import KERNEL_INIT, scale_init
-from gan_jax.models.layers import ConvTranspose, Dense
+from gan_jax.core.errors import UserError
+from gan_jax.models.blocks.disc_norm import disc_layers
+from gan_jax.models.blocks.gen_norm import Reference, gen_norm, with_class
+from gan_jax.models.blocks.heads import Head, Outputs, judge, with_planes
+from gan_jax.models.blocks.inits import KERNEL_INIT, scale_init
+from gan_jax.models.blocks.layers import ConvTranspose, Dense
+from gan_jax.parallel.precision import block_output
 
 
 def stages(height: int, width: int) -> int:

@@ -21,14 +21,14 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from gan_jax.compute import block_output
-from gan_jax.errors import UserError
-from gan_jax.models.disc_norm import disc_layers
-from gan_jax.models.gen_norm import with_class
-from gan_jax.models.heads import Head, Outputs, judge
-from gan_jax.models.layers import Conv, Dense
-from gan_jax.models.soft_labels import one_hot
-from gan_jax.models.stochastic import dropping
+from gan_jax.core.errors import UserError
+from gan_jax.models.blocks.disc_norm import disc_layers
+from gan_jax.models.blocks.gen_norm import with_class
+from gan_jax.models.blocks.heads import Head, Outputs, judge
+from gan_jax.models.blocks.layers import Conv, Dense
+from gan_jax.models.blocks.soft_labels import one_hot
+from gan_jax.models.blocks.stochastic import dropping
+from gan_jax.parallel.precision import block_output
 
 NORMS = ("none", "spectral", "layer")
 # Uniform in 1 / sqrt(inputs of a unit), the default of the authors' framework.

@@ -24,13 +24,13 @@ import jax
 import jax.numpy as jnp
 from jax.typing import DTypeLike
 
-from gan_jax.compute import block_output
-from gan_jax.errors import UserError
-from gan_jax.models.disc_norm import disc_layers
-from gan_jax.models.gen_norm import with_class
-from gan_jax.models.heads import Head, Outputs, judge, with_planes
-from gan_jax.models.layers import ConvTranspose, Dense
-from gan_jax.models.stochastic import dropping
+from gan_jax.core.errors import UserError
+from gan_jax.models.blocks.disc_norm import disc_layers
+from gan_jax.models.blocks.gen_norm import with_class
+from gan_jax.models.blocks.heads import Head, Outputs, judge, with_planes
+from gan_jax.models.blocks.layers import ConvTranspose, Dense
+from gan_jax.models.blocks.stochastic import dropping
+from gan_jax.parallel.precision import block_output
 
 NORMS = ("none", "spectral")
 PIECES, CONV_PIECES = 5, 2  # of a maxout unit

@@ -6,11 +6,11 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from gan_jax.compute import block_output
-from gan_jax.errors import UserError
-from gan_jax.models.inits import KERNEL_INIT, scale_init
-from gan_jax.models.layers import Conv
-from gan_jax.models.norm import BatchNorm
+from gan_jax.core.errors import UserError
+from gan_jax.models.blocks.inits import KERNEL_INIT, scale_init
+from gan_jax.models.blocks.layers import Conv
+from gan_jax.models.blocks.norm import BatchNorm
+from gan_jax.parallel.precision import block_output
 
 _MAX_FACTOR = 8
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from gan_jax.errors import UserError
+from gan_jax.core.errors import UserError
 
 
 class Plan(NamedTuple):

@@ -21,14 +21,14 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from gan_jax.compute import block_output
-from gan_jax.errors import UserError
-from gan_jax.models.disc_norm import DiscLayers
-from gan_jax.models.equalized import EqualizedConv, EqualizedDense
-from gan_jax.models.gen_norm import with_class
-from gan_jax.models.heads import Head, Outputs, judge, with_planes
-from gan_jax.models.layers import Embed, avg_pool, double
-from gan_jax.models.wide import affine, widen
+from gan_jax.core.errors import UserError
+from gan_jax.models.blocks.disc_norm import DiscLayers
+from gan_jax.models.blocks.equalized import EqualizedConv, EqualizedDense
+from gan_jax.models.blocks.gen_norm import with_class
+from gan_jax.models.blocks.heads import Head, Outputs, judge, with_planes
+from gan_jax.models.blocks.layers import Embed, avg_pool, double
+from gan_jax.models.blocks.wide import affine, widen
+from gan_jax.parallel.precision import block_output
 
 GROUP = 4  # images whose standard deviation is taken
 _FIRST = 4096  # channels of the first stage, halved with each, before `most` cuts them

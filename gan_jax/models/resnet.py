@@ -5,10 +5,10 @@ from __future__ import annotations
 import flax.linen as nn
 import jax
 
-from gan_jax.compute import block_output
-from gan_jax.errors import check_choice
-from gan_jax.models.layers import Conv, Dense
-from gan_jax.models.norm import BatchNorm
+from gan_jax.core.errors import check_choice
+from gan_jax.models.blocks.layers import Conv, Dense
+from gan_jax.models.blocks.norm import BatchNorm
+from gan_jax.parallel.precision import block_output
 
 _STEMS = ("imagenet", "small")
 _STAGES = 4

@@ -22,16 +22,16 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from gan_jax.compute import block_output
-from gan_jax.errors import check_choice
-from gan_jax.models.attention import SelfAttention
-from gan_jax.models.disc_norm import Initializer, disc_layers
-from gan_jax.models.gen_blocks import BLOCKS
-from gan_jax.models.gen_norm import gen_norm, with_class
-from gan_jax.models.heads import Head, Outputs, judge, with_planes
-from gan_jax.models.inits import KERNEL_INIT
-from gan_jax.models.layers import avg_pool
+from gan_jax.core.errors import check_choice
+from gan_jax.models.blocks.attention import SelfAttention
+from gan_jax.models.blocks.disc_norm import Initializer, disc_layers
+from gan_jax.models.blocks.gen_blocks import BLOCKS
+from gan_jax.models.blocks.gen_norm import gen_norm, with_class
+from gan_jax.models.blocks.heads import Head, Outputs, judge, with_planes
+from gan_jax.models.blocks.inits import KERNEL_INIT
+from gan_jax.models.blocks.layers import avg_pool
 from gan_jax.models.plans import plan
+from gan_jax.parallel.precision import block_output
 
 NORMS = ("spectral", "layer", "none")
 POOLS = ("sum", "mean")

@@ -12,11 +12,11 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from gan_jax.compute import block_output
-from gan_jax.errors import UserError
-from gan_jax.models.heads import Outputs
-from gan_jax.models.layers import Conv, ConvTranspose, Dense
-from gan_jax.models.norm import BatchNorm
+from gan_jax.core.errors import UserError
+from gan_jax.models.blocks.heads import Outputs
+from gan_jax.models.blocks.layers import Conv, ConvTranspose, Dense
+from gan_jax.models.blocks.norm import BatchNorm
+from gan_jax.parallel.precision import block_output
 
 SLOPE = 0.2  # of LeakyReLU; the tutorial leaves it open, this is the DCGAN paper's
 

@@ -8,9 +8,9 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from gan_jax.compute import block_output
-from gan_jax.errors import UserError
-from gan_jax.models.layers import Conv, ConvTranspose, Dense
+from gan_jax.core.errors import UserError
+from gan_jax.models.blocks.layers import Conv, ConvTranspose, Dense
+from gan_jax.parallel.precision import block_output
 
 # exp(10) = 22,026 and exp(-20) = 2e-9: no overflow, and no posterior too narrow for float32.
 # Outside, the gradient with respect to the log-variance is 0.

@@ -8,14 +8,7 @@ import numpy as np
 import pytest
 
 from gan_jax.augment import diffaugment as module
-from gan_jax.augment.diffaugment import (
-    PARTS,
-    brightness,
-    contrast,
-    cutout,
-    saturation,
-    translation,
-)
+from gan_jax.augment.diffaugment import PARTS, brightness, contrast, cutout, saturation, translation
 
 diffaugment = jax.jit(module.diffaugment, static_argnums=2)
 DRAW = np.random.default_rng(0)

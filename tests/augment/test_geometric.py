@@ -11,7 +11,7 @@ import pytest
 from scipy import ndimage
 
 from gan_jax.augment.geometric import affine, random_affine, random_flip, random_jitter, rotate
-from gan_jax.axes import example_keys
+from gan_jax.parallel.axes import example_keys
 
 
 @pytest.fixture(scope="module")

@@ -10,9 +10,9 @@ from conftest import smoke_config
 from learning import first_steps, sgd
 
 from gan_jax.augment.real import make_prepare
-from gan_jax.state import new_state
-from gan_jax.task import Phase
-from gan_jax.train import make_step
+from gan_jax.core.state import new_state
+from gan_jax.core.task import Phase
+from gan_jax.training.step import make_step
 
 KEY = jax.random.key(3)
 LEVELS = np.arange(256, dtype=np.float32).reshape(1, 16, 16, 1)

@@ -12,8 +12,8 @@ import pytest
 from image_folders import changed, levels, pairs, settings, write
 from PIL import Image
 
+from gan_jax.core.errors import UserError
 from gan_jax.data import open_data
-from gan_jax.errors import UserError
 
 
 @pytest.fixture

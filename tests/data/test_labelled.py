@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 from conftest import smoke_config
 
+from gan_jax.core.errors import UserError
 from gan_jax.data import open_data
 from gan_jax.data.dataset import stack
 from gan_jax.data.labelled import choose_labelled
-from gan_jax.errors import UserError
-from gan_jax.task import make_task
+from gan_jax.methods.registry import make_task
 
 
 def test_as_many_of_each_class() -> None:

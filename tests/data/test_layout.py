@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from image_folders import changed, levels, pairs, settings, write
 
+from gan_jax.core.errors import UserError
 from gan_jax.data import open_data
-from gan_jax.errors import UserError
 
 
 def of_splits(root: Path, *names: str, classes: str = "ab") -> None:

@@ -14,10 +14,10 @@ import pytest
 from PIL import Image
 
 from configs.common import base
+from gan_jax.core.errors import UserError
 from gan_jax.data import Split, open_data
 from gan_jax.data.dataset import array_split
 from gan_jax.data.pipeline import Order, batches, eval_batches, prefetch
-from gan_jax.errors import UserError
 
 SIZE = 23
 

@@ -13,12 +13,12 @@ from conftest import smoke_config
 from flax import struct
 
 import gan_jax
+from gan_jax.core.task import Phase
 from gan_jax.data import resident
 from gan_jax.data.dataset import Split, array_split, subset
 from gan_jax.data.pipeline import batches
-from gan_jax.parallel import make_parallel
-from gan_jax.task import Phase
-from gan_jax.train import train
+from gan_jax.experiment.train import train
+from gan_jax.parallel.mesh import make_parallel
 
 SIZE, BATCH = 23, 8
 

@@ -10,9 +10,9 @@ import pytest
 from ml_collections import ConfigDict
 
 from configs.common import base
+from gan_jax.core.errors import UserError
 from gan_jax.data import Dataset, open_data
 from gan_jax.data.dataset import fingerprint, split_at_random
-from gan_jax.errors import UserError
 
 DRAW = np.random.default_rng(0)
 IMAGES = DRAW.integers(0, 256, (12, 5, 7, 3)).astype(np.uint8)

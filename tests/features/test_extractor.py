@@ -12,8 +12,8 @@ import pytest
 from conftest import Trained
 
 import gan_jax
-from gan_jax.errors import UserError
-from gan_jax.features.extractor import make_extractor
+from gan_jax.core.errors import UserError
+from gan_jax.evaluation.extractors import make_extractor
 
 
 def pictures(*shape: int) -> np.ndarray:

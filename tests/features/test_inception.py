@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 
 from benchmarks import drawn_inception as cases
-from gan_jax.errors import UserError
+from gan_jax.core.errors import UserError
+from gan_jax.evaluation.extractors import make_extractor
 from gan_jax.features import inception, resize
-from gan_jax.features.extractor import make_extractor
 from gan_jax.features.inception_weights import VARIANTS, read_inception
 from gan_jax.features.published import Published
 

@@ -14,7 +14,7 @@ import pytest
 from commands import refuse, succeed
 from PIL import Image
 
-from gan_jax.errors import UserError
+from gan_jax.core.errors import UserError
 from gan_jax.features import lpips, vgg
 from gan_jax.features.lpips import activation_distance, make_efficientnet_distance, make_lpips
 

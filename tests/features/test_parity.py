@@ -14,8 +14,8 @@ for package in ("torch", "torchvision", "pytorch_fid", "torch_fidelity", "cleanf
 import originals
 
 from benchmarks import drawn_inception as cases
+from gan_jax.evaluation.extractors import make_extractor
 from gan_jax.features import resize
-from gan_jax.features.extractor import make_extractor
 from gan_jax.features.inception_weights import VARIANTS, read_inception
 
 

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from gan_jax import images
-from gan_jax.errors import UserError
+from gan_jax.core import images
+from gan_jax.core.errors import UserError
 from gan_jax.features import resize
 
 SIZES = [((32, 32), (75, 75)), ((28, 45), (60, 31)), ((17, 90), (75, 20)), ((9, 5), (9, 8))]

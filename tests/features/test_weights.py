@@ -20,7 +20,7 @@ import numpy as np
 import pytest
 import safetensors.numpy
 
-from gan_jax.errors import UserError
+from gan_jax.core.errors import UserError
 from gan_jax.features.weights import fill, mark, read_weights, verified
 
 DATA = Path(__file__).parent / "data"

@@ -11,8 +11,8 @@ import pytest
 from PIL import Image
 from scipy.ndimage import gaussian_filter
 
-from gan_jax.images import to_float
-from gan_jax.keys import image_keys
+from gan_jax.core.images import to_float
+from gan_jax.core.keys import image_keys
 from gan_jax.metrics.corruptions import gaussian_blur, gaussian_noise, jpeg, pgd
 
 KEYS = image_keys(0, np.arange(6))

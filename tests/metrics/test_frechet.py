@@ -11,7 +11,7 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from metrics_golden import FRECHET, features, golden
 from scipy import linalg, stats
 
-from gan_jax.errors import UserError
+from gan_jax.core.errors import UserError
 from gan_jax.metrics.frechet import (
     Gaussian,
     Moments,

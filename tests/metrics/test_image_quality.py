@@ -7,7 +7,7 @@ import pytest
 from metrics_golden import golden, images
 from skimage import metrics
 
-from gan_jax.errors import UserError
+from gan_jax.core.errors import UserError
 from gan_jax.metrics.image_quality import psnr, ssim
 
 

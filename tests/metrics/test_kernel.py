@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from metrics_golden import KID, features, golden
 
-from gan_jax.errors import UserError
+from gan_jax.core.errors import UserError
 from gan_jax.metrics.kernel import kernel_distance
 
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from metrics_golden import PRDC, features, golden
 
-from gan_jax.errors import UserError
+from gan_jax.core.errors import UserError
 from gan_jax.metrics import manifold
 from gan_jax.metrics.manifold import by_neighbours
 from gan_jax.metrics.manifold import precision_recall_density_coverage as prdc

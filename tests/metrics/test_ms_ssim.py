@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from metrics_golden import MS_SSIM_WEIGHTS, golden, images
 
-from gan_jax.errors import UserError
+from gan_jax.core.errors import UserError
 from gan_jax.metrics.image_quality import ssim
 from gan_jax.metrics.ms_ssim import diversity, ms_ssim, scales_of
 

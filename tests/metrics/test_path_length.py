@@ -11,14 +11,14 @@ import numpy as np
 import pytest
 from conftest import smoke_config
 
+from gan_jax.core.errors import UserError
+from gan_jax.core.keys import image_keys
 from gan_jax.data import open_data
-from gan_jax.errors import UserError
-from gan_jax.evaluate_paths import perceptual_path_length
-from gan_jax.keys import image_keys
+from gan_jax.evaluation.paths import perceptual_path_length
+from gan_jax.library.run import Run
+from gan_jax.methods.registry import make_task
 from gan_jax.metrics.path_length import path_lengths, slerp, trimmed_mean
-from gan_jax.parallel import make_parallel
-from gan_jax.run import Run
-from gan_jax.task import make_task
+from gan_jax.parallel.mesh import make_parallel
 
 RNG = np.random.default_rng(0)
 MIX = RNG.normal(size=(16, 12)).astype(np.float32) / 4  # latents [16] to images of 2x2x3

@@ -8,7 +8,7 @@ from metrics_golden import DIRECTIONS, axes, features, golden
 from scipy import ndimage, stats
 from scipy.special import gammaln
 
-from gan_jax.errors import UserError
+from gan_jax.core.errors import UserError
 from gan_jax.metrics.sliced import laplacian_pyramid, pyramid_distance, sliced_wasserstein
 
 

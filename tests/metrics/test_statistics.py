@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from metrics_golden import features
 
-from gan_jax.errors import UserError
+from gan_jax.core.errors import UserError
 from gan_jax.metrics.frechet import frechet_distance, moments_of
 from gan_jax.metrics.statistics import read_statistics, write_statistics
 

@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 from flax import linen as nn
 
-from gan_jax.errors import UserError
+from gan_jax.core.errors import UserError
+from gan_jax.core.state import count_parameters
 from gan_jax.models import biggan, biggan_deep, resnet_gan
-from gan_jax.state import count_parameters
 
 CLASSES = 1000
 

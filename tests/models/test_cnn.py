@@ -7,9 +7,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from gan_jax.axes import example_keys
-from gan_jax.errors import UserError
+from gan_jax.core.errors import UserError
 from gan_jax.models.cnn import CNN
+from gan_jax.parallel.axes import example_keys
 
 
 @pytest.mark.parametrize("shape", [(8, 8, 1), (28, 28, 1), (33, 47, 3), (8, 200, 4), (128, 128, 3)])

@@ -9,9 +9,9 @@ import jax.numpy as jnp
 import pytest
 from flax import linen as nn
 
-from gan_jax.errors import UserError
+from gan_jax.core.errors import UserError
+from gan_jax.core.state import count_parameters
 from gan_jax.models import dcgan, tutorial
-from gan_jax.state import count_parameters
 
 
 def shapes(module: nn.Module, *inputs: tuple[int, ...], labels: bool = False) -> tuple:

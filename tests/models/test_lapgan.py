@@ -9,9 +9,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from gan_jax.errors import UserError
+from gan_jax.core.errors import UserError
 from gan_jax.models import lapgan
-from gan_jax.models.heads import Head
+from gan_jax.models.blocks.heads import Head
 
 
 @pytest.mark.parametrize(("height", "width", "levels"), [(2, 5, 2), (3, 2, 3), (4, 4, 2)])

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from gan_jax.errors import UserError
+from gan_jax.core.errors import UserError
 from gan_jax.models.patchgan import PatchGAN, receptive_field
 
 

@@ -7,10 +7,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from gan_jax.models.attention import SelfAttention
-from gan_jax.models.equalized import EqualizedConv
-from gan_jax.models.norm import BatchNorm, ModulatedBatchNorm
-from gan_jax.models.spectral import SpectralConv
+from gan_jax.models.blocks.attention import SelfAttention
+from gan_jax.models.blocks.equalized import EqualizedConv
+from gan_jax.models.blocks.norm import BatchNorm, ModulatedBatchNorm
+from gan_jax.models.blocks.spectral import SpectralConv
 
 torch = pytest.importorskip("torch", reason="needs PyTorch: pip install -e '.[parity]'")
 

@@ -8,10 +8,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from gan_jax.errors import UserError
-from gan_jax.models.convolution import conv2d
-from gan_jax.models.equalized import EqualizedConv, EqualizedDense
-from gan_jax.models.layers import avg_pool
+from gan_jax.core.errors import UserError
+from gan_jax.core.state import count_parameters
+from gan_jax.models.blocks.equalized import EqualizedConv, EqualizedDense
+from gan_jax.models.blocks.layers import avg_pool
 from gan_jax.models.progan import (
     Discriminator,
     Generator,
@@ -20,7 +20,7 @@ from gan_jax.models.progan import (
     pixel_norm,
     stages,
 )
-from gan_jax.state import count_parameters
+from gan_jax.ops.convolution import conv2d
 
 SHAPE = (16, 16, 1)
 Z = jax.random.normal(jax.random.key(0), (4, 6))

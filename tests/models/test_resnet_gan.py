@@ -11,10 +11,10 @@ import numpy as np
 import pytest
 from flax import linen as nn
 
-from gan_jax.errors import UserError
+from gan_jax.core.errors import UserError
+from gan_jax.core.state import count_parameters
 from gan_jax.models.plans import check_attention, plan
 from gan_jax.models.resnet_gan import Discriminator, Generator
-from gan_jax.state import count_parameters
 
 
 def shapes(module: nn.Module, *inputs: tuple[int, ...], labels: bool = False) -> tuple:

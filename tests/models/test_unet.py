@@ -7,9 +7,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from gan_jax.axes import example_keys
-from gan_jax.errors import UserError
+from gan_jax.core.errors import UserError
 from gan_jax.models.unet import UNet, unet_depth
+from gan_jax.parallel.axes import example_keys
 
 
 def _abstract(model, shape):

@@ -1,0 +1,247 @@
+"""Image files and pictures: the one room, beside data/, where images are uint8 in [0, 255]."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import ExifTags, Image, ImageOps, PngImagePlugin
+
+from gan_jax.core.errors import UserError
+from gan_jax.core.files import written_whole
+
+_MODES = {1: "L", 3: "RGB", 4: "RGBA"}
+
+
+def to_float(images: np.ndarray) -> np.ndarray:
+    """Map uint8 [0, 255] to float32 [-1, 1]."""
+    return images.astype(np.float32) * np.float32(2 / 255) - np.float32(1)
+
+
+def to_uint8(images: np.ndarray) -> np.ndarray:
+    """Map float [-1, 1] (clipped) to the nearest uint8 [0, 255]."""
+    scaled = (np.asarray(images, np.float32) + 1) * 127.5
+    return np.clip(np.rint(scaled), 0, 255).astype(np.uint8)
+
+
+@dataclasses.dataclass(frozen=True)
+class Header:
+    """What the first bytes of an image file say, upright as its EXIF says.
+
+    Attributes:
+      height, width: [px].
+      channels: 1, 3 or 4, as `read_image` gives them.
+      deep: whether the file has 16 bits a channel.
+    """
+
+    height: int
+    width: int
+    channels: int
+    deep: bool
+
+
+def read_header(path: Path) -> Header:
+    """Read the header of an image file; pixels are not decoded.
+
+    Raises:
+      UserError: naming the file, where it is no image.
+    """
+    with _opened(path) as picture:
+        exif = Image.Image.getexif(picture)  # PNG's own method decodes the pixels first
+        turned = exif.get(ExifTags.Base.Orientation, 1) in (5, 6, 7, 8)
+        if picture.format == "TIFF":  # whose size Pillow has turned already
+            turned = False
+        width, height = picture.size[::-1] if turned else picture.size
+        grey = picture.mode.startswith(("I", "F"))
+        channels = 1 if grey else {"L": 1, "RGB": 3, "RGBA": 4}[_mode(picture)]
+        return Header(height, width, channels, _deep(picture))
+
+
+def read_peak(path: Path) -> int:
+    """Return the largest value of a 16-bit file, in [0, 65535]; of colour to within 256."""
+    with _opened(path) as picture:
+        array = np.asarray(picture)
+        if picture.mode.startswith("I"):
+            return int(array.max())
+        opaque = array[..., :-1] if "A" in picture.getbands() else array  # A is full, mostly
+        return int(opaque.max()) * 257
+
+
+def read_image(path: Path, channels: int = 0, *, white: int = 0) -> np.ndarray:
+    """Read an image file, upright as its EXIF says.
+
+    Args:
+      path: PNG, JPEG, WebP, BMP or TIFF; grey, RGB, RGBA or palette; 16-bit is scaled to 8.
+      channels: 1, 3 or 4, see `to_channels`; 0 keeps those that are stored.
+      white: value of a 16-bit grey file that becomes 255, such as 4095 where it holds 12 bits;
+        what is above is clipped. 0 is 65535.
+
+    Returns:
+      uint8 [H, W, C].
+
+    Raises:
+      UserError: naming the file, where it cannot be read whole.
+    """
+    with _opened(path) as stored:
+        colour = _deep(stored) and not stored.mode.startswith(("I", "F"))
+        picture = ImageOps.exif_transpose(stored)
+        if not picture.mode.startswith(("I", "F")):
+            picture = picture.convert(_mode(picture))
+        array = np.asarray(picture)
+    if colour and white:
+        raise UserError(
+            f"image {path} holds 16-bit colours, of which Pillow reads the upper 8 bits:"
+            f" data.white={white} is for grey files, convert it to 8 bit"
+        )
+    if array.dtype == np.uint8:
+        return to_channels(array if array.ndim == 3 else array[..., None], channels)
+    if array.dtype.kind == "f" or array.min() < 0 or array.max() >= 2**16:
+        kind = "float" if array.dtype.kind == "f" else "32-bit"
+        raise UserError(
+            f"image {path} holds {kind} pixels of unknown range: convert it to 8 or 16 bit"
+        )
+    white = white or 2**16 - 1  # 16 bits: Pillow would clip at 255, not scale
+    wide = np.minimum(array.astype(np.int64), white)[..., None]
+    return to_channels(((wide * 510 + white) // (2 * white)).astype(np.uint8), channels)
+
+
+@contextlib.contextmanager
+def _opened(path: Path) -> Iterator[Image.Image]:
+    """Open an image with Pillow; whatever it raises in the block becomes a UserError."""
+    try:
+        # By an open file: one that Pillow maps into memory by its name, an uncompressed TIFF, is
+        # scrambled where its EXIF turns it (Pillow 13.0).
+        with path.open("rb") as file, Image.open(file) as picture:
+            yield picture
+    except Image.DecompressionBombError:
+        most = 2 * Image.MAX_IMAGE_PIXELS
+        raise UserError(
+            f"cannot read image {path} (more than {most:,} pixels, Pillow's limit against files"
+            f" that fill the memory): make it smaller, {_LEAVE_OUT}"
+        ) from None
+    except Exception as error:  # for damaged files Pillow raises nearly everything
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise UserError(
+            f"cannot read image {path} ({reason}): replace it, delete it, {_LEAVE_OUT}"
+        ) from None
+
+
+_LEAVE_OUT = (
+    "or at training and --mode=transform leave such files out with --config.data.on_error=skip"
+)
+
+
+def _mode(picture: Image.Image) -> str:
+    """Return the 8-bit mode that keeps what a picture stores: "L", "RGB" or "RGBA"."""
+    if "A" in picture.getbands() or "transparency" in picture.info:
+        return "RGBA"
+    return "L" if picture.mode in ("1", "L") else "RGB"
+
+
+def _deep(picture: Image.Image) -> bool:
+    # Of colours the mode does not say it: "RGB" also where Pillow drops the lower 8 bits.
+    return picture.mode.startswith("I") or any(";16" in str(tile[3]) for tile in picture.tile)
+
+
+def to_channels(image: np.ndarray, channels: int) -> np.ndarray:
+    """Convert uint8 [H, W, 1 | 3 | 4] to `channels` (0: unchanged); transparency lies on white."""
+    there = image.shape[-1]
+    if channels in (0, there):
+        return image
+    if there == 4:
+        alpha = image[..., 3:].astype(np.uint16)
+        white = image[..., :3] * alpha + 255 * (255 - alpha)
+        return to_channels(((white + 127) // 255).astype(np.uint8), channels)
+    picture = Image.fromarray(image[..., 0] if there == 1 else image).convert(_MODES[channels])
+    array = np.asarray(picture)
+    return array if array.ndim == 3 else array[..., None]
+
+
+def resize_image(
+    image: np.ndarray, size: tuple[int, int], *, resize: str = "bicubic", fit: str = "stretch"
+) -> np.ndarray:
+    """Resize uint8 [H, W, C] with a filter of Pillow, antialiased where it shrinks.
+
+    Args:
+      image: any size.
+      size: (height, width) of the result [px].
+      resize: "nearest", "box", "bilinear", "hamming", "bicubic" or "lanczos".
+      fit: what happens to another aspect ratio: "stretch"; "crop" keeps the centre; "pad" adds
+        white.
+    """
+    height, width = size
+    if image.shape[:2] == (height, width):
+        return image
+    picture = Image.fromarray(image[..., 0] if image.shape[-1] == 1 else image)
+    method = Image.Resampling[resize.upper()]
+    if fit == "crop":
+        picture = ImageOps.fit(picture, (width, height), method=method)
+    elif fit == "pad":
+        white = 255 if image.shape[-1] == 1 else (255,) * image.shape[-1]
+        # As Pillow rounds, but at least 1: an image of 0 pixels is an error in Pillow 12, and in 13
+        # nothing but white.
+        tall, wide = image.shape[0] / image.shape[1], image.shape[1] / image.shape[0]
+        inner = (width, max(1, round(tall * width)))
+        if wide < width / height:
+            inner = (max(1, round(wide * height)), height)
+        picture = picture.resize(inner, method)
+        picture = ImageOps.pad(picture, (width, height), method=method, color=white)
+    else:
+        picture = picture.resize((width, height), method)
+    array = np.asarray(picture)
+    return array if array.ndim == 3 else array[..., None]
+
+
+def preprocess(image: np.ndarray, how: Mapping[str, Any]) -> np.ndarray:
+    """Make a stored image what the model sees.
+
+    Args:
+      image: uint8 [H, W, C] of any size and channels.
+      how: `DataSpec.preprocess`, with size, channels, resize and fit.
+
+    Returns:
+      uint8 [size..., channels].
+    """
+    image = to_channels(image, how["channels"])
+    return resize_image(image, tuple(how["size"]), resize=how["resize"], fit=how["fit"])
+
+
+def grid(images: np.ndarray, *, gap: int = 2, least: int = 48) -> np.ndarray:
+    """Lay images out in rows and columns on white.
+
+    Args:
+      images: [rows, columns, H, W, C] float in [-1, 1].
+      gap: between the images [px].
+      least: images narrower than this are enlarged by a whole number, pixels staying square [px].
+
+    Returns:
+      uint8 [H', W', C].
+    """
+    rows, columns, _, width, channels = images.shape
+    factor = max(1, least // width)
+    pixels = to_uint8(images).repeat(factor, axis=2).repeat(factor, axis=3)
+    padded = np.pad(
+        pixels, ((0, 0), (0, 0), (0, gap), (0, gap), (0, 0)), constant_values=255
+    ).transpose(0, 2, 1, 3, 4)
+    sheet = padded.reshape(rows * padded.shape[1], columns * padded.shape[3], channels)
+    return np.pad(sheet, ((gap, 0), (gap, 0), (0, 0)), constant_values=255)
+
+
+def save_png(path: Path, picture: np.ndarray, metadata: Mapping[str, str] | None = None) -> None:
+    """Write a PNG whole or not at all.
+
+    Args:
+      path: its folder is created if need be.
+      picture: uint8 [H, W, C].
+      metadata: text chunks, such as the run, step and seed that made the picture.
+    """
+    text = PngImagePlugin.PngInfo()
+    for key, value in (metadata or {}).items():
+        text.add_text(key, value)
+    image = Image.fromarray(picture[..., 0] if picture.shape[-1] == 1 else picture)
+    with written_whole(path) as file:
+        image.save(file, format="PNG", pnginfo=text)

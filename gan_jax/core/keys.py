@@ -1,0 +1,36 @@
+"""Random keys of a run: one root, split once into named keys, each with one use."""
+
+from __future__ import annotations
+
+import jax
+import numpy as np
+
+from gan_jax.core.config import check_seed
+
+NAMES = ("init", "train", "grids", "evaluate", "measure")  # a new one goes last
+
+
+def named_keys(seed: int) -> dict[str, jax.Array]:
+    """Return the keys of a run by name.
+
+    Args:
+      seed: `config.seed`.
+    """
+    check_seed("seed", seed)
+    return dict(zip(NAMES, jax.random.split(jax.random.key(seed), len(NAMES)), strict=True))
+
+
+def fold_in_each(key: jax.Array, indices: jax.Array | np.ndarray) -> jax.Array:
+    """Return one key an index, [N]: `fold_in(key, index)`, whatever the others are."""
+    return jax.vmap(lambda i: jax.random.fold_in(key, i))(indices)
+
+
+def image_keys(seed: int, indices: np.ndarray) -> jax.Array:
+    """Return one key an image, [N]: what image i looks like depends on (seed, i) only.
+
+    Args:
+      seed: of the whole request.
+      indices: int [N], the images' places in it.
+    """
+    check_seed("seed", seed)
+    return fold_in_each(jax.random.key(seed), np.asarray(indices, np.int32))

@@ -1,0 +1,167 @@
+"""Task: the record of pure functions that a method is.
+
+The loop, sampling, evaluation and the notebooks see only this record; none of them knows what a GAN
+or a VAE is. A task is built once, by `make_task(config, spec)`, and closes over networks,
+optimizers and options; all that changes during training is in the TrainState.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import jax
+from flax import linen as nn
+
+from gan_jax.core.errors import UserError, check_choice
+from gan_jax.core.options import WEIGHTS, Option, check_options
+from gan_jax.core.state import TrainState
+
+Key = jax.Array
+Batch = Mapping[str, jax.Array]
+Metrics = dict[str, jax.Array]
+
+
+@dataclasses.dataclass(frozen=True)
+class Phase:
+    """What is static about a step: a change of phase is a new compilation.
+
+    Attributes:
+      name: the stage, for the log.
+      draws: how many independent batches one step takes (critic updates a generator update).
+      due: what is not done at every step and is at this one.
+      stage: of networks that grow, 0 the smallest; None for all others.
+    """
+
+    name: str = "train"
+    draws: int = 1
+    due: tuple[str, ...] = ()
+    stage: int | None = None
+
+
+PATHS = ("both", "latents", "classes")  # what a path between two images leads through
+
+
+@dataclasses.dataclass(frozen=True)
+class Evaluation:
+    """A pass over a split that costs more than the ordinary one, and so is asked for by name.
+
+    It has the two members of a Task that a pass over a split needs, with the same meaning:
+    `make_evaluator` takes either.
+
+    Attributes:
+      help: one line, with the unit.
+      eval_step: (state, batch, key, **options) -> sums over examples where mask is 1, arrays of any
+        shape, with "count".
+      eval_metrics: (those sums over a whole split in float64, **options) -> dict of Python floats,
+        and a matrix "confusion"; names carry the protocol, such as "nll/iw200".
+      options: its knobs by name; `Task.evaluation` binds them.
+    """
+
+    help: str
+    eval_step: Callable[..., Metrics]
+    eval_metrics: Callable[..., dict[str, Any]]
+    options: Mapping[str, Option] = dataclasses.field(default_factory=dict)
+
+
+@dataclasses.dataclass(frozen=True)
+class Task:
+    """A method. Members that a method lacks are None; `require` turns that into an error.
+
+    Batch leaves are `[draws, B, ...]` in `train_step` and `[B, ...]` elsewhere. `eval_step` gets
+    two more leaves: "mask" [B] float32, 0 for the padding of the last batch, and "index" [B]
+    int32, the example's place in its split. Images are `[B, H, W, C]` float32 in [-1, 1]. `keys`
+    is one typed PRNG key an image, so that a picture does not depend on the batch that it was
+    made in.
+
+    Attributes:
+      name: the family, such as "gan".
+      modules: networks by name, for the model table.
+      example_inputs: the abstract inputs of each network's `__call__`, batch axis 1.
+      phase: step (Python int) -> Phase.
+      init: key -> TrainState, pure: the caller compiles it.
+      train_step: (phase, state, batch, key) -> (state, scalar metrics). `key` is already this
+        step's own; `step` and `position` are advanced by the loop.
+      eval_step: (state, batch, key) -> dict of sums over examples where mask is 1, with "count".
+        `key` is the same for every batch.
+      eval_metrics: those sums over a whole split -> dict of Python floats.
+      latents: (keys, labels or None, **options) -> pytree, one entry an image.
+      interpolate: (start, end, place, along) -> latents on the way from one to the other: place is
+        [B] in [0, 1], along one of PATHS.
+      generate: (state, latents, **options) -> images.
+      statistics: (state, latents, **options) -> dict network -> its BatchNorm statistics of that
+        one batch in training mode; what option "standing" averages.
+      judge: (state, images, labels or None) -> logits [B], larger for real, of the discriminator
+        in use: its own statistics, no augmentation.
+      check_odds: how ("raw" or "calibrated") -> None; raises UserError where the logits of `judge`
+        are no log odds of real to generated, or cannot be made so; see
+        `gan_jax.sampling.rejection`.
+      encode: (state, images, keys) -> latents.
+      transform: (state, images, keys, **options) -> images: reconstruct, translate, restore.
+      grids: (state, batch, key) -> dict name -> [rows, columns, H, W, C], the pictures that the
+        loop writes; batch is the first images of the evaluation split. "samples" are draws of
+        `generate`: the loop measures how much they vary.
+      options: knobs of generate and transform by name.
+      group: the images of a microbatch on a device are at most as many, or a multiple of it.
+      notes: what the person who trains it should know, a line each; printed before the first step
+        and by --mode=inspect.
+      evaluations: what else can be measured in a pass over a split, by the name to ask for it;
+        `evaluation(name, **options)` returns one ready for use.
+    """
+
+    name: str
+    modules: Mapping[str, nn.Module]
+    example_inputs: Mapping[str, tuple[jax.ShapeDtypeStruct, ...]]
+    phase: Callable[[int], Phase]
+    init: Callable[[Key], TrainState]
+    train_step: Callable[[Phase, TrainState, Batch, Key], tuple[TrainState, Metrics]]
+    eval_step: Callable[[TrainState, Batch, Key], Metrics]
+    eval_metrics: Callable[[Mapping[str, Any]], dict[str, float]]
+    latents: Callable[..., Any] | None = None
+    interpolate: Callable[..., Any] | None = None
+    generate: Callable[..., jax.Array] | None = None
+    statistics: Callable[..., Any] | None = None
+    judge: Callable[..., jax.Array] | None = None
+    check_odds: Callable[[str], None] | None = None
+    encode: Callable[..., Any] | None = None
+    transform: Callable[..., jax.Array] | None = None
+    grids: Callable[[TrainState, Batch, Key], dict[str, jax.Array]] | None = None
+    options: Mapping[str, Option] = dataclasses.field(default_factory=lambda: {"weights": WEIGHTS})
+    group: int = 1
+    notes: tuple[str, ...] = ()
+    evaluations: Mapping[str, Evaluation] = dataclasses.field(default_factory=dict)
+
+    def require(self, member: str) -> Callable[..., Any]:
+        """Return a member, or raise UserError naming what this task can do."""
+        function = getattr(self, member)
+        if function is None:
+            able = [m for m in ("generate", "encode", "transform") if getattr(self, m) is not None]
+            can = " and ".join(able) or "evaluate only"
+            raise UserError(f"task {self.name!r} cannot {member}: it can {can}")
+        return function
+
+    def check_options(self, given: Mapping[str, Any]) -> dict[str, Any]:
+        """Return every option of the task, defaults filled in; raise on unknown or bad ones."""
+        return check_options(f"task {self.name!r}", self.options, given)
+
+    def evaluation(self, name: str, **given: Any) -> Evaluation:
+        """Return an evaluation with its options bound, those not given at their defaults.
+
+        Args:
+          name: a key of `evaluations`.
+          **given: options of that evaluation, typed or as text.
+
+        Raises:
+          UserError: for a name or an option that it has not.
+        """
+        check_choice(f"evaluation of task {self.name!r}", name, self.evaluations)
+        chosen = self.evaluations[name]
+        options = check_options(f"evaluation {name!r}", chosen.options, given)
+        return dataclasses.replace(
+            chosen,
+            eval_step=functools.partial(chosen.eval_step, **options),
+            eval_metrics=functools.partial(chosen.eval_metrics, **options),
+            options={},
+        )

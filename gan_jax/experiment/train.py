@@ -1,0 +1,195 @@
+"""A training: opens the data, builds method and evaluator, runs the loop in a directory."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import logging
+import time
+from pathlib import Path
+from typing import Any
+
+import jax
+from ml_collections import ConfigDict
+
+from gan_jax.core.config import best_metric, deliberate, flatten
+from gan_jax.core.errors import UserError, did_you_mean
+from gan_jax.core.keys import named_keys
+from gan_jax.core.places import absolute_places
+from gan_jax.core.state import TrainState
+from gan_jax.data import Dataset, open_data
+from gan_jax.evaluation.during_training import TrainingEvaluator
+from gan_jax.library.run import load
+from gan_jax.methods.registry import make_task
+from gan_jax.parallel import hosts
+from gan_jax.parallel.mesh import make_parallel
+from gan_jax.platform.host import check_deterministic
+from gan_jax.platform.logs import said_if_long
+from gan_jax.platform.signals import stop_on_signals
+from gan_jax.runs.changes import DATA, write_changes
+from gan_jax.runs.checkpoint import Checkpoints, abstract_state, disk_errors, kept, memory_errors
+from gan_jax.runs.workdir import (
+    alone,
+    check_spec,
+    check_workdir,
+    has_begun,
+    read_config,
+    read_spec,
+    saved_steps,
+    write_record,
+)
+from gan_jax.runs.writer import NoWriter, Writer
+from gan_jax.training.loop import Loop
+from gan_jax.training.transfer import starting_from
+
+logger = logging.getLogger(__name__)
+
+
+@dataclasses.dataclass(frozen=True)
+class Outcome:
+    """How a call of `train` ended.
+
+    Attributes:
+      status: "trained", "interrupted" (saved, can be resumed) or "complete" (nothing was to do).
+      step: the last checkpoint's.
+      seconds: spent in the loop.
+      can: what the run can be used for: "sample", "transform".
+      pictures: whether it has made some.
+      best: step and value of the best checkpoint by `eval.best`; None where there is none.
+    """
+
+    status: str
+    step: int
+    seconds: float = 0.0
+    can: tuple[str, ...] = ()
+    pictures: bool = False
+    best: tuple[int, float] | None = None
+
+
+def train(config: ConfigDict, workdir: Path, *, change: bool = False) -> Outcome:
+    """Train, or continue a training, in `workdir`.
+
+    Args:
+      config: as of `gan_jax.core.config.load_config`, already checked.
+      workdir: created if need be; a run that is there is continued.
+      change: whether what changes the training may differ from the last checkpoint on: learning
+        rates, weight decay, clipping, batch size, and the files of a folder. `changes.json` of the
+        run says what did, and from which step.
+
+    Raises:
+      UserError: bad data, devices, workdir or disk; the last good checkpoint is kept.
+    """
+    check_workdir(workdir, config, change=change)
+    config = absolute_places(config)
+    if (last := _complete(workdir, config.train.steps)) is not None:
+        return Outcome("complete", last)
+    parallel = make_parallel(config.train.parallel, config.train.devices, config.train.fsdp)
+    parallel.check_batch(
+        "train.batch_size", config.train.batch_size, microbatches=config.train.microbatches
+    )
+    parallel.check_batch("eval.batch_size", config.eval.batch_size)
+    dataset, changed = _open(config, workdir, change=change)
+    hosts.barrier("checked")  # what is written from here on would confuse the checks above
+    task = make_task(config, dataset.spec)
+    target = abstract_state(task, parallel)
+    if config.train.deterministic and parallel.platform == "gpu":
+        check_deterministic()
+    evaluator = TrainingEvaluator(config, task, dataset, parallel)
+    _check_best(config.eval.best, evaluator, target)
+    keys = parallel.replicate(lambda: named_keys(config.seed))
+    start = parallel.compile_init(task.init)
+    if config.train.init_from and not has_begun(workdir):
+        source = Path(config.train.init_from)
+        start = starting_from(load(source).state.nets, start, target, source=source)
+    with (
+        disk_errors(workdir),
+        memory_errors(workdir, config.train, parallel.devices),
+        alone(workdir) if hosts.first() else contextlib.nullcontext(),
+        hosts.watching(lambda: f"{kept(workdir)}: start all processes again to resume"),
+        stop_on_signals() as stop,
+    ):
+        # Whatever is written comes after what may fail, and the record before all else: a run that
+        # is killed at any instant can be started again.
+        begun = has_begun(workdir)
+
+        def record(step: int) -> None:
+            if begun:  # before the config: what a kill between the two leaves is told by it
+                now = {**flatten(config), DATA: str(dataset.spec)}
+                write_changes(workdir, step, changed, now)
+            write_record(workdir, config, dataset.spec, [str(d) for d in jax.devices()])
+            for note in task.notes:
+                print(note, flush=True)
+
+        def initial() -> tuple[TrainState, int]:
+            with said_if_long("initialising the networks ...", by_us=hosts.first()):
+                return start(keys["init"]), 0
+
+        if not begun:
+            state, step = initial()
+            if hosts.first():
+                record(step)
+        with Checkpoints(
+            workdir / "checkpoints", keep=config.train.keep, best=config.eval.best
+        ) as checkpoints:
+            restore = lambda: checkpoints.restore(target) or initial()  # noqa: E731
+            if begun:
+                state, step = restore()
+                if hosts.first():
+                    record(step)
+            with _writer(workdir, config.train.steps, step) as writer:
+                metric = best_metric(config.eval.best)
+                writer.hyper_parameters(flatten(config), [f"eval/{metric}"] if metric else [])
+                places = checkpoints, writer, restore
+                loop = Loop(config, workdir, parallel, task, dataset, evaluator, *places)
+                began = time.perf_counter()
+                step = loop.run(state, step, keys, stop)
+                best = loop.best()
+    can = {"sample": task.generate, "transform": task.transform}
+    return Outcome(
+        "trained" if step == config.train.steps else "interrupted",
+        step,
+        time.perf_counter() - began,
+        tuple(name for name, member in can.items() if member is not None),
+        task.grids is not None,
+        best,
+    )
+
+
+def _open(
+    config: ConfigDict, workdir: Path, *, change: bool
+) -> tuple[Dataset, dict[str, tuple[Any, Any]]]:
+    """Return the data to train on, and what changes on purpose in the run that is there."""
+    dataset, changed = open_data(config.data), {}
+    for note in dataset.spec.notes if hosts.first() else ():
+        logger.warning("%s", note)
+    spec = check_spec(workdir, dataset.spec, source=config.data.source, change=change)
+    if has_begun(workdir):
+        changed = deliberate(read_config(workdir), config)
+        if not (old := read_spec(workdir)).same_data(spec):
+            changed[DATA] = str(old), str(spec)
+            if hosts.first():
+                print(f"changed for this resume: data: {old} -> {spec}")
+    return dataclasses.replace(dataset, spec=spec), changed
+
+
+def _complete(workdir: Path, steps: int) -> int | None:
+    """Return the last step of a run that has trained for so many; None where it has not."""
+    folder = workdir / "checkpoints"
+    if max(saved_steps(folder), default=-1) < steps:
+        return None  # without a look at what is in the files: a resume will take one
+    with Checkpoints(folder, read_only=True) as checkpoints:
+        last = checkpoints.latest()
+    return last if last is not None and last >= steps else None
+
+
+def _check_best(best: str, evaluator: TrainingEvaluator, state: TrainState) -> None:
+    """Raise UserError if `eval.best` names nothing that is measured, before anything is trained."""
+    if chosen := best_metric(best):
+        names = evaluator.names(state)
+        if chosen not in names:
+            hint = did_you_mean(chosen, names)
+            raise UserError(f"eval.best={best}: no such metric{hint}: one of {', '.join(names)}")
+
+
+def _writer(workdir: Path, total: int, step: int) -> Writer | NoWriter:
+    return Writer(workdir, total, resume_step=step) if hosts.first() else NoWriter()

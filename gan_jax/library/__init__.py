@@ -1,0 +1,1 @@
+"""A trained run in Python: load it, sample, transform, write files. Trains nothing."""

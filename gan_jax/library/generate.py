@@ -1,0 +1,190 @@
+"""Sampling and transforming from a run's directory into folders of PNG files."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from gan_jax.core.errors import UserError
+from gan_jax.core.files import written_whole
+from gan_jax.core.images import grid, preprocess, read_image, save_png, to_uint8
+from gan_jax.data.folders import Scan, scan
+from gan_jax.data.image_files import damaged, map_files, range_notes
+from gan_jax.library.outputs import SHEET, TABLE, check_output, clear, output_names
+from gan_jax.library.run import Run, load
+
+
+def sample(
+    workdir: Path,
+    output: Path,
+    *,
+    num: int,
+    seed: int = 0,
+    labels: Sequence[int] | None = None,
+    checkpoint: str = "",
+    overwrite: bool = False,
+    options: Mapping[str, str] | None = None,
+    data: Mapping[str, str] | None = None,
+    change: bool = False,
+) -> list[Path]:
+    """Draw `num` images into `output`, one PNG each, and `.grid.png` with up to 100 of them.
+
+    The sheet is hidden, so that whatever reads the folder reads samples only.
+
+    Args:
+      workdir: the run.
+      output: folder, created if need be; it must be empty.
+      num: how many.
+      seed: image i depends on (seed, i) and its label only.
+      labels: class of each image, repeated to `num`; None lets a conditional model draw them.
+      checkpoint: "latest", "best", a step, or "" as in `gan_jax.load`.
+      overwrite: whether images of an earlier call are deleted from `output` first.
+      options: of the task, as text.
+      data, change: as of `gan_jax.load`.
+
+    Returns:
+      The files written, the grid first; `samples.csv` lists their seeds and classes.
+    """
+    check_output(output, overwrite=overwrite)
+    run = load(workdir, checkpoint=checkpoint, data=data, change=change)
+    images, classes = run.sample_labelled(num, seed=seed, labels=labels, **(options or {}))
+    metadata = _metadata(run, seed)
+    shown = min(num, 100)
+    columns = int(np.ceil(np.sqrt(shown)))
+    rows = -(-shown // columns)
+    sheet = np.full((rows * columns, *images.shape[1:]), 1.0, np.float32)
+    sheet[:shown] = images[:shown]
+    picture = grid(sheet.reshape(rows, columns, *images.shape[1:]))
+    clear(output, overwrite=overwrite)
+    files = [output / SHEET]
+    save_png(files[0], picture, metadata)
+    table = []
+    for i, image in enumerate(to_uint8(images)):
+        about = {**metadata, "index": str(i)}
+        if classes is not None:
+            about |= {"label": str(classes[i]), "class": run.spec.class_names[classes[i]]}
+        files.append(output / f"{i:06d}.png")
+        save_png(files[-1], image, about)
+        table.append({"file": files[-1].name, **about})
+    _save_table(output / TABLE, table)
+    return files
+
+
+def _save_table(path: Path, rows: Sequence[Mapping[str, str]]) -> None:
+    """Write a table as .csv, a line of names first."""
+    with written_whole(path) as file, io.TextIOWrapper(file, "utf-8", newline="") as text:
+        table = csv.DictWriter(text, rows[0].keys(), lineterminator="\n")
+        table.writeheader()
+        table.writerows(rows)
+
+
+def interpolate(
+    workdir: Path,
+    output: Path,
+    *,
+    along: str,
+    rows: int = 8,
+    steps: int = 8,
+    seed: int = 0,
+    labels: Sequence[int] | None = None,
+    checkpoint: str = "",
+    overwrite: bool = False,
+    options: Mapping[str, str] | None = None,
+    data: Mapping[str, str] | None = None,
+    change: bool = False,
+) -> Path:
+    """Draw paths between images into `output`/paths.png, a row a path.
+
+    Args:
+      workdir: the run.
+      output: folder, created if need be; it must be empty.
+      along: "both", "latents" or "classes", as of `Run.interpolate`.
+      rows: how many paths.
+      steps: images a path.
+      seed, labels: as of `sample`, whose images 2i and 2i + 1 are the ends of path i.
+      checkpoint, overwrite: as of `sample`.
+      options: of the task, as text.
+      data, change: as of `gan_jax.load`.
+
+    Returns:
+      The file written.
+    """
+    check_output(output, overwrite=overwrite)
+    run = load(workdir, checkpoint=checkpoint, data=data, change=change)
+    images = run.interpolate(
+        rows, steps=steps, along=along, seed=seed, labels=labels, **(options or {})
+    )
+    clear(output, overwrite=overwrite)
+    path = output / "paths.png"
+    save_png(path, grid(images), {**_metadata(run, seed), "interpolate": along})
+    return path
+
+
+def transform(
+    workdir: Path,
+    source: Path,
+    output: Path,
+    *,
+    seed: int = 0,
+    checkpoint: str = "",
+    on_error: str = "raise",
+    overwrite: bool = False,
+    options: Mapping[str, str] | None = None,
+) -> tuple[list[Path], list[str]]:
+    """Transform every image of a folder, or one image, into a PNG of the same relative name.
+
+    Where two images differ by their suffix only, theirs stay: a.jpg.png and a.png.png. Which files
+    are images is said by `gan_jax.data.folders.scan`.
+
+    Args:
+      workdir: the run.
+      source: folder of images, or an image, of any size; treated as the training images were.
+      output: folder, created if need be; it must be empty, and not `source`, in it, or around it.
+      seed: of whatever the task draws for an image.
+      checkpoint: as in `gan_jax.load`.
+      on_error: "raise" at files that cannot be read, before anything is written; or "skip".
+      overwrite: as of `sample`.
+      options: of the task, as text.
+
+    Returns:
+      (files written, lines for people: what was left out, and what else to know of the files).
+    """
+    root = source.parent if source.is_file() else source
+    found = Scan(root, (source.name,), {}) if source.is_file() else scan(source)
+    if root == source and output.resolve().is_relative_to(root.resolve()):
+        raise UserError(f"--output={output} is in the input folder {root}: name another")
+    if root.resolve().is_relative_to(output.resolve()):  # --overwrite would delete the input
+        raise UserError(f"--output={output} holds the input {source}: name another folder")
+    check_output(output, overwrite=overwrite)
+    run = load(workdir, checkpoint=checkpoint)
+    run.task.require("transform")
+    run.task.check_options(options or {})
+    how = run.spec.preprocess
+    white = how.get("white", 0)
+
+    def read(name: str) -> np.ndarray:
+        return preprocess(read_image(root / name, run.spec.image_shape[2], white=white), how)
+
+    images, bad = map_files(found.names, read)
+    if bad and (on_error == "raise" or not images):
+        raise damaged(bad, len(found.names))
+    notes = found.notes() + range_notes(root, found.names, white)
+    if bad:
+        notes.append(f"{root}: left out {len(bad):,} (unreadable): {', '.join(bad)}")
+    stacked = np.stack(list(images.values()))
+    results = to_uint8(run.transform(stacked, seed=seed, **(options or {})))
+    clear(output, overwrite=overwrite)
+    files = []
+    made = output_names(list(images))
+    for name, image in zip(images, results, strict=True):
+        files.append(output / made[name])
+        save_png(files[-1], image, {**_metadata(run, seed), "source": name})
+    return files, notes
+
+
+def _metadata(run: Run, seed: int) -> dict[str, str]:
+    return {"run": run.workdir.name, "step": str(run.step), "seed": str(seed)}

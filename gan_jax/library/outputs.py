@@ -1,0 +1,89 @@
+"""Folders that images are written into: nothing is mixed with other files, nothing overwritten."""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+
+from PIL import Image
+
+from gan_jax.core.errors import UserError
+from gan_jax.data.folders import pair_key, shortened
+
+# The sheet of all samples: hidden, so that nothing that reads the folder takes it for a sample.
+SHEET = ".grid.png"
+TABLE = "samples.csv"  # the seed and class of each sample
+# Texts in the PNG files of --mode=sample and --mode=transform, beside the run's name; those that a
+# training writes have none of them.
+_OURS = {"index", "source", "interpolate"}
+
+
+def check_output(output: Path, *, overwrite: bool = False) -> None:
+    """Raise UserError unless an empty folder is there, or could be made; before the work.
+
+    Args:
+      output: the folder. Hidden files in it don't count.
+      overwrite: whether it may hold images of an earlier call, which `clear` deletes.
+    """
+    there = output.absolute()
+    while not there.exists():
+        there = there.parent
+    if not there.is_dir():
+        raise UserError(f"--output={output}: {there} is a file, name a folder")
+    if not os.access(there, os.W_OK):
+        raise UserError(f"--output={output}: {there} cannot be written, name another folder")
+    files = _files(output)
+    if files and not overwrite:
+        raise UserError(
+            f"--output={output} holds {len(files):,} files ({shortened(files)}): name another"
+            " folder, or have the images of an earlier call deleted first with --overwrite"
+        )
+    if foreign := [name for name in files if not _is_ours(output / name)]:
+        raise UserError(
+            f"--output={output} holds {len(foreign):,} files that --mode=sample or transform did"
+            f" not write ({shortened(foreign)}): --overwrite deletes none of them, name another"
+            " folder"
+        )
+
+
+def clear(output: Path, *, overwrite: bool) -> None:
+    """Delete what an earlier call wrote into a folder, if it still passes `check_output`."""
+    check_output(output, overwrite=overwrite)
+    for name in _files(output):
+        (output / name).unlink()
+    (output / SHEET).unlink(missing_ok=True)
+
+
+def output_names(names: Sequence[str]) -> dict[str, str]:
+    """Return the name of the PNG of each image, no two the same.
+
+    It is the pair key and ".png"; where that is the name of another's too, the whole name and
+    ".png": a.jpg.png and a.png.png.
+    """
+    whole: set[str] = set()
+    while True:
+        made = {n: f"{n if n in whole else pair_key(n)}.png" for n in names}
+        count = Counter(made.values())
+        if not (more := {n for n in names if count[made[n]] > 1} - whole):
+            return made
+        whole |= more
+
+
+def _files(output: Path) -> list[str]:
+    """Return the relative names of what is not hidden."""
+    found = (p.relative_to(output) for p in output.rglob("*") if p.is_symlink() or not p.is_dir())
+    return sorted(p.as_posix() for p in found if not any(part[0] == "." for part in p.parts))
+
+
+def _is_ours(path: Path) -> bool:
+    if path.is_symlink():
+        return False
+    if path.name == TABLE:
+        return path.read_bytes().startswith(b"file,run,step,seed,index")
+    try:
+        with Image.open(path) as picture:
+            return "run" in picture.info and bool(_OURS & picture.info.keys())
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
+        return False

@@ -1,0 +1,394 @@
+"""A trained run in Python: `run = gan_jax.load("runs/quickstart"); run.sample(16, seed=0)`.
+
+Needs the run's directory only: no data set, no flags, no network.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from ml_collections import ConfigDict
+
+from gan_jax.core.config import apply_overrides, check_config, check_seed
+from gan_jax.core.errors import UserError, check_choice
+from gan_jax.core.keys import image_keys
+from gan_jax.core.places import DATA, DATA_FIELDS, is_place, place
+from gan_jax.core.spec import DataSpec
+from gan_jax.core.state import TrainState
+from gan_jax.core.task import PATHS, Task
+from gan_jax.data import Dataset, Split, open_data
+from gan_jax.library.given_images import model_images
+from gan_jax.library.summary import as_html, as_text
+from gan_jax.methods.registry import make_task
+from gan_jax.parallel import hosts
+from gan_jax.parallel.mesh import Parallel, make_parallel
+from gan_jax.platform.logs import quiet_libraries
+from gan_jax.runs.checkpoint import Checkpoints, abstract_state
+from gan_jax.runs.workdir import check_spec, read_config, read_spec, remember_places
+from gan_jax.sampling.rejection import keep, trial_keys
+from gan_jax.sampling.standing import with_standing
+
+logger = logging.getLogger(__name__)
+
+Labels = int | str | Sequence[int | str]  # numbers of classes, or their names
+
+
+@dataclasses.dataclass(frozen=True, eq=False, repr=False)
+class Run:
+    """A checkpoint with everything that is needed to use it.
+
+    Attributes:
+      workdir: the run's directory.
+      config: as it was resolved at training.
+      spec: what the data were.
+      task: the method.
+      state: the restored TrainState.
+      step: of the checkpoint.
+      parallel: the devices that calls are spread over.
+      change: whether its data may have changed since it was trained, see `load`.
+    """
+
+    workdir: Path
+    config: ConfigDict
+    spec: DataSpec
+    task: Task
+    state: TrainState
+    step: int
+    parallel: Parallel
+    change: bool = False
+    _compiled_functions: dict = dataclasses.field(default_factory=dict, repr=False)
+
+    def sample(
+        self,
+        num: int,
+        *,
+        seed: int = 0,
+        labels: Labels | None = None,
+        batch_size: int = 64,
+        **options: Any,
+    ) -> np.ndarray:
+        """Draw images.
+
+        Args:
+          num: how many.
+          seed: image i depends on (seed, i) and its label only, not on num or batch_size.
+          labels: class of each image, its name or number: one for all, or a list that is repeated
+            to `num`; None lets a conditional model draw them.
+          batch_size: images a pass.
+          **options: of the task, such as weights="raw" or standing=16; see `run.task.options`.
+            With rejection (`gan_jax.sampling.rejection`) the images are those that it keeps.
+
+        Returns:
+          [num, H, W, C] float32 in [-1, 1].
+        """
+        given = dict(seed=seed, labels=labels, batch_size=batch_size, **options)
+        return self.sample_labelled(num, **given)[0]
+
+    def sample_labelled(
+        self,
+        num: int,
+        *,
+        seed: int = 0,
+        labels: int | Sequence[int] | None = None,
+        batch_size: int = 64,
+        **options: Any,
+    ) -> tuple[np.ndarray, np.ndarray | None]:
+        """Draw images as `sample` does; return them and the class of each.
+
+        Returns:
+          (images, int32 [num]); None for the classes, where the model is given none.
+        """
+        generate, latents = self.task.require("generate"), self.task.require("latents")
+        if num < 1:
+            raise UserError(f"num={num}: at least 1")
+        options = self.task.check_options(options)
+        chosen = None if labels is None else np.resize(self._check_labels(labels), num)
+
+        def draw(state: TrainState, keys: jax.Array, labels: jax.Array | None) -> Any:
+            drawn = latents(keys, labels, **options)
+            # Classes are what is whole among what a generator is given.
+            classes = [x for x in jax.tree.leaves(drawn) if jnp.issubdtype(x.dtype, jnp.integer)]
+            return generate(state, drawn, **options), classes
+
+        compiled = self._compiled("sample", draw, options)
+        state, trials = self._state_and_trials(num, seed, chosen, batch_size, options)
+
+        def call(index: np.ndarray) -> Any:
+            placed = None if chosen is None else self.parallel.place(chosen[index])
+            return compiled(state, self._keys(seed, index, trials), placed)
+
+        images, classes = self._in_batches(call, num, batch_size)
+        return images, classes[0].astype(np.int32) if classes else None
+
+    def interpolate(
+        self,
+        rows: int,
+        *,
+        steps: int = 8,
+        along: str = "both",
+        seed: int = 0,
+        labels: Labels | None = None,
+        batch_size: int = 64,
+        **options: Any,
+    ) -> np.ndarray:
+        """Draw the images on paths between pairs of images.
+
+        Path i leads from image 2i of `sample` with the same seed, labels and options to image
+        2i + 1: latents along the sphere (Shoemake 1985; arXiv:1609.04468), the class along a line
+        between what the network has of the two classes.
+
+        Args:
+          rows: how many paths.
+          steps: images a path, both ends among them; at least 2.
+          along: "both"; or "latents" or "classes" alone, and the other stays as it is at the start.
+          seed: as of `sample`.
+          labels: as of `sample`: class of image 2i, class of image 2i + 1.
+          batch_size: images a pass.
+          **options: of the task, as of `sample`.
+
+        Returns:
+          [rows, steps, H, W, C] float32 in [-1, 1].
+        """
+        generate, latents = self.task.require("generate"), self.task.require("latents")
+        interpolate = self.task.require("interpolate")
+        check_choice("--interpolate (along)", along, PATHS)
+        for name, value, least in (("--num (rows)", rows, 1), ("--steps (steps)", steps, 2)):
+            if value < least:
+                raise UserError(f"{name}={value}: at least {least}")
+        options = self.task.check_options(options)
+        chosen = None if labels is None else np.resize(self._check_labels(labels), 2 * rows)
+        place = self.parallel.place
+
+        def draw(state: TrainState, start: Any, end: Any, share: jax.Array) -> jax.Array:
+            ends = (latents(keys, label, **options) for keys, label in (start, end))
+            return generate(state, interpolate(*ends, share, along), **options)
+
+        compiled = self._compiled("interpolate", draw, {**options, "along": along})
+        state, trials = self._state_and_trials(2 * rows, seed, chosen, batch_size, options)
+
+        def call(index: np.ndarray) -> jax.Array:
+            first = 2 * (index // steps)
+            ends = [
+                (self._keys(seed, end, trials), None if chosen is None else place(chosen[end]))
+                for end in (first, first + 1)
+            ]
+            return compiled(state, *ends, place((index % steps / (steps - 1)).astype(np.float32)))
+
+        images = self._in_batches(call, rows * steps, batch_size)
+        return images.reshape(rows, steps, *images.shape[1:])
+
+    def transform(
+        self,
+        images: np.ndarray | Sequence[np.ndarray],
+        *,
+        seed: int = 0,
+        batch_size: int = 64,
+        **options: Any,
+    ) -> np.ndarray:
+        """Transform images: reconstruct, translate or restore, whatever the task does.
+
+        Args:
+          images: [N, H, W, C], or a list of [H, W, C] or grey [H, W] of unlike sizes: uint8 of any
+            size (resized as the training data were), or floats in [-1, 1] of the model's own size.
+          seed: of whatever the task draws for an image.
+          batch_size: images a pass.
+          **options: of the task.
+
+        Returns:
+          [N, H', W', C'] float32 in [-1, 1].
+
+        Raises:
+          UserError: images of another kind, such as floats in [0, 255].
+        """
+        function = self.task.require("transform")
+        options = self.task.check_options(options)
+        compiled = self._compiled("transform", functools.partial(function, **options), options)
+        return self._map_images(compiled, images, seed, batch_size)
+
+    def encode(
+        self, images: np.ndarray | Sequence[np.ndarray], *, seed: int = 0, batch_size: int = 64
+    ) -> Any:
+        """Map images to latents, images as in `transform`; returns a pytree of [N, ...] arrays."""
+        compiled = self._compiled("encode", self.task.require("encode"), {})
+        return self._map_images(compiled, images, seed, batch_size)
+
+    def __repr__(self) -> str:
+        return as_text(self)
+
+    def _repr_html_(self) -> str:
+        return as_html(self)
+
+    @functools.cached_property
+    def dataset(self) -> Dataset:
+        """The data that the run was trained on, opened at first use.
+
+        Raises:
+          UserError: they are not there, or have changed.
+        """
+        dataset, source = open_data(self.config.data), self.config.data.source
+        spec = check_spec(self.workdir, dataset.spec, source=source, change=self.change)
+        return dataclasses.replace(dataset, spec=spec)
+
+    def held_out(self) -> Split:
+        """Return split "eval" of the data that the run was trained on; it was not trained on it."""
+        return self.dataset.splits["eval"]
+
+    def _state_and_trials(
+        self,
+        num: int,
+        seed: int,
+        labels: np.ndarray | None,
+        batch_size: int,
+        options: dict[str, Any],
+    ) -> tuple[TrainState, np.ndarray | None]:
+        """Return the state to sample from, and which trial of each image is kept, if not the first.
+
+        What options "standing" and "rejection" mean.
+        """
+        check_seed("seed", seed)
+        common = dict(
+            parallel=self.parallel,
+            labels=None if labels is None else lambda place: labels[place % len(labels)],
+            options=options,
+        )
+        size = self.config.train.batch_size
+        state = with_standing(self.task, self.state, seed=seed, batch_size=size, **common)
+        key = self.parallel.replicate(lambda: jax.random.key(seed))
+        kept = keep(
+            self.task,
+            state,
+            key=key,
+            num=num,
+            batch_size=batch_size,
+            held_out=self.held_out,
+            **common,
+        )
+        if kept is None:
+            return state, None
+        logger.warning("%s", kept)
+        return state, kept.trials
+
+    def _map_images(
+        self, compiled: Callable[..., Any], images: Any, seed: int, batch_size: int
+    ) -> Any:
+        check_seed("seed", seed)
+        images = model_images(images, self.spec)
+
+        def call(index: np.ndarray) -> Any:
+            return compiled(self.state, self.parallel.place(images[index]), self._keys(seed, index))
+
+        return self._in_batches(call, len(images), batch_size)
+
+    def _in_batches(self, call: Callable[[np.ndarray], Any], num: int, batch_size: int) -> Any:
+        """Run `call(indices)` in batches of one size; the last is padded, and cut again."""
+        size = self.parallel.round_up(min(batch_size, num))
+        parts = []
+        for start in range(0, num, size):
+            index = np.minimum(np.arange(start, start + size), num - 1)
+            part = jax.device_get(call(index))
+            parts.append(jax.tree.map(lambda x, n=num - start: x[:n], part))
+        return jax.tree.map(lambda *leaves: np.concatenate(leaves), *parts)
+
+    def _compiled(self, name: str, function: Callable[..., Any], options: dict) -> Callable:
+        # One compilation for each set of options, kept with the run.
+        key = (name, *sorted(options.items()))
+        if key not in self._compiled_functions:
+            self._compiled_functions[key] = self.parallel.compile_map(function)
+        return self._compiled_functions[key]
+
+    def _keys(self, seed: int, index: np.ndarray, trials: np.ndarray | None = None) -> jax.Array:
+        if trials is None:
+            keys = image_keys(seed, index)
+        else:
+            keys = trial_keys(jax.random.key(seed), index.astype(np.int32), trials[index])
+        return jax.device_put(keys, self.parallel.split())
+
+    def _check_labels(self, labels: Labels) -> np.ndarray:
+        if not self.spec.num_classes:
+            raise UserError(f"labels={labels}: {self.spec.name} has no labels, leave them out")
+        several = [labels] if isinstance(labels, str) or np.ndim(labels) == 0 else labels
+        array = np.asarray([self.spec.label(x) if isinstance(x, str) else x for x in several])
+        bad = array[(array < 0) | (array >= self.spec.num_classes)]
+        if bad.size or array.dtype.kind not in "iu":
+            raise UserError(
+                f"labels={labels}: whole numbers from 0 to {self.spec.num_classes - 1}"
+                f" ({', '.join(self.spec.class_names[:12])})"
+            )
+        return array.astype(np.int32)
+
+
+def load(
+    workdir: str | Path,
+    *,
+    checkpoint: str | int = "",
+    data: Mapping[str, str] | None = None,
+    change: bool = False,
+) -> Run:
+    """Open a run for use.
+
+    Args:
+      workdir: the run's directory, which is only read, but for a new place of its data.
+      checkpoint: "latest", "best" or a step; "" is the best where the run chose one by
+        `eval.best`, else the latest.
+      data: where its data are now, such as {"data.path": "~/photos"}, and other `DATA_FIELDS`, as
+        text. They are opened, and the run remembers the place if they are those that it was trained
+        on.
+      change: whether the images of a folder may be others than those that it was trained on, such
+        as more of them.
+
+    Raises:
+      UserError: no run there, no such checkpoint, none that is whole, or other data.
+    """
+    quiet_libraries()
+    workdir = place(workdir)
+    config, spec = read_config(workdir), read_spec(workdir)
+    if data:
+        for name in data:
+            check_choice("data (fields of a run's data)", name, DATA_FIELDS)
+        apply_overrides(config, data)
+        check_config(config)
+        for name in DATA:
+            if name in data and not is_place(config, name):
+                raise UserError(
+                    f"--config.{name}={data[name]}: no place of data.source={config.data.source}"
+                )
+    parallel = make_parallel()
+    task = make_task(config, spec)
+    with Checkpoints(
+        workdir / "checkpoints", keep=config.train.keep, best=config.eval.best, read_only=True
+    ) as checkpoints:
+        wanted = _wanted_step(checkpoints, checkpoint, config.eval.best)
+        restored = checkpoints.restore(abstract_state(task, parallel), wanted)
+    if restored is None:
+        raise UserError(f"{workdir} has no checkpoint yet: train it with --workdir={workdir}")
+    state, step = restored
+    run = Run(workdir, config, spec, task, state, step, parallel, change)
+    if data and run.dataset.spec.same_data(spec) and hosts.first():
+        remember_places(workdir, config)
+    return run
+
+
+def _wanted_step(checkpoints: Checkpoints, checkpoint: str | int, best: str) -> int | None:
+    text = str(checkpoint)
+    if text == "latest" or (not text and not best):
+        return None
+    if text in ("", "best"):
+        step = checkpoints.best_step()
+        if step is None and text:
+            raise UserError(
+                "--checkpoint=best: this run has none; set eval.every and eval.best at training"
+            )
+        return step
+    steps = checkpoints.steps()
+    if not text.isdigit() or int(text) not in steps:
+        kept = ", ".join(map(str, steps)) or "none"
+        raise UserError(f"--checkpoint={text}: latest, best, or one of the steps kept ({kept})")
+    return int(text)

@@ -1,0 +1,50 @@
+"""What a notebook shows of a run: a few lines, and its last grid of samples."""
+
+from __future__ import annotations
+
+import base64
+import html
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from gan_jax.core.state import count_parameters
+
+if TYPE_CHECKING:
+    from gan_jax.library.run import Run
+
+GRIDS = ("samples", "input_output_target", "reconstructions")  # the first that is there is shown
+
+
+def as_text(run: Run) -> str:
+    """Return the method, data, step, size and place of a run, a line each."""
+    config, spec = run.config, run.spec
+    net = config.model.get("net", "")
+    size = "x".join(map(str, spec.image_shape))
+    classes = f", {spec.num_classes} classes" if spec.num_classes else ""
+    nets = ", ".join(f"{n} {count_parameters(x.params):,}" for n, x in run.state.nets.items())
+    return (
+        f"Run: {config.task.name}{f' ({net})' if net else ''} on {spec.name}, {size}{classes}\n"
+        f"  step {run.step:,} of {config.train.steps:,}, seed {config.seed}\n"
+        f"  parameters: {nets}\n"
+        f"  {run.workdir}"
+    )
+
+
+def as_html(run: Run) -> str:
+    """Return the same with the newest picture that was made up to the run's step."""
+    text = f"<pre>{html.escape(as_text(run))}</pre>"
+    picture = last_grid(run.workdir, run.step)
+    if picture is None:
+        return text
+    data = base64.b64encode(picture.read_bytes()).decode()
+    return f'{text}<img alt="{picture.name}" src="data:image/png;base64,{data}">'
+
+
+def last_grid(workdir: Path, step: int) -> Path | None:
+    """Return the newest picture of a training up to a step; None where there is none."""
+    for kind in GRIDS:
+        found = sorted((workdir / "samples").glob(f"[0-9]*_{kind}.png"))
+        found = [path for path in found if int(path.name.partition("_")[0]) <= step]
+        if found:
+            return found[-1]
+    return None

@@ -1,1 +1,0 @@
-"""Losses: keywords in, one value an example out; the task reduces."""

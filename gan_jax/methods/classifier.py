@@ -1,0 +1,261 @@
+"""Classification and regression of images: one network, one target.
+
+`task.target` says what is learnt: "label", the class; "vector", the data's float stream "target";
+or "angle", by which each image is turned before the network sees it: a regression task that every
+image set has in it, with an error in degrees.
+
+Vectors are standardised by their mean and deviation over the training split (`task.standardise`):
+the loss is in these units, predictions and "distance", their error, are in the target's own.
+
+Of classes, evaluation gives beside the accuracy: "top5" (where there are more than five classes),
+"nll" (nats, without label smoothing) and "ece" (see `metrics.calibration`). Evaluation `by_class`
+gives each class's accuracy, their mean and the confusion matrix.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import linen as nn
+from ml_collections import ConfigDict
+
+from gan_jax.augment.geometric import random_affine, rotate
+from gan_jax.core.errors import UserError, check_choice
+from gan_jax.core.keys import fold_in_each
+from gan_jax.core.metric_names import MetricName
+from gan_jax.core.spec import DataSpec
+from gan_jax.core.state import TrainState, init_net, new_state
+from gan_jax.core.task import Batch, Evaluation, Key, Metrics, Phase, Task
+from gan_jax.methods.update import apply_gradients
+from gan_jax.metrics.calibration import (
+    calibration_sums,
+    class_accuracies,
+    confusion_sums,
+    expected_calibration_error,
+    top_k_hits,
+)
+from gan_jax.metrics.confusion import CONFUSION
+from gan_jax.metrics.totals import masked_sums, means
+from gan_jax.models.cnn import CNN
+from gan_jax.models.resnet import ResNet18
+from gan_jax.objectives.classification import (
+    angle_error_degrees,
+    angle_to_vector,
+    cross_entropy,
+    squared_error,
+    vector_to_angle,
+)
+from gan_jax.parallel.axes import example_keys
+from gan_jax.parallel.microbatches import mean_gradients
+from gan_jax.parallel.precision import training_apply
+from gan_jax.training.averages import ema_schedule, keeps_average
+from gan_jax.training.optimizers import make_optimizer
+
+TARGETS = ("label", "vector", "angle")
+TOP = 5
+
+
+def make_network(config: ConfigDict, spec: DataSpec) -> nn.Module:
+    """Return the network, with as many outputs as the target has."""
+    model, target = config.model, config.task.target
+    check_choice("model.net", model.net, ("cnn", "resnet18"))
+    check_choice("task.target", target, TARGETS)
+    if target == "label" and not spec.num_classes:
+        raise UserError(
+            f"task.target=label needs labels, and {spec.unlabelled}: use a folder with one"
+            " sub-folder a class, or another target"
+        )
+    vector = spec.streams.get("target")
+    if target == "vector" and (vector is None or vector.kind != "vector"):
+        raise UserError(
+            f"task.target=vector needs float vectors, and {spec.name} has none: an .npz file with"
+            " an array 'target' [N, K] has them"
+        )
+    if min(spec.image_shape[:2]) < 8:
+        size = "x".join(map(str, spec.image_shape[:2]))
+        raise UserError(f"model.net={model.net}: images of {size} px, at least 8x8: set data.size")
+    outputs = {"label": spec.num_classes, "angle": 2}.get(target) or vector.shape[0]
+    if model.net == "cnn":
+        return CNN(outputs, width=model.width, dropout_rate=model.dropout)
+    return ResNet18(outputs, width=model.width, stem=model.stem)
+
+
+def make_task(config: ConfigDict, spec: DataSpec) -> Task:
+    """Build a classifier or a regressor; see `configs/classifier.py` for its fields."""
+    network, target = make_network(config, spec), config.task.target
+    task, decay_at = config.task, ema_schedule(config.train)
+    if not 0 <= task.label_smoothing < 1:
+        raise UserError(f"task.label_smoothing={task.label_smoothing}: in [0, 1)")
+    apply_in_training = training_apply(
+        network, precision=config.train.precision, remat=config.train.remat
+    )
+    optimizer = make_optimizer(**config.optim.net, steps=config.train.steps)
+    inputs = {"net": (jax.ShapeDtypeStruct((1, *spec.image_shape), jnp.float32),)}
+
+    standardise = target == "vector" and task.standardise and bool(spec.target_mean)
+    mean, deviation = (
+        (np.asarray(moments, np.float32) for moments in (spec.target_mean, spec.target_std))
+        if standardise
+        else (np.float32(0), np.float32(1))
+    )
+
+    def init(key: Key) -> TrainState:
+        net = init_net(
+            network, key, inputs["net"], optimizer, ema=keeps_average(config.train), train=False
+        )
+        return new_state({"net": net})
+
+    def draw_angles(keys: jax.Array) -> jax.Array:
+        limit = task.max_angle
+        return jax.vmap(lambda k: jax.random.uniform(k, (), minval=-limit, maxval=limit))(keys)
+
+    def turn(images: jax.Array, wanted: Any, keys: jax.Array) -> tuple[jax.Array, Any]:
+        """Return what the network sees and should say: turned images and angles, or as given."""
+        if target != "angle":
+            return images, wanted
+        degrees = draw_angles(keys)
+        return rotate(images, degrees), degrees
+
+    def stream(batch: Batch) -> Any:
+        return {"label": batch.get("label"), "vector": batch.get("target")}.get(target)
+
+    def losses(outputs: jax.Array, wanted: jax.Array, smoothing: float = 0.0) -> jax.Array:
+        if target == "label":
+            return cross_entropy(logits=outputs, labels=wanted, label_smoothing=smoothing)
+        vector = angle_to_vector(wanted) if target == "angle" else (wanted - mean) / deviation
+        return squared_error(prediction=outputs, target=vector)
+
+    def errors(outputs: jax.Array, wanted: jax.Array) -> jax.Array:
+        """Return per example: 1 for a wrong class, degrees, or the root of the squared distance."""
+        if target == "label":
+            return (outputs.argmax(-1) != wanted).astype(jnp.float32)
+        if target == "angle":
+            prediction = vector_to_angle(outputs)
+            return angle_error_degrees(prediction_degrees=prediction, target_degrees=wanted)
+        return jnp.sqrt(squared_error(prediction=in_units(outputs), target=wanted))
+
+    def in_units(outputs: jax.Array) -> jax.Array:
+        """Return the outputs as a prediction in the target's units."""
+        return outputs * deviation + mean if standardise else outputs
+
+    def train_step(
+        phase: Phase, state: TrainState, batch: Batch, key: Key
+    ) -> tuple[TrainState, Metrics]:
+        net = state.nets["net"]
+        augment_key, angle_key, dropout_key = jax.random.split(key, 3)
+        images = batch["image"][0]
+        if task.max_shift or task.max_scale or task.max_rotation:
+            images = random_affine(
+                images,
+                example_keys(augment_key, len(images)),
+                max_degrees=task.max_rotation,
+                max_scale=task.max_scale,
+                max_shift_pixels=task.max_shift,
+            )
+        wanted = None if target == "angle" else stream(batch)[0]
+        images, wanted = turn(images, wanted, example_keys(angle_key, len(images)))
+
+        def loss_of(params: Any, extra: Any, inputs: Any) -> Any:
+            images, wanted, keys = inputs
+            (outputs, _), extra = apply_in_training(
+                {"params": params, **extra}, images, train=True, keys=keys, mutable=["batch_stats"]
+            )
+            loss = losses(outputs, wanted, task.label_smoothing).mean()
+            return loss, (extra, {"loss": loss, **_named(target, errors(outputs, wanted).mean())})
+
+        inputs = (images, wanted, example_keys(dropout_key, len(images)))
+        gradients, extra, metrics = mean_gradients(
+            loss_of, net.params, net.extra, inputs, microbatches=config.train.microbatches
+        )
+        net, norm = apply_gradients(
+            net,
+            gradients,
+            optimizer,
+            extra=extra,
+            ema_decay=decay_at(state.step),
+        )
+        return state.replace(nets={"net": net}), {**metrics, "grad_norm/net": norm}
+
+    def predict(state: TrainState, images: jax.Array) -> tuple[jax.Array, jax.Array]:
+        return network.apply(state.nets["net"].variables("ema"), images, train=False)
+
+    def eval_step(state: TrainState, batch: Batch, key: Key) -> Metrics:
+        keys = fold_in_each(key, batch["index"])
+        images, wanted = turn(batch["image"], stream(batch), keys)
+        outputs, _ = predict(state, images)
+        values = _named(target, errors(outputs, wanted))
+        if target != "label":
+            return masked_sums({"loss": losses(outputs, wanted), **values}, batch["mask"])
+        values["nll"] = losses(outputs, wanted)
+        given = dict(logits=outputs, labels=wanted)
+        if spec.num_classes > TOP:
+            values[f"top{TOP}"] = top_k_hits(**given, k=TOP)
+        sums = calibration_sums(**given, mask=batch["mask"])
+        return {**masked_sums(values, batch["mask"]), **sums}
+
+    def eval_metrics(totals: Mapping[str, Any]) -> dict[str, float]:
+        if target != "label":
+            return means(totals)
+        averaged = {k: v for k, v in totals.items() if not k.startswith("bin_")}
+        return {**means(averaged), "ece": expected_calibration_error(totals)}
+
+    def by_class_step(state: TrainState, batch: Batch, key: Key) -> Metrics:
+        logits, _ = predict(state, batch["image"])
+        given = dict(logits=logits, labels=batch["label"], mask=batch["mask"])
+        return {"count": batch["mask"].sum(), "confusion": confusion_sums(**given)}
+
+    def by_class_metrics(totals: Mapping[str, Any]) -> dict[str, Any]:
+        """Return accuracies of the classes that occur, and counts [K, K] by true and predicted."""
+        confusion = np.asarray(totals["confusion"])
+        shares = class_accuracies(confusion)
+        found = {
+            str(MetricName("accuracy", name)): float(share)
+            for name, share in zip(spec.class_names, shares, strict=True)
+            if not np.isnan(share)
+        }
+        return {"balanced_accuracy": float(np.nanmean(shares)), **found, CONFUSION: confusion}
+
+    def encode(state: TrainState, images: jax.Array, keys: jax.Array) -> dict[str, jax.Array]:
+        outputs, features = predict(state, images)
+        return {"outputs": in_units(outputs), "features": features}
+
+    about = "accuracy of each class, their mean, and the confusion matrix"
+    evaluations = {"by_class": Evaluation(about, by_class_step, by_class_metrics)}
+    return Task(
+        name="classifier",
+        modules={"net": network},
+        example_inputs=inputs,
+        phase=lambda step: Phase(),
+        init=init,
+        train_step=train_step,
+        eval_step=eval_step,
+        eval_metrics=eval_metrics,
+        encode=encode,
+        options={},
+        notes=(_standardised(spec),) if standardise else (),
+        evaluations=evaluations if target == "label" else {},
+    )
+
+
+def _standardised(spec: DataSpec) -> str:
+    """Say by what the targets are standardised."""
+    many = ", ..." if len(spec.target_mean) > 4 else ""
+    mean, deviation = (
+        ", ".join(f"{value:.4g}" for value in moments[:4]) + many
+        for moments in (spec.target_mean, spec.target_std)
+    )
+    return (
+        f"targets are standardised: mean {mean}, standard deviation {deviation} over split train;"
+        " the loss is in these units, predictions and `distance` are in the targets' own"
+    )
+
+
+def _named(target: str, error: Any) -> dict[str, Any]:
+    """Return errors, or their mean, under the name that the field has for them."""
+    if target == "label":
+        return {"accuracy": 1 - error}
+    return {"error_degrees" if target == "angle" else "distance": error}

@@ -1,0 +1,1 @@
+"""GANs: a generator against a discriminator, and what each of the two may be made of."""

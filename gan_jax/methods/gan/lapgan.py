@@ -1,0 +1,225 @@
+"""LAPGAN: a GAN for each level of a Laplacian pyramid (`model.net=lapgan`).
+
+Denton et al. 2015 (arXiv:1506.05751, algorithm 1). Each level is a GAN as any other
+(`gan.make_gan`), with its own networks, optimizers and terms; it is trained on real images of the
+level below, and no gradient goes from one to another. Sampling goes from the smallest level up,
+each given what the one before made. The latents are one vector: those of the smallest level, then
+the noise of each further one, a number a pixel.
+
+Deviations: all levels are trained side by side, on the same batches; an update of a discriminator
+sees as many real as generated images, where the paper draws for each image which it is; noise is
+normal (paper: uniform); samples are cut to [-1, 1].
+"""
+
+from __future__ import annotations
+
+import copy
+import dataclasses
+import functools
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from ml_collections import ConfigDict
+
+from gan_jax.core.errors import UserError
+from gan_jax.core.spec import DataSpec
+from gan_jax.core.state import TrainState, new_state
+from gan_jax.core.task import Batch, Key, Metrics, Phase, Task
+from gan_jax.methods.gan import gan
+from gan_jax.methods.gan.latents import (
+    Players,
+    make_draw,
+    make_interpolate,
+    make_latents,
+    sample_grid,
+)
+from gan_jax.methods.gan.networks import class_count, make_head
+from gan_jax.models import lapgan, mlp_gan
+
+
+def check(config: ConfigDict) -> None:
+    """Raise UserError for what a pyramid of GANs cannot have."""
+    model, terms = config.model, config.terms
+    if model.disc_norm not in lapgan.NORMS:
+        raise UserError(
+            f"model.disc_norm={model.disc_norm}: not for model.net=lapgan: set model.disc_norm to"
+            f" one of {', '.join(lapgan.NORMS)}"
+        )
+    if model.conditional == "semi_supervised" or model.categorical_codes or model.continuous_codes:
+        raise UserError(
+            "model.net=lapgan is a GAN a level, which would each say classes or codes of their own:"
+            " set model.conditional other than semi_supervised, and no codes"
+        )
+    if model.gen_conditional not in ("default", "concat"):
+        raise UserError(
+            f"model.gen_conditional={model.gen_conditional}: model.net=lapgan has no BatchNorm:"
+            " set model.gen_conditional=default"
+        )
+    if config.task.fake_labels != "real":
+        raise UserError(
+            f"task.fake_labels={config.task.fake_labels} with model.net=lapgan, whose generators"
+            " are given a real image made small, which has its class: set task.fake_labels=real"
+        )
+    for player, name in (("disc", "latent_consistency"), ("gen", "latent_diversity")):
+        if terms[player][name].weight > 0:
+            raise UserError(
+                f"terms.{player}.{name} with model.net=lapgan, whose generators are given an image"
+                " beside the latents: a step in both is not one in the latents: set its weight to 0"
+            )
+    if model.coarsest < 5 or model.coarse_width < 2:
+        raise UserError(
+            f"model.coarsest={model.coarsest} and coarse_width={model.coarse_width}: at least 5 px"
+            " and 2 units with model.net=lapgan"
+        )
+
+
+def make_task(config: ConfigDict, spec: DataSpec) -> Task:
+    """Build a LAPGAN; see `configs/lapgan.py` for its fields."""
+    check(config)
+    height, width, channels = spec.image_shape
+    model, classes = config.model, class_count(config, spec)
+    sizes = lapgan.sizes(height, width, model.coarsest)
+    noise = [model.latent, *(h * w for h, w in sizes[1:])]
+    ends, count = np.cumsum(noise)[:-1].tolist(), len(sizes)
+    whole = with_latent(config, sum(noise)).model
+    draw, _ = make_draw(whole, classes)
+    levels = [
+        make_level(with_latent(config, n), spec, (*size, channels), classes, coarse=i == 0)
+        for i, (size, n) in enumerate(zip(sizes, noise, strict=True))
+    ]
+
+    def of(state: TrainState, i: int) -> TrainState:
+        """Return the state of a level alone."""
+        nets = {name: state.nets[f"{name}{i}"] for name in ("gen", "disc")}
+        return state.replace(nets=nets, buffers=state.buffers.get(f"level{i}", {}))
+
+    def joined(state: TrainState, parts: list[TrainState]) -> TrainState:
+        nets = {
+            f"{name}{i}": net for i, part in enumerate(parts) for name, net in part.nets.items()
+        }
+        buffers = {f"level{i}": part.buffers for i, part in enumerate(parts) if part.buffers}
+        return state.replace(nets=nets, buffers=buffers)
+
+    def init(key: Key) -> TrainState:
+        keys = jax.random.split(key, count)
+        return joined(new_state({}), [x.init(k) for x, k in zip(levels, keys, strict=True)])
+
+    def train_step(
+        phase: Phase, state: TrainState, batch: Batch, key: Key
+    ) -> tuple[TrainState, Metrics]:
+        keys, real = jax.random.split(key, count), lapgan.pyramid(batch["image"], count)
+        parts, metrics = [], {}
+        for i, level in enumerate(levels):
+            part, found = level.train_step(
+                phase, of(state, i), {**batch, "image": real[i]}, keys[i]
+            )
+            parts.append(part)
+            metrics |= {f"level{i}/{name}": value for name, value in found.items()}
+        return joined(state, parts), metrics
+
+    def eval_step(state: TrainState, batch: Batch, key: Key) -> Metrics:
+        keys, real = jax.random.split(key, count), lapgan.pyramid(batch["image"], count)
+        totals: Metrics = {}
+        for i, level in enumerate(levels):
+            found = level.eval_step(of(state, i), {**batch, "image": real[i]}, keys[i])
+            totals |= {f"level{i}/{k}": v for k, v in found.items() if k != "count"}
+            totals["count"] = found["count"]
+        return totals
+
+    def generate(state: TrainState, latents: Any, **options: Any) -> jax.Array:
+        first, *rest = jnp.split(latents[0], ends, axis=1)
+        images = levels[0].generate(of(state, 0), (first, *latents[1:]), **options)
+        for i, part in enumerate(rest, start=1):
+            given = lapgan.planes(lapgan.enlarge(images), part)
+            images = levels[i].generate(of(state, i), (given, *latents[1:]), **options)
+        return jnp.clip(images, -1.0, 1.0)
+
+    def judge(state: TrainState, images: jax.Array, labels: jax.Array | None) -> jax.Array:
+        return levels[-1].judge(of(state, count - 1), images, labels)
+
+    def grids(state: TrainState, batch: Batch, key: Key) -> dict[str, jax.Array]:
+        make = functools.partial(generate, state, weights="ema")
+        return {"samples": sample_grid(make, draw, classes, len(batch["image"]), key)}
+
+    return Task(
+        name="gan",
+        modules={f"{k}{i}": v for i, x in enumerate(levels) for k, v in x.modules.items()},
+        example_inputs={
+            f"{k}{i}": v for i, x in enumerate(levels) for k, v in x.example_inputs.items()
+        },
+        phase=levels[0].phase,
+        init=init,
+        train_step=train_step,
+        eval_step=eval_step,
+        eval_metrics=levels[0].eval_metrics,
+        latents=make_latents(draw, classes, spec.name),
+        interpolate=make_interpolate(whole, classes),
+        generate=generate,
+        judge=judge,
+        check_odds=levels[-1].check_odds,
+        grids=grids,
+        options={k: v for k, v in gan.OPTIONS.items() if k != "standing"},  # no BatchNorm
+    )
+
+
+def with_latent(config: ConfigDict, latent: int) -> ConfigDict:
+    """Return a copy of a config with another `model.latent`."""
+    config = copy.deepcopy(config)
+    config.model.latent = latent
+    return config
+
+
+def make_level(
+    config: ConfigDict, spec: DataSpec, shape: tuple[int, int, int], classes: int, *, coarse: bool
+) -> Task:
+    """Return the GAN of one level.
+
+    Args:
+      config: the whole config, with the numbers of noise of the level as `model.latent`.
+      spec: of the data.
+      shape: (height, width, channels) of the level.
+      classes: that the networks are given; 0 for none.
+      coarse: whether it is the smallest level.
+    """
+    stream = dataclasses.replace(spec.streams["image"], shape=shape)
+    spec = dataclasses.replace(spec, streams={**spec.streams, "image": stream})
+    model, head = config.model, make_head(config, spec)
+    draw, latent = make_draw(model, classes)
+    if coarse:
+        return gan.make_gan(
+            config,
+            spec,
+            Players(
+                generator=mlp_gan.Generator(shape, model.coarse_width, classes),
+                discriminator=lapgan.Discriminator(
+                    *(model.coarse_width // 2, classes, model.disc_norm, head),
+                    coarse=True,
+                    dropout_rate=model.disc_dropout,
+                ),
+                classes=classes,
+                draw=draw,
+                given_shape=(latent,),
+            ),
+        )
+
+    def beside(drawn: tuple, real: jax.Array) -> tuple:
+        low = lapgan.enlarge(lapgan.shrink(real))
+        return (lapgan.planes(low, drawn[0]), *drawn[1:])
+
+    return gan.make_gan(
+        config,
+        spec,
+        Players(
+            generator=lapgan.Generator(model.width, classes),
+            discriminator=lapgan.Discriminator(
+                *(model.disc_width, classes, model.disc_norm, head),
+                dropout_rate=model.disc_dropout,
+            ),
+            classes=classes,
+            draw=draw,
+            given_shape=(*shape[:2], shape[2] + 1),
+            beside=beside,
+        ),
+    )

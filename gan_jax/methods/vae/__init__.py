@@ -1,0 +1,1 @@
+"""Variational autoencoders, and what can be measured of them."""

@@ -1,0 +1,139 @@
+"""A classifier's confusion matrix: as a file, a table and a picture.
+
+Rows are the true classes and columns the predicted ones, as in scikit-learn.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from PIL import Image, ImageDraw, ImageFont
+from rich.table import Table
+
+from gan_jax.core.metric_names import MetricName
+
+CONFUSION = "confusion"  # the metric's name
+DIRECTION = "rows are the true class, columns the predicted one"
+_CELL, _FONT = 44, 14  # [px]
+_LEGIBLE = 40  # classes; of more the picture has no words
+_PRINTED = 20  # classes; of more the terminal shows none
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Confusion:
+    """Counts of images by true and predicted class.
+
+    Attributes:
+      classes: names, K.
+      counts: [K, K], row the true class; NaN where an older evaluation did not keep it.
+    """
+
+    classes: tuple[str, ...]
+    counts: np.ndarray
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return what a JSON file holds of it."""
+        return {
+            "rows": "true class",
+            "columns": "predicted class",
+            "classes": list(self.classes),
+            "counts": np.asarray(self.counts).astype(int).tolist(),
+        }
+
+    @classmethod
+    def from_dict(cls, record: dict[str, Any]) -> Confusion:
+        """Read what `to_dict` made."""
+        return cls(tuple(record["classes"]), np.asarray(record["counts"], np.float64))
+
+    def table(self, title: str) -> Table | None:
+        """Return a table for the terminal; None of more classes than fit."""
+        if len(self.classes) > _PRINTED:
+            return None
+        table = Table("true \\ predicted", *self.classes, title=f"{title}: {DIRECTION}")
+        for name, row in zip(self.classes, self.counts, strict=True):
+            table.add_row(name, *(f"{count:,.0f}" for count in row))
+        return table
+
+    def picture(self) -> np.ndarray:
+        """Draw it, uint8 [H, W, 3]: a cell is the darker the larger its share of its row."""
+        total = np.nansum(self.counts, 1, keepdims=True)
+        shares = np.nan_to_num(self.counts / np.maximum(total, 1))
+        legible = len(self.classes) <= _LEGIBLE
+        cell = _CELL if legible else max(2, 1600 // len(self.classes))
+        # White to blue: the least share that occurs is told from none.
+        blue = np.array([8, 48, 107])
+        pixels = 255 - np.sqrt(shares)[..., None] * (255 - blue)
+        image = Image.fromarray(np.rint(pixels).astype(np.uint8).repeat(cell, 0).repeat(cell, 1))
+        if not legible:
+            return np.asarray(image)
+        font = ImageFont.load_default(_FONT)
+        margin = min(240, 16 + math.ceil(max(font.getlength(name) for name in self.classes)))
+        side = len(self.classes) * cell
+        title = f"{DIRECTION} (images)"
+        width = max(margin + side, math.ceil(font.getlength(title))) + 8
+        sheet = Image.new("RGB", (width, 2 * _FONT + margin + side + 8), "white")
+        draw = ImageDraw.Draw(sheet)
+        top = sheet.height - side - 8
+        sheet.paste(image, (margin, top))
+        draw.text((4, 4), title, "black", font)
+        headings = Image.new("RGB", (margin, side), "white")  # turned at the end
+        columns = ImageDraw.Draw(headings)
+        for i, name in enumerate(self.classes):
+            middle = i * cell + (cell - _FONT) // 2
+            draw.text((8, top + middle), name, "black", font)
+            columns.text((4, middle), name, "black", font)
+            for j, count in enumerate(self.counts[i]):
+                if count and not np.isnan(count):
+                    at = (margin + (j + 0.5) * cell, top + (i + 0.5) * cell)
+                    ink = "white" if shares[i, j] > 0.3 else "black"
+                    draw.text(at, f"{count:.0f}", ink, font, anchor="mm")
+        sheet.paste(headings.transpose(Image.Transpose.ROTATE_90), (margin, top - margin))
+        return np.asarray(sheet)
+
+
+def markdown(classes: Sequence[str], cells: Sequence[Sequence[str]]) -> str:
+    """Return a Markdown table of cells [K][K]."""
+    lines = [f"| true \\ predicted | {' | '.join(classes)} |", "|---" * (len(classes) + 1) + "|"]
+    lines += [f"| {name} | {' | '.join(row)} |" for name, row in zip(classes, cells, strict=True)]
+    return "\n".join(lines)
+
+
+def read_older(
+    numbers: Mapping[str, float], classes: Sequence[str]
+) -> tuple[dict[str, float], dict[str, Confusion]]:
+    """Read numbers of before matrices were kept: `accuracy/CLASS/...`, `confusion/TRUE/SAID/...`.
+
+    Mistakes that were never made were not written there, and right answers were not counted.
+
+    Args:
+      numbers: of an evaluation's file.
+      classes: of the run's data.
+
+    Returns:
+      (the numbers by their names of today, the matrices by name).
+    """
+    found: dict[str, float] = {}
+    matrices: dict[str, Confusion] = {}
+    place = {name: i for i, name in enumerate(classes)}
+    for name, value in numbers.items():
+        metric, *rest = name.split("/")
+        parts = {CONFUSION: 2, "accuracy": 1}.get(metric, 0)
+        if not parts or len(rest) != parts + 2 or any(part not in place for part in rest[:parts]):
+            found[name] = value
+            continue
+        protocol = "/".join(rest[parts:])
+        matrix = matrices.setdefault(f"{CONFUSION}/{protocol}", _unknown(classes))
+        if metric == CONFUSION:
+            matrix.counts[place[rest[0]], place[rest[1]]] = value
+        else:
+            found[str(MetricName(metric, rest[0], protocol))] = value
+    return found, matrices
+
+
+def _unknown(classes: Sequence[str]) -> Confusion:
+    """Return a matrix without mistakes, of unknown right answers."""
+    return Confusion(tuple(classes), np.diag(np.full(len(classes), np.nan)))

@@ -1,0 +1,1 @@
+"""What networks are made of: layers, norms, heads, attention, embeddings."""

@@ -1,0 +1,4 @@
+"""Devices: mesh, collectives, shards, processes, microbatches, precision.
+
+The only room that knows how a step is spread, or jit from pmap.
+"""

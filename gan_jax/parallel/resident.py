@@ -1,0 +1,43 @@
+"""A split that lies on the devices: a step takes it in place of a batch, and gathers its own.
+
+Which examples a batch has follows from (seed, position), and the position is in the state.
+"""
+
+from __future__ import annotations
+
+import flax.struct
+import jax
+import jax.numpy as jnp
+
+from gan_jax.parallel.axes import axis_index, axis_size
+
+
+@flax.struct.dataclass
+class Resident:
+    """What a step takes in place of a batch; whole on every device.
+
+    Attributes:
+      arrays: {stream: [N, ...]}, images as stored: uint8.
+      rows: int32 [S]: places in `arrays` of the examples at positions `start`, `start` + 1, ...
+      start: uint32.
+      draws: how many batches to gather.
+    """
+
+    arrays: dict[str, jax.Array]
+    rows: jax.Array
+    start: jax.Array
+    draws: int = flax.struct.field(pytree_node=False)
+
+    def gather(self, position: jax.Array, batch_size: int) -> dict[str, jax.Array]:
+        """Return this device's slices of the batches at `position`: [draws, B / devices, ...].
+
+        Args:
+          position: uint32, examples drawn before.
+          batch_size: examples a draw, over all devices.
+        """
+        local = batch_size // axis_size()
+        within = axis_index() * local + jnp.arange(local)
+        places = jnp.arange(self.draws)[:, None] * batch_size + within
+        # A difference of uint32 is right where positions wrap, too.
+        rows = self.rows[(position - self.start).astype(jnp.int32) + places]
+        return {name: array[rows] for name, array in self.arrays.items()}

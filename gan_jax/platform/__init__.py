@@ -1,0 +1,1 @@
+"""The host process and its machine: heap, threads, flags, signals, compile cache, chips."""

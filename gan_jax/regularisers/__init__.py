@@ -1,1 +1,0 @@
-"""Terms beside a loss that keep a network well-behaved: keywords in, one value an example out."""

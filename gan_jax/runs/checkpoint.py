@@ -1,0 +1,378 @@
+"""Checkpoints: Orbax saves them in the background, SHA-256 sums say whether they are whole.
+
+Orbax commits a step by renaming its directory, so a killed save leaves nothing that counts; but a
+truncated step raises on restore, and one flipped byte restores silently as wrong numbers. So every
+committed step gets a file `<step>.sha256` beside it (`sha256sum --check` reads it too), and a
+restore falls back to the newest step that is whole. A step without sums is tried last: the process
+was killed between the two, or the machine went down, and then the step may hold anything.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import logging
+import threading
+import time
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import jax
+import orbax.checkpoint as ocp
+from ml_collections import ConfigDict
+from orbax.checkpoint import checkpoint_managers
+
+from gan_jax.core.errors import DISK, UserError, out_of_memory
+from gan_jax.core.keys import named_keys
+from gan_jax.core.state import TrainState
+from gan_jax.core.task import Task
+from gan_jax.parallel import hosts
+from gan_jax.parallel.mesh import Parallel
+from gan_jax.runs.older_states import as_saved, as_today
+from gan_jax.runs.workdir import write_text
+
+logger = logging.getLogger(__name__)
+
+
+class _Unreadable(UserError):
+    """Raised for a step without sums that cannot be read."""
+
+
+DISK_SIGNS = ("No space left", "File too large", "Read-only file system", "quota exceeded")
+
+
+class Checkpoints:
+    """The checkpoints of a run; a context manager that waits for saves when it is left.
+
+    Args:
+      directory: of the run's checkpoints; created unless read_only.
+      keep: how many of the latest steps stay, beside the best.
+      best: "max:METRIC" or "min:METRIC" of the metrics given to `save`; "" chooses none.
+      read_only: never writes or deletes.
+    """
+
+    def __init__(
+        self, directory: Path, *, keep: int = 2, best: str = "", read_only: bool = False
+    ) -> None:
+        self._directory = directory.absolute()
+        self._read_only = read_only
+        self._sums: threading.Thread | None = None
+        mode, _, metric = best.partition(":")
+        policies: list[Any] = [checkpoint_managers.LatestN(n=keep)]
+        if best:
+            policies.append(
+                checkpoint_managers.BestN(
+                    get_metric_fn=lambda metrics: metrics[metric],
+                    reverse=mode == "min",
+                    n=1,
+                    keep_checkpoints_without_metrics=False,
+                )
+            )
+        self._manager = ocp.CheckpointManager(
+            self._directory,
+            options=ocp.CheckpointManagerOptions(
+                preservation_policy=checkpoint_managers.AnyPreservationPolicy(policies),
+                best_fn=(lambda metrics: metrics[metric]) if best else None,
+                best_mode=mode or "max",
+                create=not read_only,
+                read_only=read_only,
+            ),
+            # Named before the first restore, or item_metadata knows no tree to compare.
+            item_handlers=ocp.StandardCheckpointHandler(),
+        )
+
+    def __enter__(self) -> Checkpoints:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        try:
+            self.close()
+        except Exception:
+            if error is None:  # else that is the one to report
+                raise
+
+    def save(
+        self, step: int, state: TrainState, metrics: Mapping[str, float] | None = None
+    ) -> None:
+        """Start to save; returns once the arrays are copied, so that they may be donated.
+
+        Args:
+          step: its number, larger than any saved before.
+          state: what to save.
+          metrics: of this step, to choose the best by.
+
+        Raises:
+          UserError: the disk is full or cannot be written; names the last good step.
+        """
+        self.wait()
+        with self._disk_errors():
+            self._manager.save(
+                step, args=ocp.args.StandardSave(state), metrics=dict(metrics) if metrics else None
+            )
+        if hosts.first():
+            self._sums = threading.Thread(
+                target=self._sum_when_committed, args=(step,), daemon=True
+            )
+            self._sums.start()
+
+    def steps(self) -> list[int]:
+        """Return the committed steps, ascending."""
+        return sorted(self._manager.all_steps())
+
+    def latest(self) -> int | None:
+        """Return the newest step that is whole; one without sums only if there is none other."""
+        return next(iter(self._candidates()), None)
+
+    def best_step(self) -> int | None:
+        """Return the step with the best metric, None where no step has one."""
+        kept = [step for step in self.steps() if self._manager.metrics(step)]
+        return self._manager.best_step() if kept else None
+
+    def measured(self, step: int) -> Mapping[str, float]:
+        """Return the metrics that a step was saved with."""
+        return self._manager.metrics(step) or {}
+
+    def restore(
+        self, abstract: TrainState, step: int | None = None
+    ) -> tuple[TrainState, int] | None:
+        """Restore a step into the shapes and shardings of `abstract`.
+
+        Args:
+          abstract: pytree of jax.ShapeDtypeStruct with shardings.
+          step: which; None is the newest that is whole. Newer ones that are damaged are then
+            deleted (unless read_only), for the training to make them again.
+
+        Returns:
+          (state, step), or None where there is no step, or only ones that were never whole.
+
+        Raises:
+          UserError: the step asked for is damaged, none is whole, or the state is that of other
+            networks.
+        """
+        there = self.steps()
+        newest = step is None
+        if newest:
+            step = hosts.from_first(lambda: next(iter(self._candidates()), -1))
+            if there and step < 0:
+                raise UserError(
+                    f"no checkpoint in {self._directory} is whole (steps {there} fail their sums):"
+                    " restore a copy, or train in another --workdir"
+                )
+            if step < 0:
+                return None
+        elif step not in there:
+            raise UserError(f"no checkpoint {step} in {self._directory}: those kept are {there}")
+        elif self._whole(step) is False:
+            raise UserError(
+                f"checkpoint {step} in {self._directory} is damaged: its files do not match"
+                f" {self._sums_of(step).name}; the steps kept are {there}"
+            )
+        try:
+            state = self._read(abstract, step)
+        except _Unreadable:
+            if not newest or self._read_only or last_whole_step(self._directory) is not None:
+                raise
+            logger.warning("checkpoint %d was never whole: starting afresh", step)
+            for never_whole in there:
+                self._manager.delete(never_whole)
+            return None
+        for damaged in (s for s in there if s > step and newest):
+            logger.warning("checkpoint %d is damaged or incomplete: using %d", damaged, step)
+            if not self._read_only:
+                self._manager.delete(damaged)
+                if hosts.first():
+                    self._sums_of(damaged).unlink(missing_ok=True)
+        return state, step
+
+    def _read(self, abstract: TrainState, step: int) -> TrainState:
+        try:
+            saved = self._manager.item_metadata(step)
+            saved = saved.tree if hasattr(saved, "tree") else saved
+            there = as_saved(abstract, saved) if saved else abstract
+            if saved:
+                _check_tree(saved, there, step)
+            restored = self._manager.restore(step, args=ocp.args.StandardRestore(there))
+            return as_today(restored, abstract)
+        except UserError:
+            raise
+        except Exception as error:
+            if self._whole(step):
+                raise
+            reason = f"{error} ".splitlines()[0].strip()
+            raise _Unreadable(
+                f"checkpoint {step} in {self._directory} has no sums, and cannot be read ({reason})"
+            ) from None
+
+    def wait(self) -> None:
+        """Wait until the last save is committed and summed."""
+        with self._disk_errors():
+            self._manager.wait_until_finished()
+            if self._sums is not None:
+                self._sums.join()
+                self._sums = None
+                self._delete_orphans()
+
+    def close(self) -> None:
+        """Wait and release everything."""
+        try:
+            self.wait()
+        finally:
+            self._manager.close()
+
+    def _candidates(self) -> list[int]:
+        """Return the newest whole step, or else the newest without sums: at most one."""
+        unknown = []
+        for step in reversed(self.steps()):
+            whole = self._whole(step)
+            if whole:
+                return [step]
+            if whole is None:
+                unknown.append(step)
+        return unknown[:1]
+
+    def _whole(self, step: int) -> bool | None:
+        """Return whether the files of a step match its sums; None where it has none."""
+        path = self._sums_of(step)
+        if not path.is_file():
+            return None
+        return path.read_bytes() == self._sum(step).encode()
+
+    def _sum(self, step: int) -> str:
+        root = self._directory / str(step)
+        lines = []
+        for path in sorted(p for p in root.rglob("*") if p.is_file()):
+            with path.open("rb") as file:
+                digest = hashlib.file_digest(file, "sha256").hexdigest()
+            lines.append(f"{digest}  {path.relative_to(self._directory).as_posix()}\n")
+        return "".join(lines)
+
+    def _sums_of(self, step: int) -> Path:
+        return self._directory / f"{step}.sha256"
+
+    def _sum_when_committed(self, step: int) -> None:
+        # Orbax has no hook after the rename that commits; the name itself is the sign.
+        committed = self._directory / str(step)
+        while not committed.is_dir():
+            if not self._manager.is_saving_in_progress() and not committed.is_dir():
+                return  # the save failed; wait() raises its error
+            time.sleep(0.01)
+        try:
+            write_text(self._sums_of(step), self._sum(step))
+        except OSError as error:
+            logger.warning("cannot write the sums of checkpoint %d: %s", step, error)
+
+    def _delete_orphans(self) -> None:
+        for path in self._directory.glob("*.sha256"):
+            if not (self._directory / path.stem).is_dir():
+                path.unlink(missing_ok=True)
+
+    @contextlib.contextmanager
+    def _disk_errors(self) -> Iterator[None]:
+        """Turn what a full or read-only disk raises into one line that names the last good step."""
+        try:
+            yield
+        except Exception as error:
+            # Orbax and tensorstore wrap the OSError in exceptions of several types.
+            reason = next((sign for sign in DISK_SIGNS if sign in str(error)), None)
+            if reason is None:
+                raise
+            good = last_whole_step(self._directory)
+            kept = f"the last good one is step {good}" if good is not None else "there is none yet"
+            raise UserError(
+                f"cannot save a checkpoint in {self._directory} ({reason}); {kept}: make room and"
+                " repeat the command to resume"
+            ) from None
+
+
+def last_whole_step(directory: Path) -> int | None:
+    """Return the newest step on the disk that has its sums, without reading any."""
+    found = [int(path.stem) for path in directory.glob("*.sha256")]
+    return max((s for s in found if (directory / str(s)).is_dir()), default=None)
+
+
+@contextlib.contextmanager
+def disk_errors(workdir: Path) -> Iterator[None]:
+    """Turn a full or read-only disk into one line that names the last good step."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in DISK:
+            raise
+        raise UserError(
+            # The file may be one of Orbax's own, named without its folder: the run is what helps.
+            f"cannot write to {workdir} ({error.strerror}); {kept(workdir)}: make room and repeat"
+            " the command to resume"
+        ) from None
+
+
+@contextlib.contextmanager
+def memory_errors(workdir: Path, config: ConfigDict, devices: int) -> Iterator[None]:
+    """Turn a device that is full into one line that names the last good step and the way on.
+
+    Args:
+      workdir: of the run.
+      config: its section `train`.
+      devices: that share a batch.
+    """
+    try:
+        yield
+    except (RuntimeError, MemoryError) as error:  # JAX's are RuntimeErrors
+        if not (reason := out_of_memory(error)):
+            raise
+        more = range(config.microbatches + 1, 65)
+        parts = next((n for n in more if config.batch_size % (n * devices) == 0), 0)
+        resumed = [f"--config.train.microbatches={parts}"] * bool(parts)
+        resumed += ["--config.train.remat=true"] * (not config.remat)
+        anew = ["smaller train.batch_size"]
+        anew += ["train.precision=bfloat16"] * (config.precision == "float32")
+        go_on = f"repeat the command with {' or '.join(resumed)}, or " if resumed else ""
+        raise UserError(
+            f"out of memory at train.batch_size={config.batch_size} ({reason}); {kept(workdir)}:"
+            f" {go_on}begin in another --workdir with {' or '.join(anew)}"
+        ) from None
+
+
+def kept(workdir: Path) -> str:
+    """Say which checkpoint of a run is the last good one."""
+    step = last_whole_step(workdir / "checkpoints")
+    return f"the last good checkpoint is step {step}" if step else "there is no checkpoint yet"
+
+
+def _check_tree(saved: Any, abstract: TrainState, step: int) -> None:
+    """Raise UserError unless a step holds arrays of the shapes that are to be restored."""
+
+    def shapes(tree: Any) -> dict[str, tuple[int, ...]]:
+        leaves = jax.tree_util.tree_leaves_with_path(tree)
+        return {
+            "/".join(str(getattr(p, "key", getattr(p, "name", p))) for p in path): tuple(leaf.shape)
+            for path, leaf in leaves
+            if hasattr(leaf, "shape")
+        }
+
+    wanted = shapes(ocp.tree.serialize_tree(abstract, keep_empty_nodes=True))
+    there = shapes(saved)
+    if there and there != wanted:
+        odd = sorted(
+            name for name in wanted.keys() | there.keys() if wanted.get(name) != there.get(name)
+        )
+        raise UserError(
+            f"checkpoint {step} is of other networks than the config makes: {len(odd)} arrays"
+            f" differ, the first is {odd[0]} ({there.get(odd[0])} there, {wanted.get(odd[0])} here)"
+        )
+
+
+def abstract_state(task: Task, parallel: Parallel) -> TrainState:
+    """Return the shapes and shardings of a task's TrainState: the target of a restore."""
+    shapes = jax.eval_shape(task.init, named_keys(0)["init"])
+    return jax.tree.map(
+        lambda x, sharding: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=sharding),
+        shapes,
+        parallel.shardings(shapes),
+    )

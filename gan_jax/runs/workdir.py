@@ -1,0 +1,250 @@
+"""A run is a directory that stands alone; this is its record: config, spec and environment.
+
+A run begins with its first checkpoint: a directory without one, as a training leaves it that is
+killed early, may be trained in anew, with any config. Its record is written before the folder of
+checkpoints is made. Nothing here imports JAX, so that a workdir of another config is refused at
+once.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import datetime
+import importlib.metadata
+import json
+import logging
+import os
+import platform
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock, Timeout
+from ml_collections import ConfigDict
+
+from gan_jax.core.config import counts_images, deliberate, differences, from_json, to_json
+from gan_jax.core.errors import UserError
+from gan_jax.core.files import PACKAGE, written_whole
+from gan_jax.core.places import DATA, absolute_places
+from gan_jax.core.spec import DataSpec
+from gan_jax.runs.added_fields import complete
+
+logger = logging.getLogger(__name__)
+
+PACKAGES = (
+    "gan_jax",
+    "jax",
+    "jaxlib",
+    "flax",
+    "optax",
+    "orbax-checkpoint",
+    "numpy",
+    "grain",
+    "tensorflow-datasets",
+    "pillow",
+)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a small file whole or not at all."""
+    with written_whole(path) as file:
+        file.write(text.encode())
+
+
+def read_config(workdir: Path) -> ConfigDict:
+    """Return the config of a run, with the fields that came since; UserError where no run is."""
+    path = workdir / "config.json"
+    if not path.is_file():
+        raise UserError(
+            f"{workdir} is not a run (it has no config.json): give --workdir=RUN of a training, or"
+            " train one first with python main.py --config=... --workdir=RUN"
+        )
+    return complete(from_json(path.read_text()))
+
+
+def read_spec(workdir: Path) -> DataSpec:
+    """Return what the data of a run were, or raise UserError where that is not recorded."""
+    path = workdir / "spec.json"
+    if not path.is_file():
+        raise UserError(f"{workdir} has no spec.json: it never began to train, repeat its training")
+    return DataSpec.from_json(path.read_text())
+
+
+def saved_steps(directory: Path) -> list[int]:
+    """Return the steps in a folder of checkpoints, whole or not, without reading any."""
+    names = [path.name for path in directory.iterdir()] if directory.is_dir() else []
+    return sorted(int(name) for name in names if name.isdigit())
+
+
+def has_begun(workdir: Path) -> bool:
+    """Return whether a run in `workdir` has saved a checkpoint."""
+    return bool(saved_steps(workdir / "checkpoints"))
+
+
+def check_workdir(workdir: Path, config: ConfigDict, *, change: bool = False) -> list[str]:
+    """Compare the run that is in `workdir`, if any, with the config that is to train there.
+
+    Args:
+      workdir: of the run.
+      config: of its continuation.
+      change: whether fields may differ that change the training from here on.
+
+    Returns:
+      The fields that change, as "name: old -> new".
+
+    Raises:
+      UserError: another run is there; the differing fields are listed, nothing is overwritten.
+    """
+    if workdir.exists() and not workdir.is_dir():
+        raise UserError(f"--workdir={workdir} is a file: name a directory")
+    if not has_begun(workdir):
+        return []
+    if not (workdir / "config.json").is_file():
+        raise UserError(f"{workdir} has checkpoints and no config.json: choose another --workdir")
+    old = read_config(workdir)
+    refused, changed = differences(old, config, change=change)
+    if not refused:
+        return changed
+    names = [text.partition(":")[0] for text in refused]
+    able = [name for name in deliberate(old, config) if name in names]
+    hint = f"; --change lets {', '.join(able)} differ from the last checkpoint on" if able else ""
+    if "train.batch_size" in names and "train.batch_size" not in able:
+        counting = ", ".join(dict.fromkeys([*counts_images(old), *counts_images(config)]))
+        hint += f"; {counting} counts images in batches of train.batch_size"
+    raise UserError(
+        f"{workdir} holds a run of another config ({'; '.join(refused)}): choose another"
+        f" --workdir, or repeat the run's own values to resume it{hint}"
+    )
+
+
+def check_spec(
+    workdir: Path, spec: DataSpec, *, source: str = "", change: bool = False
+) -> DataSpec:
+    """Compare the data of the run in `workdir`, if any, with those that are there.
+
+    Args:
+      workdir: of the run.
+      spec: of the data as they were opened.
+      source: `data.source`.
+      change: whether a folder's files may be others than they were.
+
+    Returns:
+      The spec of the run: the old one, where the data are the same, whatever their place and name;
+      with the new counts and fingerprint, where they changed; `spec`, where no run has begun.
+
+    Raises:
+      UserError: the data changed, and not in a way that `change` allows.
+    """
+    if not has_begun(workdir) or not (workdir / "spec.json").is_file():
+        return spec
+    old = read_spec(workdir)
+    if old.same_data(spec):
+        return old
+    how = {name for name in old.preprocess if name in spec.preprocess and name != "skipped"}
+    kind = lambda s: (s.streams, s.class_names, [s.preprocess[name] for name in how])  # noqa: E731
+    # An image of a folder is in split "eval" by its name; elsewhere a new example moves others.
+    able = source == "folder" and kind(old) == kind(spec)
+    if able and change:
+        return dataclasses.replace(old, counts=spec.counts, fingerprint=spec.fingerprint, former=())
+    fix = ", or go on with them as they are now by --change" if able else ""
+    raise UserError(
+        f"the data of {workdir} have changed since it began (fingerprint {old} -> {spec}): restore"
+        f" them{fix}, or train in another --workdir"
+    )
+
+
+def remember_places(workdir: Path, config: ConfigDict) -> None:
+    """Write where the data are now into a run's config.json, if that is elsewhere than it says.
+
+    Args:
+      workdir: of the run.
+      config: whose data were found to be those of the run.
+    """
+    kept, now = read_config(workdir), absolute_places(config)
+    for section, field in (name.split(".") for name in DATA):
+        kept[section][field] = now[section][field]
+    if kept == read_config(workdir):
+        return
+    try:
+        write_text(workdir / "config.json", to_json(kept))
+    except OSError as error:  # a run of somebody else may be read, and not changed
+        logger.warning("cannot remember in %s where its data are: %s", workdir, error)
+
+
+@contextlib.contextmanager
+def alone(workdir: Path) -> Iterator[None]:
+    """Hold `workdir` for one training; UserError while another holds it.
+
+    A job that is started again while the one before still saves would go back to an older
+    checkpoint and write over the newer one. The system frees the lock of a process that dies.
+    """
+    workdir.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(workdir / ".lock")
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        raise UserError(
+            f"{workdir} is in use by another training, which may be saving still: wait until it"
+            " has ended, or choose another --workdir"
+        ) from None
+    except NotImplementedError:  # a file system without locks
+        pass
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def write_record(workdir: Path, config: ConfigDict, spec: DataSpec, devices: list[str]) -> None:
+    """Write config.json and spec.json, and add this start of the run to environment.json.
+
+    What was recorded of a run that had not begun is dropped.
+    """
+    if not has_begun(workdir):
+        (workdir / "changes.json").unlink(missing_ok=True)
+    write_text(workdir / "config.json", to_json(config))
+    write_text(workdir / "spec.json", spec.to_json())
+    path = workdir / "environment.json"
+    known = has_begun(workdir) and path.is_file()
+    starts = json.loads(path.read_text())["starts"] if known else []
+    record = {"starts": [*starts, environment(spec, devices)]}
+    write_text(path, json.dumps(record, indent=2) + "\n")
+
+
+def environment(spec: DataSpec, devices: list[str]) -> dict[str, Any]:
+    """Describe where a run runs: versions, commit, devices, data."""
+    versions = {}
+    for name in PACKAGES:
+        try:
+            versions[name] = importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            versions[name] = "not installed"
+    return {
+        "time": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "cores": os.cpu_count(),
+        "devices": devices,
+        "versions": versions,
+        "commit": _commit(),
+        "data": spec.fingerprint,
+    }
+
+
+def _commit() -> str:
+    """Return the commit of the source tree, with "+" when files differ; "" outside a checkout."""
+    if not (PACKAGE.parent / ".git").exists():
+        return ""  # installed, perhaps in the repository of somebody's project
+    try:
+        described = subprocess.run(
+            ["git", "describe", "--always", "--dirty=+", "--abbrev=40", "--exclude=*"],
+            cwd=PACKAGE,
+            capture_output=True,
+            text=True,
+            timeout=10,
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return ""
+    return described.stdout.strip()

@@ -1,0 +1,1 @@
+"""The loop, its step and what they need; gets a task and an evaluator, builds neither."""

@@ -1,0 +1,182 @@
+"""Optimizers: one optax chain a network, from the keywords of its config section."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import optax
+from jax import lax
+
+from gan_jax.core.errors import UserError, check_choice
+from gan_jax.ops.apart import apart
+
+SCHEDULES = ("constant", "linear", "cosine")
+DECAYED = ("kernel", "tensor")  # names of parameters that activations are multiplied by
+
+
+def make_schedule(*, lr: float, schedule: str, warmup_steps: int, steps: int) -> optax.Schedule:
+    """Return the learning rate as a function of the number of updates.
+
+    Args:
+      lr: peak learning rate.
+      schedule: "constant", or "linear" or "cosine" down to 0 at `steps`.
+      warmup_steps: linear rise from 0 before the peak, counted in `steps`.
+      steps: length of training, in updates of this network.
+    """
+    check_choice("optim.*.schedule", schedule, SCHEDULES)
+    if schedule != "constant" and warmup_steps >= steps:
+        raise UserError(
+            f"optim.*.warmup_steps={warmup_steps} leaves none of {steps} steps to train"
+        )
+    rest = max(steps - warmup_steps, 1)
+    after = {
+        "constant": optax.constant_schedule(lr),
+        "linear": optax.linear_schedule(lr, 0.0, rest),
+        "cosine": optax.cosine_decay_schedule(lr, rest),
+    }[schedule]
+    if not warmup_steps:
+        return after
+    return optax.join_schedules(
+        [optax.linear_schedule(0.0, lr, warmup_steps), after], [warmup_steps]
+    )
+
+
+def make_optimizer(
+    *,
+    name: str,
+    lr: float,
+    steps: int,
+    b1: float = 0.9,
+    b2: float = 0.999,
+    eps: float = 1e-8,
+    weight_decay: float = 0.0,
+    clip_norm: float = 0.0,
+    schedule: str = "constant",
+    warmup_steps: int = 0,
+) -> optax.GradientTransformationExtraArgs:
+    """Build an optimizer.
+
+    Args:
+      name: "adam" (arXiv:1412.6980; "adamw" behaviour with weight_decay > 0, arXiv:1711.05101),
+        "sgd" (momentum b1), or "rmsprop" (decay b2).
+      lr: peak learning rate.
+      steps: updates in the whole training, for the schedule.
+      b1: first-moment decay, or momentum.
+      b2: second-moment decay.
+      eps: added to the root of the second moment, of adam and rmsprop; as in PyTorch, not inside
+        the root, which would slow down every weight whose gradient is below the root of eps. (Adam
+        of TensorFlow and Chainer adds it before the second moment is corrected: the same but for
+        the first steps.)
+      weight_decay: decoupled, of the parameters that `decayed` names.
+      clip_norm: clip the gradient's global norm; 0 does not.
+      schedule: see `make_schedule`.
+      warmup_steps: see `make_schedule`.
+    """
+    rules = {
+        "adam": lambda: scale_by_adam(b1=b1, b2=b2, eps=eps),
+        "sgd": lambda: optax.trace(decay=b1, nesterov=False) if b1 else optax.identity(),
+        "rmsprop": lambda: optax.scale_by_rms(decay=b2, eps=eps, eps_in_sqrt=False),
+    }
+    check_choice("optim.*.name", name, rules)
+    if eps <= 0:
+        raise UserError(f"optim.*.eps={eps}: above 0, or a gradient of 0 would give nan")
+    chain = [clip_by_global_norm(clip_norm)] if clip_norm else []
+    chain.append(rules[name]())
+    if weight_decay:
+        chain.append(optax.add_decayed_weights(weight_decay, mask=decayed))
+    rate = make_schedule(lr=lr, schedule=schedule, warmup_steps=warmup_steps, steps=steps)
+    chain.append(optax.scale_by_learning_rate(rate))
+    return chained(chain)
+
+
+def chained(rules: Sequence[optax.GradientTransformation]) -> optax.GradientTransformationExtraArgs:
+    """Apply rules one after the other, as `optax.chain`, and keep what those remember that do.
+
+    A rule without a memory, as clipping and weight decay, leaves no trace in the state: it can come
+    and go from a checkpoint on. See `gan_jax.runs.older_states` for what `optax.chain` kept.
+    """
+    rules = [optax.with_extra_args_support(rule) for rule in rules]
+    scalar = jax.ShapeDtypeStruct((), jnp.float32)
+    empty = [jax.eval_shape(rule.init, scalar) for rule in rules]
+    remembers = [bool(jax.tree.leaves(state)) for state in empty]
+
+    def init(params: Any) -> tuple[Any, ...]:
+        return tuple(rule.init(params) for rule, kept in zip(rules, remembers, strict=True) if kept)
+
+    def update(
+        updates: Any, state: tuple[Any, ...], params: Any = None, **more: Any
+    ) -> tuple[Any, tuple[Any, ...]]:
+        states, new = iter(state), []
+        for rule, kept, nothing in zip(rules, remembers, empty, strict=True):
+            old = next(states) if kept else nothing
+            updates, after = rule.update(updates, old, params, **more)
+            new += [after] * kept
+        return updates, tuple(new)
+
+    return optax.GradientTransformationExtraArgs(init, update)
+
+
+def decayed(params: Any) -> Any:
+    """Return a tree of bool: the parameters that weight decay reaches, by their names.
+
+    Not by the number of their axes: the scales and biases of a conditional BatchNorm have a row a
+    class, and to decay them would draw the features of every class to 0. Nor embeddings, of which
+    the rows without an example in the batch would only shrink.
+    """
+    return jax.tree_util.tree_map_with_path(
+        lambda path, _: bool(path) and getattr(path[-1], "key", None) in DECAYED, params
+    )
+
+
+def clip_by_global_norm(max_norm: float) -> optax.GradientTransformationExtraArgs:
+    """Scale gradients down to an L2 norm of at most `max_norm`.
+
+    As `optax.clip_by_global_norm`, but `update` is told the norm (`global_norm=`): the gradients at
+    hand may be one device's shards, see `gan_jax.parallel.fsdp`.
+    """
+
+    def update(
+        gradients: Any, state: Any, params: Any = None, *, global_norm: jax.Array, **_: Any
+    ) -> tuple[Any, Any]:
+        factor = max_norm / jnp.maximum(global_norm, max_norm)
+        return jax.tree.map(lambda x: (x * factor).astype(x.dtype), gradients), state
+
+    return optax.GradientTransformationExtraArgs(lambda params: optax.EmptyState(), update)
+
+
+def scale_by_adam(*, b1: float, b2: float, eps: float = 1e-8) -> optax.GradientTransformation:
+    """Divide the first moment by the root of the second (arXiv:1412.6980, algorithm 1).
+
+    As `optax.scale_by_adam`, with its state, but on CPU an array's moments are computed by
+    themselves. XLA would compute them once more for the step, and turn the gradient of a
+    convolution's kernel about in each of the loops that read it.
+
+    Args:
+      b1: first-moment decay.
+      b2: second-moment decay.
+      eps: what is added to the root.
+    """
+    moments = functools.partial(_moments, b1=b1, b2=b2)
+    on_cpu = functools.partial(apart, _moments, b1=b1, b2=b2)
+    either = functools.partial(lax.platform_dependent, cpu=on_cpu, default=moments)
+
+    def update(gradients: Any, state: Any, params: Any = None) -> tuple[Any, Any]:
+        both = jax.tree.map(either, gradients, state.mu, state.nu)
+        mu, nu = jax.tree.transpose(jax.tree.structure(gradients), None, both)
+        count = optax.safe_increment(state.count)
+        corrected = [optax.tree.bias_correction(m, b, count) for m, b in ((mu, b1), (nu, b2))]
+        updates = jax.tree.map(lambda m, v: m / (jnp.sqrt(v) + eps), *corrected)
+        return updates, state._replace(count=count, mu=mu, nu=nu)
+
+    return optax.GradientTransformation(optax.scale_by_adam(b1=b1, b2=b2).init, update)
+
+
+def _moments(
+    gradient: jax.Array, mu: jax.Array, nu: jax.Array, *, b1: float, b2: float
+) -> tuple[jax.Array, jax.Array]:
+    mu = optax.tree.update_moment(gradient, mu, b1, 1)
+    return mu, optax.tree.update_moment(gradient, nu, b2, 2)

@@ -1,0 +1,121 @@
+"""The PyTorch twins do what ours does; needs the extra `bench`."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from typing import Any
+
+import jax
+import numpy as np
+import optax
+import pytest
+from conftest import ROOT
+
+torch = pytest.importorskip("torch")
+
+from benchmarks import equality
+from benchmarks.problems import PROBLEMS
+from benchmarks.twins.training import Average, make_optimizer
+from configs.common import optimizer
+from gan_jax.training import optimizers
+from gan_jax.training.averages import ema_decay_at
+
+GAN = dict(model__width=8, model__disc_width=8, model__latent=8)
+# Nothing is square, so that no two axes can be mistaken for one another.
+TINY: dict[str, dict[str, Any]] = {
+    "DCGAN-64": dict(image=(16, 32, 1), **GAN),
+    "SNGAN-32": dict(image=(16, 24, 3), **GAN, task__disc_updates=2),
+    "WGAN-GP-32": dict(image=(16, 24, 3), **GAN, task__disc_updates=2),
+    "SAGAN-64": dict(image=(16, 24, 3), **GAN, model__attention=8, task__disc_updates=2),
+    "BigGAN-32": dict(
+        image=(16, 24, 3),
+        model__width=2,
+        model__disc_width=2,
+        model__latent=6,
+        model__class_embedding=4,
+        model__attention=8,
+        task__disc_updates=2,
+    ),
+    "conv VAE-64": dict(image=(16, 24, 3), model__width=4, model__latent=4),
+    "MLP VAE-28": dict(image=(8, 6, 1), model__width=8, model__latent=4),
+    "pix2pix-64": dict(image=(16, 24, 3), model__width=4, model__disc_width=4),
+    # 8 wide: from 4 channels in channels_last memory, PyTorch 2.13's weight gradient of a strided
+    # 1x1 convolution is wrong in one call of twenty.
+    "ResNet-18-32": dict(image=(16, 24, 3), model__width=8),
+}
+
+
+def tiny(name: str) -> Any:
+    return PROBLEMS[name].changed(**TINY[name], train__batch_size=8)
+
+
+@pytest.mark.parametrize("name", PROBLEMS)
+def test_a_twin_takes_the_same_step(name: str) -> None:
+    found, weights = equality.check(tiny(name))
+    # Tighter than the bounds at full size, where more depends on the sign of small gradients.
+    assert found["losses"] < 1e-5
+    assert found["gradients"] < 1e-3
+    assert {"losses", "gradients", "updates"} <= set(found)
+    assert set(weights) == set(tiny(name).make_twin().nets)
+
+
+@pytest.mark.parametrize(
+    ("name", "attribute", "factor"),
+    [("MLP VAE-28", "beta", 1.01), ("ResNet-18-32", "smoothing", 1.5)],
+)
+def test_a_twin_with_another_loss_is_refused(
+    monkeypatch: pytest.MonkeyPatch, name: str, attribute: str, factor: float
+) -> None:
+    problem = tiny(name)
+    twin = problem.make_twin()
+    setattr(twin, attribute, factor * getattr(twin, attribute))
+    monkeypatch.setattr(type(problem), "make_twin", lambda self, device: twin)
+    with pytest.raises(equality.Difference, match="loss: ours"):
+        equality.check(problem)
+
+
+def test_a_twin_with_another_optimizer_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    problem = tiny("MLP VAE-28")
+    twin = problem.make_twin()
+    twin.optimizers["vae"].param_groups[0]["lr"] *= 1.02
+    monkeypatch.setattr(type(problem), "make_twin", lambda self, device: twin)
+    with pytest.raises(equality.Difference, match="parameters differ"):
+        equality.check(problem)
+
+
+@pytest.mark.parametrize("changes", [dict(b1=0.5), dict(b1=0.0, b2=0.9), dict(weight_decay=0.1)])
+def test_optimizer_and_average_agree_over_several_updates(changes: dict[str, float]) -> None:
+    """Bias correction, both decays, the mask of the weight decay and the ramp of the average."""
+    draw = np.random.Generator(np.random.Philox(0))
+    section = optimizer(1e-2, **changes)
+    net = torch.nn.Linear(3, 2)
+    params = {k: x.detach().numpy().copy() for k, x in (("kernel", net.weight), ("bias", net.bias))}
+    theirs, average = make_optimizer(net, section), Average(net, 0.3)
+    ours = optimizers.make_optimizer(**section, steps=10)
+    state, mean = ours.init(params), params
+    for i in range(5):
+        gradients = {k: draw.normal(size=x.shape).astype(np.float32) for k, x in params.items()}
+        updates, state = ours.update(gradients, state, params)
+        params = optax.apply_updates(params, updates)
+        decay = ema_decay_at(jax.numpy.int32(i), 0.3)
+        mean = jax.tree.map(lambda a, b, d=decay: d * a + (1 - d) * b, mean, params)
+        net.weight.grad = torch.from_numpy(gradients["kernel"])
+        net.bias.grad = torch.from_numpy(gradients["bias"])
+        theirs.step()
+        average.update()
+        for found, expected in ((net, params), (average.net, mean)):
+            np.testing.assert_allclose(
+                found.weight.detach(), expected["kernel"], rtol=1e-5, atol=1e-7
+            )
+            np.testing.assert_allclose(found.bias.detach(), expected["bias"], rtol=1e-5, atol=1e-7)
+
+
+def test_the_process_that_measures_torch_holds_no_jax() -> None:
+    code = (
+        "import sys; from benchmarks import worker, problems;"
+        "[p.make_twin() for p in problems.PROBLEMS.values()];"
+        "import benchmarks.twins.convert; assert 'torch' in sys.modules;"
+        "sys.exit('jax' in sys.modules)"
+    )
+    subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True)

@@ -1,0 +1,27 @@
+"""The learning rates that are logged are those that the optimizers take."""
+
+from __future__ import annotations
+
+import pytest
+from conftest import smoke_config
+
+from gan_jax.training.learning_rates import LearningRates
+from gan_jax.training.optimizers import make_schedule
+
+
+@pytest.mark.parametrize("schedule", ["constant", "linear", "cosine"])
+@pytest.mark.parametrize("warmup", [0, 3])
+def test_at_logged_steps(schedule: str, warmup: int) -> None:
+    config = smoke_config("dcgan", train__steps=11, train__log_every=4, task__disc_updates=2)
+    for name, lr in (("gen", 0.5), ("disc", 0.25)):
+        config.optim[name].update(dict(lr=lr, schedule=schedule, warmup_steps=warmup))
+    rates = LearningRates(config, ("gen", "disc"))
+    for step in (4, 8, 11):
+        found = rates.at(step)
+        # Step 4 took the generator's fourth update, of number 3, and the discriminator's eighth.
+        for name, lr, updates in (("gen", 0.5, 1), ("disc", 0.25, 2)):
+            expected = make_schedule(
+                lr=lr, schedule=schedule, warmup_steps=warmup, steps=11 * updates
+            )(updates * step - 1)
+            assert found[f"learning_rate/{name}"] == pytest.approx(float(expected), rel=1e-5)
+    assert LearningRates(config, ("gen0", "gen1")).at(4).keys() == {"learning_rate/gen"}
