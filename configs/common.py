@@ -122,6 +122,7 @@ DISC_TERMS = (
 )
 GEN_TERMS = (
     "latent_diversity",
+    "path_length",  # StyleGAN2's; its authors take it at one step of 4, with weight 2
     "orthogonal",
     "historical",
     "feature_matching",

@@ -28,9 +28,9 @@ from gan_jax.core.errors import UserError, check_choice
 from gan_jax.core.keys import fold_in_each
 from gan_jax.core.metric_names import MetricName
 from gan_jax.core.spec import DataSpec
-from gan_jax.core.state import TrainState, init_net, new_state
+from gan_jax.core.state import TrainState, new_state
 from gan_jax.core.task import Batch, Evaluation, Key, Metrics, Phase, Task
-from gan_jax.methods.update import apply_gradients
+from gan_jax.methods.update import Aux, Nets, make_net, make_update
 from gan_jax.metrics.calibration import (
     calibration_sums,
     class_accuracies,
@@ -50,10 +50,6 @@ from gan_jax.objectives.classification import (
     vector_to_angle,
 )
 from gan_jax.parallel.axes import example_keys
-from gan_jax.parallel.microbatches import mean_gradients
-from gan_jax.parallel.precision import training_apply
-from gan_jax.training.averages import ema_schedule, keeps_average
-from gan_jax.training.optimizers import make_optimizer
 
 TARGETS = ("label", "vector", "angle")
 TOP = 5
@@ -87,14 +83,12 @@ def make_network(config: ConfigDict, spec: DataSpec) -> nn.Module:
 def make_task(config: ConfigDict, spec: DataSpec) -> Task:
     """Build a classifier or a regressor; see `configs/classifier.py` for its fields."""
     network, target = make_network(config, spec), config.task.target
-    task, decay_at = config.task, ema_schedule(config.train)
+    task = config.task
     if not 0 <= task.label_smoothing < 1:
         raise UserError(f"task.label_smoothing={task.label_smoothing}: in [0, 1)")
-    apply_in_training = training_apply(
-        network, precision=config.train.precision, remat=config.train.remat
-    )
-    optimizer = make_optimizer(**config.optim.net, steps=config.train.steps)
     inputs = {"net": (jax.ShapeDtypeStruct((1, *spec.image_shape), jnp.float32),)}
+    net = make_net(network, inputs["net"], config.optim.net, config.train)
+    update = make_update({"net": net}, microbatches=config.train.microbatches)
 
     standardise = target == "vector" and task.standardise and bool(spec.target_mean)
     mean, deviation = (
@@ -104,10 +98,7 @@ def make_task(config: ConfigDict, spec: DataSpec) -> Task:
     )
 
     def init(key: Key) -> TrainState:
-        net = init_net(
-            network, key, inputs["net"], optimizer, ema=keeps_average(config.train), train=False
-        )
-        return new_state({"net": net})
+        return new_state({"net": net.init(key)})
 
     def draw_angles(keys: jax.Array) -> jax.Array:
         limit = task.max_angle
@@ -145,7 +136,6 @@ def make_task(config: ConfigDict, spec: DataSpec) -> Task:
     def train_step(
         phase: Phase, state: TrainState, batch: Batch, key: Key
     ) -> tuple[TrainState, Metrics]:
-        net = state.nets["net"]
         augment_key, angle_key, dropout_key = jax.random.split(key, 3)
         images = batch["image"][0]
         if task.max_shift or task.max_scale or task.max_rotation:
@@ -159,26 +149,14 @@ def make_task(config: ConfigDict, spec: DataSpec) -> Task:
         wanted = None if target == "angle" else stream(batch)[0]
         images, wanted = turn(images, wanted, example_keys(angle_key, len(images)))
 
-        def loss_of(params: Any, extra: Any, inputs: Any) -> Any:
+        def loss_of(nets: Nets, inputs: Any) -> tuple[jax.Array, Aux]:
             images, wanted, keys = inputs
-            (outputs, _), extra = apply_in_training(
-                {"params": params, **extra}, images, train=True, keys=keys, mutable=["batch_stats"]
-            )
+            outputs, _ = nets.net(images, keys=keys)
             loss = losses(outputs, wanted, task.label_smoothing).mean()
-            return loss, (extra, {"loss": loss, **_named(target, errors(outputs, wanted).mean())})
+            return loss, Aux({"loss": loss, **_named(target, errors(outputs, wanted).mean())})
 
         inputs = (images, wanted, example_keys(dropout_key, len(images)))
-        gradients, extra, metrics = mean_gradients(
-            loss_of, net.params, net.extra, inputs, microbatches=config.train.microbatches
-        )
-        net, norm = apply_gradients(
-            net,
-            gradients,
-            optimizer,
-            extra=extra,
-            ema_decay=decay_at(state.step),
-        )
-        return state.replace(nets={"net": net}), {**metrics, "grad_norm/net": norm}
+        return update(state, ("net",), loss_of, inputs, phase=phase)[:2]
 
     def predict(state: TrainState, images: jax.Array) -> tuple[jax.Array, jax.Array]:
         return network.apply(state.nets["net"].variables("ema"), images, train=False)

@@ -1,14 +1,328 @@
-"""One optimizer step of a network."""
+"""One update: a step of the optimizers of some networks, the same for every method.
+
+A method says what its networks are (`Net`), what they minimise (a loss of the networks' handles and
+of a batch), and in which order they take turns. Microbatches, gradient clipping, statistics that a
+pass in training moves, moving averages, terms and their buffers are done here, once for all.
+"""
 
 from __future__ import annotations
 
-from typing import Any
+import dataclasses
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple
 
 import jax
+import jax.numpy as jnp
 import optax
+from flax import linen as nn
+from flax.core import tracers
+from ml_collections import ConfigDict
 
-from gan_jax.core.state import NetState, averaged
+from gan_jax.core.state import MUTABLE, NetState, TrainState, averaged, init_net
+from gan_jax.core.task import Key, Metrics, Phase
+from gan_jax.methods.terms import Term, check_terms, due_names, initial_buffers, taken
 from gan_jax.parallel import fsdp
+from gan_jax.parallel.axes import axis_mean, example_keys
+from gan_jax.parallel.microbatches import sum_over_microbatches
+from gan_jax.parallel.precision import training_apply
+from gan_jax.training.averages import ema_schedule, keeps_average
+from gan_jax.training.optimizers import make_optimizer
+
+TERMS = "terms"  # of `TrainState.buffers`: those of the terms, by name
+
+
+@dataclasses.dataclass(frozen=True)
+class Net:
+    """What is static about a network that trains.
+
+    Attributes:
+      module: the network.
+      apply: `module.apply` as it is computed in training, see `parallel.precision`.
+      optimizer: told `global_norm`, the norm of the whole gradient.
+      inputs: abstract inputs of the module's `__call__`, batch axis 1.
+      mutable: collections that a pass in training moves.
+      ema: step -> share of the moving average that is kept; None keeps no average.
+      hold: parameters -> the same, with `stop_gradient` on those that are not trained.
+      project: parameters after a step -> those that are kept: weight clipping.
+    """
+
+    module: nn.Module
+    apply: Callable[..., Any]
+    optimizer: optax.GradientTransformationExtraArgs
+    inputs: tuple[jax.ShapeDtypeStruct, ...]
+    mutable: tuple[str, ...] = MUTABLE
+    ema: Callable[[jax.Array], Any] | None = None
+    hold: Callable[[Any], Any] | None = None
+    project: Callable[[Any], Any] | None = None
+
+    def init(self, key: Key, **kwargs: Any) -> NetState:
+        """Return the network's state at the start; `kwargs` are the module's, beside `train`."""
+        given = dict(ema=self.ema is not None, train=False, **kwargs)
+        return init_net(self.module, key, self.inputs, self.optimizer, **given)
+
+
+def make_net(
+    module: nn.Module,
+    inputs: tuple[jax.ShapeDtypeStruct, ...],
+    optim: ConfigDict,
+    train: ConfigDict,
+    *,
+    updates: int = 1,
+    average: bool = True,
+    hold: Callable[[Any], Any] | None = None,
+    project: Callable[[Any], Any] | None = None,
+) -> Net:
+    """Return a network as a config trains it.
+
+    Args:
+      module: the network.
+      inputs: as of `Net`.
+      optim: the section `optim.NET`.
+      train: the section `train`, for precision, moving averages and the length of schedules.
+      updates: steps of its optimizer in a step of the training.
+      average: whether a moving average is of use, where the config asks for them.
+      hold: as of `Net`.
+      project: as of `Net`.
+    """
+    return Net(
+        module,
+        training_apply(module, precision=train.precision, remat=train.remat),
+        make_optimizer(**optim, steps=train.steps * updates),
+        inputs,
+        ema=ema_schedule(train) if average and keeps_average(train) else None,
+        hold=hold,
+        project=project,
+    )
+
+
+class Aux(NamedTuple):
+    """What a loss returns beside its value.
+
+    Attributes:
+      metrics: scalars, means over the examples at hand.
+      outputs: pytree of [B, ...], one entry an example, which the update returns.
+      seen: what terms may use.
+    """
+
+    metrics: Mapping[str, jax.Array] = {}
+    outputs: Any = ()
+    seen: Mapping[str, Any] = {}
+
+
+class Handle:
+    """A network within a loss: call it, or `pure` where a pass shall move nothing.
+
+    A call takes what the module takes, in training, and returns what it returns. Where the network
+    is being updated it also moves the network's statistics, in the order of the calls.
+    """
+
+    def __init__(self, name: str, net: Net, variables: dict[str, Any], *, updated: bool) -> None:
+        self._name, self._net, self._updated = name, net, updated
+        self._trace = tracers.current_trace()
+        self.variables = variables
+
+    @property
+    def params(self) -> Any:
+        """The parameters, as the loss is differentiated by them."""
+        return self.variables["params"]
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        """Pass in training, and move the network's statistics if it is being updated.
+
+        Raises:
+          ValueError: within `grad`, `vmap`, `scan` or `checkpoint` of a network being updated.
+        """
+        if self._updated and tracers.current_trace() != self._trace:
+            raise ValueError(
+                f"nets.{self._name}(...) moves statistics, which can't leave a grad, vmap, scan or"
+                f" checkpoint: call nets.{self._name}.pure(...) within it"
+            )
+        found, moved = self._passed(self.variables, *args, **kwargs)
+        if self._updated:
+            self.variables = {**self.variables, **moved}
+        return found
+
+    def pure(self, *args: Any, params: Any = None, **kwargs: Any) -> Any:
+        """Pass in training and move nothing; with other parameters where `params` are given."""
+        given = {} if params is None else {"params": params}
+        return self._passed({**self.variables, **given}, *args, **kwargs)[0]
+
+    def _passed(self, variables: dict[str, Any], *args: Any, **kwargs: Any) -> Any:
+        return self._net.apply(variables, *args, train=True, mutable=self._net.mutable, **kwargs)
+
+
+class Nets:
+    """The handles of an update's networks, as attributes and by name."""
+
+    def __init__(self, handles: Mapping[str, Handle]) -> None:
+        self.__dict__.update(handles)
+
+    def __getitem__(self, name: str) -> Handle:
+        return self.__dict__[name]
+
+
+Loss = Callable[[Nets, Any], tuple[Any, Aux]]
+
+
+@dataclasses.dataclass(frozen=True)
+class Update:
+    """See `make_update`; call it to take a step."""
+
+    nets: Mapping[str, Net]
+    terms: Mapping[str, Term]
+    microbatches: int
+
+    def due(self, step: int) -> tuple[str, ...]:
+        """Return the names of the lazy terms that are taken at this step."""
+        return due_names(self.terms, step)
+
+    def draws(self, names: Sequence[str], phase: Phase) -> bool:
+        """Return whether an update of these networks has terms, and so wants a key."""
+        return bool(taken(self.terms, names, phase.due))
+
+    def buffers(self, nets: Mapping[str, NetState]) -> dict[str, Any]:
+        """Return the part of `TrainState.buffers` that is this update's, at the start."""
+        found = initial_buffers(self.terms, nets)
+        return {TERMS: found} if found else {}
+
+    def __call__(
+        self,
+        state: TrainState,
+        names: Sequence[str],
+        loss: Loss,
+        inputs: Any,
+        *,
+        key: Key | None = None,
+        phase: Phase,
+    ) -> tuple[TrainState, Metrics, Any]:
+        """Take one optimizer step of the named networks.
+
+        Args:
+          state: before the update; `step` is that of the training.
+          names: the networks that are updated.
+          loss: (nets, inputs) -> (value, Aux). The value is a mean over the examples, which all
+            named networks minimise; or {name: value}, where each minimises its own from one shared
+            forward pass.
+          inputs: pytree of [B, ...], one entry an example; whatever is drawn is among them.
+          key: typed PRNG key of the terms' draws; only with terms.
+          phase: of the step: which lazy terms are due.
+
+        Returns:
+          (state, metrics, outputs): metrics are the loss's, "NET/TERM", the terms' means without
+          their weights, and "grad_norm/NET", before any clipping; of this device. Outputs are
+          `Aux.outputs` in the order of `inputs`.
+        """
+        names = tuple(names)
+        terms = taken(self.terms, names, phase.due)
+        buffers = state.buffers.get(TERMS, {})
+        keys = _term_keys(key, terms, len(jax.tree.leaves(inputs)[0]))
+        params = {name: state.nets[name].params for name in names}
+        extra = {name: state.nets[name].extra for name in names}
+
+        def run(params: Any, extra: Any, part: Any) -> Any:
+            inputs, keys = part
+            nets = self._handles(state, names, params, extra)
+            value, aux = loss(nets, inputs)
+            shared = not isinstance(value, Mapping)
+            losses = dict.fromkeys(names, value) if shared else dict(value)
+            metrics, statistics = dict(aux.metrics), {}
+            for name, term in terms.items():
+                found, statistics[name] = term.value(nets, aux.seen, keys[name], buffers.get(name))
+                metrics[name] = found.mean()
+                weighted = term.weight(state.step) * term.every * metrics[name]
+                for net in names if shared else (term.net,):
+                    losses[net] = losses[net] + weighted
+            moved = {n: {c: nets[n].variables[c] for c in extra[n]} for n in names}
+            values = losses[names[0]] if shared else jnp.stack([losses[n] for n in names])
+            return values, (moved, (metrics, statistics), aux.outputs)
+
+        gradients, (extra, (metrics, statistics), outputs) = sum_over_microbatches(
+            lambda extra, part: _gradients(run, names, params, extra, part),
+            params,
+            extra,
+            (inputs, keys),
+            microbatches=self.microbatches,
+        )
+        nets = dict(state.nets)
+        for name in names:
+            nets[name], norm = self._step(name, state, gradients[name], extra[name])
+            metrics[f"grad_norm/{name}"] = norm
+        after = {
+            name: term.next(buffers[name], axis_mean(statistics[name]), nets[term.net], state.step)
+            for name, term in terms.items()
+            if term.next
+        }
+        if after:
+            buffers = {**state.buffers, TERMS: {**buffers, **after}}
+            state = state.replace(buffers=buffers)
+        return state.replace(nets=nets), metrics, outputs
+
+    def _handles(self, state: TrainState, names: Sequence[str], params: Any, extra: Any) -> Nets:
+        found = {}
+        for name, net in self.nets.items():
+            if name in names:
+                held = net.hold(params[name]) if net.hold else params[name]
+                variables = {"params": held, **extra[name]}
+            else:
+                variables = state.nets[name].variables()
+            found[name] = Handle(name, net, variables, updated=name in names)
+        return Nets(found)
+
+    def _step(
+        self, name: str, state: TrainState, gradients: Any, extra: Any
+    ) -> tuple[NetState, jax.Array]:
+        net = self.nets[name]
+        decay = net.ema(state.step) if net.ema else 0.0
+        after, norm = apply_gradients(
+            state.nets[name], gradients, net.optimizer, extra=extra, ema_decay=decay
+        )
+        return after.replace(params=net.project(after.params)) if net.project else after, norm
+
+
+def make_update(
+    nets: Mapping[str, Net],
+    terms: Mapping[str, Term] | None = None,
+    *,
+    microbatches: int = 1,
+    offers: Mapping[str, Sequence[str]] | None = None,
+) -> Update:
+    """Return the update of a method.
+
+    Args:
+      nets: the networks by name.
+      terms: what else they minimise, by "NET/TERM".
+      microbatches: parts of a batch that follow each other, see `parallel.microbatches`.
+      offers: network -> what the loss of its update puts into `seen`; those without an entry
+        offer nothing.
+
+    Raises:
+      UserError: a term of a network that is not there, or that needs what no loss of it offers.
+    """
+    terms = dict(terms or {})
+    check_terms(terms, {name: (offers or {}).get(name, ()) for name in nets})
+    return Update(dict(nets), terms, microbatches)
+
+
+def _term_keys(key: Key | None, terms: Mapping[str, Term], batch: int) -> dict[str, jax.Array]:
+    """Return keys [batch] a term, {name: keys}; none without terms, where `key` may be None."""
+    if not terms:
+        return {}
+    keys = jax.random.split(key, len(terms))
+    return {name: example_keys(k, batch) for name, k in zip(terms, keys, strict=True)}
+
+
+def _gradients(
+    run: Callable[..., Any], names: Sequence[str], params: Any, extra: Any, part: Any
+) -> tuple[Any, Any]:
+    """Return the gradient of each network's objective by its own parameters, and what `run` adds.
+
+    Of several objectives each has a backward pass, through the one forward pass.
+    """
+    values, pull, aux = jax.vjp(lambda params: run(params, extra, part), params, has_aux=True)
+    if values.ndim == 0:
+        return pull(jnp.ones_like(values))[0], aux
+    units = jnp.eye(len(names), dtype=values.dtype)
+    return {name: pull(unit)[0][name] for name, unit in zip(names, units, strict=True)}, aux
 
 
 def apply_gradients(

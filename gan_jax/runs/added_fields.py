@@ -35,7 +35,8 @@ _TERMS = {
     "disc": "zero_centred_penalty one_sided_penalty dragan r1 r2 consistency fake_consistency"
     " latent_consistency lecam drift orthogonal historical classes rotation codes labelled"
     " views",
-    "gen": "latent_diversity orthogonal historical feature_matching classes rotation codes",
+    "gen": "latent_diversity path_length orthogonal historical feature_matching classes rotation"
+    " codes",
 }
 
 ADDED = (

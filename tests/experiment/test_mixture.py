@@ -17,14 +17,14 @@ import optax
 import pytest
 from conftest import smoke_config
 
-from gan_jax.core.state import init_net
-from gan_jax.methods.gan.buffers import with_averages
-from gan_jax.methods.gan.discriminator import Sides, update_discriminator
-from gan_jax.methods.gan.terms import Term, disc_terms
-from gan_jax.methods.update import apply_gradients
+from gan_jax.core.state import init_net, new_state
+from gan_jax.core.task import Phase
+from gan_jax.methods.adversarial import discriminator_loss
+from gan_jax.methods.gan.terms import DISC_SEEN, disc_terms
+from gan_jax.methods.update import Aux, Net, make_update
 from gan_jax.models.blocks.heads import Outputs
 from gan_jax.objectives.adversarial import GAMES
-from gan_jax.objectives.weights import moved_history
+from gan_jax.objectives.weights import clip_weights
 
 STEPS, BATCH, LATENT, SPREAD = 1000, 128, 8, 0.1
 ADAM = functools.partial(optax.adam, b1=0.5)
@@ -73,59 +73,61 @@ def covers(
     game, generator, discriminator = GAMES[game_name], MLP(2), MLP(1)
     gen_optimizer, disc_optimizer = rule(lr), rule(2 * lr)
     key = jax.random.key(0)
-    input_of = lambda n: (jax.ShapeDtypeStruct((1, n), jnp.float32),)  # noqa: E731
-    gen = init_net(generator, jax.random.fold_in(key, 0), input_of(LATENT), gen_optimizer)
-    disc = init_net(discriminator, jax.random.fold_in(key, 1), input_of(2), disc_optimizer)
-    functions = disc_terms(smoke_config("dcgan"))
-    chosen = {name: Term(weight, 1, functions[name]) for name, weight in terms.items()}
-    averages = {"real": jnp.zeros(()), "fake": jnp.zeros(())}
+    net = lambda module, inputs, rule, **more: Net(  # noqa: E731
+        module,
+        # An MLP knows no `train` and has nothing that moves.
+        lambda variables, *x, train, mutable: (module.apply(variables, *x), {}),
+        rule,
+        (jax.ShapeDtypeStruct((1, inputs), jnp.float32),),
+        **more,
+    )
+    project = functools.partial(clip_weights, limit=clip) if clip else None
+    nets = {
+        "gen": net(generator, LATENT, gen_optimizer),
+        "disc": net(discriminator, 2, disc_optimizer, project=project),
+    }
+    kinds = disc_terms(smoke_config("dcgan"))
+    chosen = {f"disc/{name}": kinds[name].term("disc", weight) for name, weight in terms.items()}
+    update = make_update(nets, chosen, offers={"disc": DISC_SEEN})
+    start = {
+        name: init_net(net.module, jax.random.fold_in(key, i), net.inputs, net.optimizer)
+        for i, (name, net) in enumerate(nets.items())
+    }
 
-    def judge(variables: Any, x: jax.Array) -> Any:
-        return Outputs(discriminator.apply(variables, x)[:, 0]), {}
+    def disc_loss(nets: Any, inputs: Any) -> tuple[jax.Array, Aux]:
+        judge = lambda x: Outputs(nets.disc.pure(x)[:, 0])  # noqa: E731
+        real, fake = inputs[0], nets.gen.pure(inputs[1])
+        real_out, fake_out = judge(real), judge(fake)
+        loss, metrics = discriminator_loss(
+            game, real_logits=real_out.logits, fake_logits=fake_out.logits
+        )
+        seen = dict(judge=judge, judge_fake=judge, generate=nets.gen.pure, real=real, fake=fake)
+        seen |= dict(real_out=real_out, fake_out=fake_out, given=(), drawn=(inputs[1],))
+        return loss, Aux(metrics, seen=seen)
 
-    def step(carried: Any, drawn: Any) -> Any:
-        ((gen, disc), buffers), (i, real, z) = carried, drawn
-        generate = lambda z: generator.apply(gen.variables(), z)  # noqa: E731
+    def gen_loss(nets: Any, inputs: Any) -> tuple[jax.Array, Aux]:
+        real_logits, fake_logits = (nets.disc(x)[:, 0] for x in (inputs[0], nets.gen(inputs[1])))
+        compared = {"real_logits": real_logits} if game.relativistic else {}
+        return game.generator(fake_logits=fake_logits, **compared).mean(), Aux()
+
+    def step(state: Any, drawn: Any) -> Any:
+        i, real, z = drawn
         for j in range(disc_updates):
-            disc, metrics = update_discriminator(
-                disc,
-                lambda inputs: Sides(
-                    judge, judge, inputs[0], generate(inputs[1]), (), (inputs[1],), generate
-                ),
-                (real[j], z[j]),
-                game=game,
-                optimizer=disc_optimizer,
-                microbatches=1,
-                terms=chosen,
-                key=jax.random.fold_in(key, i * disc_updates + j),
-                buffers={**buffers, "updates": i * disc_updates + j},
-                clip=clip,
-            )
-            buffers = with_averages(buffers, metrics)
-        buffers = {
-            "lecam": buffers["lecam"],
-            "history_disc": moved_history(buffers["history_disc"], disc.params, i + 1),
-        }
-
-        def loss_of(params: Any) -> jax.Array:
-            said, _ = judge(disc.variables(), generator.apply({"params": params}, z[-1]))
-            if not game.relativistic:
-                return game.generator(fake_logits=said.logits).mean()
-            real_logits = judge(disc.variables(), real[-1])[0].logits
-            return game.generator(fake_logits=said.logits, real_logits=real_logits).mean()
-
-        gen, _ = apply_gradients(gen, jax.grad(loss_of)(gen.params), gen_optimizer)
-        return ((gen, disc), buffers), None
+            given = dict(key=jax.random.fold_in(key, i * disc_updates + j), phase=Phase())
+            state, _, _ = update(state, ("disc",), disc_loss, (real[j], z[j]), **given)
+        state, _, _ = update(state, ("gen",), gen_loss, (real[-1], z[-1]), phase=Phase())
+        return state.replace(step=state.step + 1), None
 
     draw = np.random.default_rng(0)
     shape = (STEPS, disc_updates, BATCH)
     real = MODES[draw.integers(0, 8, shape)] + SPREAD * draw.normal(size=(*shape, 2))
     z = draw.normal(size=(STEPS, disc_updates + 1, BATCH, LATENT))
     drawn = (jnp.arange(STEPS), real.astype(np.float32), z.astype(np.float32))
-    buffers = {"lecam": averages, "history_disc": disc.params}
-    run = jax.jit(lambda carried, drawn: jax.lax.scan(step, carried, drawn))
-    ((gen, _), _), _ = run(((gen, disc), buffers), drawn)
-    made = generator.apply(gen.variables(), draw.normal(size=(2000, LATENT)).astype(np.float32))
+    state = new_state(start, update.buffers(start))
+    state, _ = jax.jit(lambda state, drawn: jax.lax.scan(step, state, drawn))(state, drawn)
+    made = generator.apply(
+        state.nets["gen"].variables(), draw.normal(size=(2000, LATENT)).astype(np.float32)
+    )
     distances = np.linalg.norm(np.asarray(made)[:, None] - MODES, axis=-1)
     near = distances.min(1) < 4 * SPREAD
     return near.mean(), np.bincount(distances.argmin(1)[near], minlength=8).min()

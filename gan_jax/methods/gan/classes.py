@@ -1,9 +1,8 @@
-"""What a GAN's players lose by what the discriminator's head says of classes."""
+"""Losses of what a discriminator's head says of classes."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
 import jax
 from ml_collections import ConfigDict
@@ -13,16 +12,11 @@ from gan_jax.objectives.classification import cross_entropy
 from gan_jax.objectives.contrastive import conditional_contrastive, data_to_data_cross_entropy
 
 
-def class_term(config: ConfigDict, *, real: bool) -> Callable[[Any], jax.Array]:
-    """Return the term of `model.conditional`, a function of what was seen; see `heads`.
-
-    An auxiliary classifier learns on real and on generated images and the generator on its own
-    (arXiv:1610.09585). Embeddings: the discriminator's term is of real images, the
-    generator's of generated ones (arXiv:2006.12681, algorithm 1; arXiv:2111.01118, section 3.3).
+def class_loss(config: ConfigDict) -> Callable[[Outputs, jax.Array], jax.Array]:
+    """Return the loss of `model.conditional`: (Outputs, labels [B]) -> [B]; see `heads`.
 
     Args:
       config: the whole config.
-      real: True for the discriminator's term, False for the generator's.
     """
     terms = config.terms
 
@@ -50,12 +44,4 @@ def class_term(config: ConfigDict, *, real: bool) -> Callable[[Any], jax.Array]:
 
     kinds = {"classifier": classifier, "contrastive": contrastive, "d2d_ce": d2d_ce}
 
-    def value(seen: Any) -> jax.Array:
-        loss = kinds[config.model.conditional]
-        if not real:
-            return loss(seen.said_of_fake, seen.drawn[1])
-        both = config.model.conditional == "classifier"
-        on_fake = loss(seen.said_of_fake, seen.drawn[1]) if both else 0.0
-        return loss(seen.said_of_real, seen.given[0]) + on_fake
-
-    return value
+    return kinds.get(config.model.conditional, classifier)

@@ -9,45 +9,33 @@ draws its own latents, and sampling uses the moving average of the generator.
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 from ml_collections import ConfigDict
 
+from gan_jax.augment import ada
 from gan_jax.core.keys import fold_in_each
 from gan_jax.core.options import WEIGHTS, Option
 from gan_jax.core.spec import DataSpec
-from gan_jax.core.state import MUTABLE, TrainState, init_net, new_state
+from gan_jax.core.state import TrainState, new_state
 from gan_jax.core.task import Batch, Key, Metrics, Phase, Task
+from gan_jax.methods.adversarial import discriminator_loss
 from gan_jax.methods.gan.augment import make_augment
-from gan_jax.methods.gan.buffers import initial_buffers, moved_buffers, with_averages
 from gan_jax.methods.gan.checks import check_task
-from gan_jax.methods.gan.discriminator import Sides, term_keys, update_discriminator
 from gan_jax.methods.gan.growth import make_growth
 from gan_jax.methods.gan.latents import Players, make_interpolate, make_latents, sample_grid
 from gan_jax.methods.gan.networks import check_terms
 from gan_jax.methods.gan.odds import make_check_odds
-from gan_jax.methods.gan.terms import (
-    Seen,
-    add_terms,
-    disc_terms,
-    due_names,
-    gen_terms,
-    make_terms,
-    taken,
-)
-from gan_jax.methods.update import apply_gradients
+from gan_jax.methods.gan.terms import DISC_SEEN, GEN_SEEN, make_terms
+from gan_jax.methods.update import Aux, Nets, make_net, make_update
 from gan_jax.metrics.totals import masked_sums, means
 from gan_jax.objectives.adversarial import make_game, top_k_share, top_k_weights
-from gan_jax.parallel.axes import example_keys
-from gan_jax.parallel.microbatches import mean_gradients
-from gan_jax.parallel.precision import training_apply
+from gan_jax.objectives.weights import clip_weights, frozen
+from gan_jax.parallel.axes import axis_mean, example_keys
 from gan_jax.sampling.rejection import OPTIONS as REJECTION
 from gan_jax.sampling.standing import STANDING, batch_statistics, require_statistics
-from gan_jax.training.averages import ema_schedule, keeps_average
-from gan_jax.training.optimizers import make_optimizer
 
 OPTIONS = {
     "weights": WEIGHTS,
@@ -61,68 +49,48 @@ OPTIONS = {
 
 def make_gan(config: ConfigDict, spec: DataSpec, players: Players) -> Task:
     """Build a GAN of given networks."""
-    generator, discriminator, classes, draw, given_shape, beside = players
+    generator, discriminator, classes, draw, given_shape, condition_on = players
     game = make_game(config.task.loss, label_smoothing=config.task.label_smoothing)
     check_task(config)
-    task, updates, microbatches = config.task, config.task.disc_updates, config.train.microbatches
-    all_terms = {
-        "disc": make_terms(config.terms.disc, disc_terms(config)),
-        "gen": make_terms(config.terms.gen, gen_terms(config)),
-    }
+    task, updates = config.task, config.task.disc_updates
     growth = make_growth(config, spec.image_shape)
     augment = make_augment(config.augment, game)
     semi = config.model.conditional == "semi_supervised"
     dropout = config.model.disc_dropout > 0
     # In steps, for top-k: each has as many batches of real images as the discriminator updates.
     epoch = max(spec.counts.get("train", 0), 1) / (config.train.batch_size * updates)
-    apply_gen, apply_disc = (
-        training_apply(net, precision=config.train.precision, remat=config.train.remat)
-        for net in (generator, discriminator)
-    )
-    steps, decay_at = config.train.steps, ema_schedule(config.train)
-    gen_optimizer = make_optimizer(**config.optim.gen, steps=steps)
-    disc_optimizer = make_optimizer(**config.optim.disc, steps=steps * updates)
-    images = jax.ShapeDtypeStruct((1, *spec.image_shape), jnp.float32)
     labels = (jax.ShapeDtypeStruct((1,), jnp.int32),) if classes else ()
-    inputs = {
-        "gen": (jax.ShapeDtypeStruct((1, *given_shape), jnp.float32), *labels),
-        "disc": (images, *labels),
+    images = jax.ShapeDtypeStruct((1, *spec.image_shape), jnp.float32)
+    given = jax.ShapeDtypeStruct((1, *given_shape), jnp.float32)
+    check_terms(config, discriminator, (images, *labels))
+    freeze, clip = task.freeze_disc, task.weight_clipping
+    nets = {
+        "gen": make_net(generator, (given, *labels), config.optim.gen, config.train),
+        "disc": make_net(
+            discriminator,
+            (images, *labels),
+            config.optim.disc,
+            config.train,
+            updates=updates,
+            average=semi,
+            hold=functools.partial(frozen, stages=freeze) if freeze else None,
+            project=functools.partial(clip_weights, limit=clip) if clip else None,
+        ),
     }
-    check_terms(config, discriminator, inputs["disc"])
-
-    def due(step: int) -> tuple[str, ...]:
-        return sum((due_names(player, terms, step) for player, terms in all_terms.items()), ())
+    update = make_update(
+        nets,
+        make_terms(config),
+        microbatches=config.train.microbatches,
+        offers={"gen": GEN_SEEN, "disc": DISC_SEEN},
+    )
 
     def init(key: Key) -> TrainState:
-        gen_key, disc_key = jax.random.split(key)
-        kept = keeps_average(config.train)
-        ema = dict(gen=kept, disc=kept and semi)
-        gen, disc = (
-            init_net(net, key, inputs[name], optimizer, ema=ema[name], train=False)
-            for name, net, key, optimizer in (
-                ("gen", generator, gen_key, gen_optimizer),
-                ("disc", discriminator, disc_key, disc_optimizer),
-            )
-        )
-        nets, adaptive = {"gen": gen, "disc": disc}, config.augment.name == "ada"
-        return new_state(nets, initial_buffers(nets, all_terms, adaptive=adaptive))
+        keys = dict(zip(("gen", "disc"), jax.random.split(key), strict=True))
+        start = {name: net.init(keys[name]) for name, net in nets.items()}
+        adaptive = {"ada": ada.initial()} if config.augment.name == "ada" else {}
+        return new_state(start, {**adaptive, **update.buffers(start)})
 
-    def passes(phase: Phase, state: TrainState) -> tuple[Callable[..., Any], Callable[..., Any]]:
-        """Return one pass of each network in training, at the stage of this step if they grow."""
-        given = dict(growth.arguments(phase.stage, state.step), train=True, mutable=MUTABLE)
-
-        def judge(variables: Any, images: jax.Array, labels: Any, keys: Any) -> Any:
-            masks = {"keys": keys} if dropout else {}
-            return apply_disc(variables, images, *labels, **given, **masks, method="outputs")
-
-        return functools.partial(apply_gen, **given), judge
-
-    def drawn_for(key: Key, real: jax.Array, given: tuple) -> Any:
-        """Return the generator's arguments beside a batch of real images with labels `given`."""
-        labels = given[0] if given and task.fake_labels == "real" else None
-        return beside(draw(example_keys(key, len(real)), labels), real)
-
-    def split(key: Key, terms: Any, batch: int) -> tuple[Any, ...]:
+    def split(key: Key, terms: bool, batch: int) -> tuple[Any, ...]:
         """Return keys of the latents, the terms and the augmentation, and [batch] of dropout.
 
         The key itself if there is but one use of it.
@@ -132,110 +100,79 @@ def make_gan(config: ConfigDict, spec: DataSpec, players: Players) -> Task:
         *keys, last = jax.random.split(key, 4)
         return *keys, example_keys(last, batch) if dropout else None
 
+    def drawn_for(key: Key, real: jax.Array, given: tuple) -> Any:
+        """Return the generator's arguments for a batch of real images with labels `given`."""
+        labels = given[0] if given and task.fake_labels == "real" else None
+        return condition_on(draw(example_keys(key, len(real)), labels), real)
+
+    def judging(growing: dict[str, Any], masks: Any) -> dict[str, Any]:
+        """Return the keywords of a pass of the discriminator in training."""
+        return {**growing, "method": "outputs", **({"keys": masks} if dropout else {})}
+
+    def passes(nets: Nets, growing: dict, given: tuple, drawn: tuple, masks: Any) -> dict[str, Any]:
+        """Return the passes that terms may take, and what the images are given."""
+        passing = judging(growing, masks)
+        return {
+            "judge": lambda images: nets.disc.pure(images, *given, **passing),
+            "judge_fake": lambda images: nets.disc.pure(images, *drawn[1:], **passing),
+            "generate": lambda *drawn: nets.gen.pure(*drawn, **growing),
+            "given": given,
+            "drawn": drawn,
+        }
+
     def update_disc(
-        phase: Phase,
-        state: TrainState,
-        real: jax.Array,
-        given: tuple,
-        labelled: tuple,
-        key: Key,
-        number: int,
+        phase: Phase, state: TrainState, real: jax.Array, given: tuple, labelled: tuple, key: Key
     ) -> tuple[TrainState, Metrics]:
-        gen, terms = state.nets["gen"].variables(), taken("disc", all_terms["disc"], phase.due)
-        make, judge = passes(phase, state)
+        growing = growth.arguments(phase.stage, state.step)
+        terms = update.draws(("disc",), phase)
         key, terms_key, augment_key, masks = split(key, terms, len(real))
-        drawn = drawn_for(key, real, given)
 
-        def generate(*drawn: Any) -> jax.Array:
-            # What the generator's pass moves is kept once a step, in its own update.
-            return make(gen, *drawn)[0]
-
-        def sides(inputs: Any) -> Sides:
+        def loss(nets: Nets, inputs: Any) -> tuple[jax.Array, Aux]:
             real, given, drawn, keys, labelled, masks = inputs
-            seen = (real, generate(*drawn), *labelled[:1])
-            real, fake, *few = augment(seen, keys, state.buffers)
-            return Sides(
-                *(lambda v, x, y=y: judge(v, x, y, masks) for y in (given, drawn[1:])),
-                *(real, fake, given, drawn, generate, (*few, *labelled[1:])),
+            # What the generator's pass moves is kept once a step, in its own update.
+            images = (real, nets.gen.pure(*drawn, **growing), *labelled[:1])
+            real, fake, *few = augment(images, keys, state.buffers)
+            passing = judging(growing, masks)
+            real_out = nets.disc(real, *given, **passing)
+            fake_out = nets.disc(fake, *drawn[1:], **passing)
+            value, metrics = discriminator_loss(
+                game, real_logits=real_out.logits, fake_logits=fake_out.logits
             )
+            seen = passes(nets, growing, given, drawn, masks)
+            seen |= dict(real=real, fake=fake, real_out=real_out, fake_out=fake_out)
+            return value, Aux(metrics, seen={**seen, "labelled": (*few, *labelled[1:])})
 
-        disc, metrics = update_discriminator(
-            state.nets["disc"],
-            sides,
-            (real, given, drawn, augment.keys(augment_key, len(real), 2 + semi), labelled, masks),
-            game=game,
-            optimizer=disc_optimizer,
-            microbatches=microbatches,
-            terms=terms,
-            key=terms_key,
-            buffers={**state.buffers, "updates": state.step * phase.draws + number},
-            clip=task.weight_clipping,
-            freeze=task.freeze_disc,
-            ema_decay=decay_at(state.step),
-        )
-        buffers = with_averages(state.buffers, metrics)
-        return state.replace(nets={**state.nets, "disc": disc}, buffers=buffers), metrics
+        drawn = drawn_for(key, real, given)
+        keys = augment.keys(augment_key, len(real), 2 + semi)
+        inputs = (real, given, drawn, keys, labelled, masks)
+        return update(state, ("disc",), loss, inputs, key=terms_key, phase=phase)[:2]
 
     def update_gen(
         phase: Phase, state: TrainState, real: jax.Array, given: tuple, key: Key
     ) -> tuple[TrainState, Metrics]:
-        gen, disc = state.nets["gen"], state.nets["disc"].variables()
-        terms = taken("gen", all_terms["gen"], phase.due)
-        make, judge = passes(phase, state)
+        growing = growth.arguments(phase.stage, state.step)
+        terms = update.draws(("gen",), phase)
         key, terms_key, augment_key, masks = split(key, terms, len(real))
-        drawn = drawn_for(key, real, given)
 
-        def loss_of(params: Any, extra: Any, inputs: Any) -> Any:
-            real, given, drawn, augment_keys, keys, masks = inputs
-            variables = {"params": params, **extra}
-            fake, moved = make(variables, *drawn)
-            real, fake = augment((real, fake), augment_keys, state.buffers)
-            said, said_fake = (
-                lambda images, y=y: judge(disc, images, y, masks)[0] for y in (given, drawn[1:])
-            )
-            seen = Seen(
-                judge=said,
-                judge_fake=said_fake,
-                real=real,
-                fake=fake,
-                said_of_real=None,
-                said_of_fake=said_fake(fake),
-                given=given,
-                drawn=drawn,
-                generate=lambda *x: make(variables, *x)[0],
-                params=params,
-                buffers=state.buffers,
-                keys=None,
-            )
-            logits = seen.said_of_fake.logits
-            compared = {"real_logits": seen.judge(real).logits} if game.relativistic else {}
-            values = game.generator(fake_logits=logits, **compared)
+        def loss(nets: Nets, inputs: Any) -> tuple[jax.Array, Aux]:
+            real, given, drawn, keys, masks = inputs
+            real, fake = augment((real, nets.gen(*drawn, **growing)), keys, state.buffers)
+            seen = passes(nets, growing, given, drawn, masks)
+            fake_out = seen["judge_fake"](fake)
+            compared = {"real_logits": seen["judge"](real).logits} if game.relativistic else {}
+            values = game.generator(fake_logits=fake_out.logits, **compared)
             if task.top_k < 1:
                 share = top_k_share(
                     step=state.step, epoch=epoch, decay=task.top_k_decay, lowest=task.top_k
                 )
-                values = values * top_k_weights(fake_logits=logits, share=share)
-            loss = values.mean()
-            total, metrics = add_terms("gen", task.gen_weight * loss, terms, seen, keys)
-            return total, ({**extra, **moved}, {"gen": loss, **metrics})
+                values = values * top_k_weights(fake_logits=fake_out.logits, share=share)
+            value = values.mean()
+            seen |= dict(real=real, fake=fake, fake_out=fake_out)
+            return task.gen_weight * value, Aux({"gen": value}, seen=seen)
 
-        gradients, extra, metrics = mean_gradients(
-            loss_of,
-            gen.params,
-            gen.extra,
-            (
-                real,
-                given,
-                drawn,
-                augment.keys(augment_key, len(real)),
-                term_keys(terms_key, terms, len(real)),
-                masks,
-            ),
-            microbatches=microbatches,
-        )
-        decay = decay_at(state.step)
-        gen, norm = apply_gradients(gen, gradients, gen_optimizer, extra=extra, ema_decay=decay)
-        return state.replace(nets={**state.nets, "gen": gen}), {**metrics, "grad_norm/gen": norm}
+        drawn = drawn_for(key, real, given)
+        inputs = (real, given, drawn, augment.keys(augment_key, len(real)), masks)
+        return update(state, ("gen",), loss, inputs, key=terms_key, phase=phase)[:2]
 
     def train_step(
         phase: Phase, state: TrainState, batch: Batch, key: Key
@@ -247,22 +184,25 @@ def make_gan(config: ConfigDict, spec: DataSpec, players: Players) -> Task:
             given = (batch["label"][i],) if classes else ()
             labelled = tuple(batch[f"labelled_{x}"][i] for x in ("image", "label") if semi)
             real = growth.resize(batch["image"][i], phase.stage, state.step)
-            state, metrics = update_disc(phase, state, real, given, labelled, keys[i], i)
+            state, metrics = update_disc(phase, state, real, given, labelled, keys[i])
         state, gen_metrics = update_gen(phase, state, real, given, keys[-1])
-        buffers = moved_buffers(
-            state,
-            metrics,
-            batch_size=config.train.batch_size,
-            ramp_images=config.augment.ramp_images,
-        )
-        if "ada" in buffers:
-            metrics = {**metrics, "augment/p": buffers["ada"]["p"]}
-        return state.replace(buffers=buffers), {**gen_metrics, **metrics}
+        if "ada" in state.buffers:
+            adapted = ada.adapted(
+                state.buffers["ada"],
+                # E[sign(D - boundary)] of the last update, see `ada`.
+                axis_mean(2 * metrics["accuracy/real"] - 1),
+                state.step,
+                batch_size=config.train.batch_size,
+                ramp_images=config.augment.ramp_images,
+            )
+            state = state.replace(buffers={**state.buffers, "ada": adapted})
+            metrics = {**metrics, "augment/p": adapted["p"]}
+        return state, {**gen_metrics, **metrics}
 
     def eval_step(state: TrainState, batch: Batch, key: Key) -> Metrics:
         keys = fold_in_each(key, batch["index"])
         given = (batch["label"],) if classes else ()
-        drawn = beside(draw(keys, *(given or (None,))), batch["image"])
+        drawn = condition_on(draw(keys, *(given or (None,))), batch["image"])
         variables = state.nets["disc"].variables()
 
         def judged(stage: int | None) -> tuple[jax.Array, ...]:
@@ -319,8 +259,8 @@ def make_gan(config: ConfigDict, spec: DataSpec, players: Players) -> Task:
     return Task(
         name="gan",
         modules={"gen": generator, "disc": discriminator},
-        example_inputs=inputs,
-        phase=lambda step: Phase("train", updates, due(step), growth.stage(step)),
+        example_inputs={name: net.inputs for name, net in nets.items()},
+        phase=lambda step: Phase("train", updates, update.due(step), growth.stage(step)),
         init=init,
         train_step=train_step,
         eval_step=eval_step,

@@ -204,7 +204,7 @@ def make_level(
             ),
         )
 
-    def beside(drawn: tuple, real: jax.Array) -> tuple:
+    def condition_on(drawn: tuple, real: jax.Array) -> tuple:
         low = lapgan.enlarge(lapgan.shrink(real))
         return (lapgan.planes(low, drawn[0]), *drawn[1:])
 
@@ -220,6 +220,6 @@ def make_level(
             classes=classes,
             draw=draw,
             given_shape=(*shape[:2], shape[2] + 1),
-            beside=beside,
+            condition_on=condition_on,
         ),
     )

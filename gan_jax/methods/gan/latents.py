@@ -26,10 +26,10 @@ class Players(NamedTuple):
     Attributes:
       generator, discriminator: the networks.
       classes: how many they are given; 0 for none.
-      draw: see `gan_latents.make_draw`.
+      draw: see `make_draw`.
       given_shape: of the generator's first argument, without the batch axis.
-      beside: (drawn, real images) -> the generator's arguments in training, where it is given more
-        than what is drawn.
+      condition_on: (drawn, real images) -> the generator's arguments in training, where it is given
+        more than what is drawn.
     """
 
     generator: nn.Module
@@ -37,7 +37,7 @@ class Players(NamedTuple):
     classes: int
     draw: Draw
     given_shape: tuple[int, ...]
-    beside: Callable[[tuple, jax.Array], tuple] = lambda drawn, real: drawn
+    condition_on: Callable[[tuple, jax.Array], tuple] = lambda drawn, real: drawn
 
 
 def make_draw(model: ConfigDict, classes: int) -> tuple[Draw, int]:

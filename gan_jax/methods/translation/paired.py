@@ -19,22 +19,17 @@ from gan_jax.core.errors import UserError
 from gan_jax.core.keys import fold_in_each
 from gan_jax.core.options import WEIGHTS, Option
 from gan_jax.core.spec import DataSpec
-from gan_jax.core.state import MUTABLE, TrainState, init_net, new_state
+from gan_jax.core.state import TrainState, new_state
 from gan_jax.core.task import Batch, Key, Metrics, Phase, Task
-from gan_jax.methods.gan.discriminator import Sides, update_discriminator
-from gan_jax.methods.update import apply_gradients
+from gan_jax.methods.adversarial import discriminator_loss
+from gan_jax.methods.update import Aux, Nets, make_net, make_update
 from gan_jax.metrics.image_quality import psnr, ssim
 from gan_jax.metrics.totals import masked_sums, means
-from gan_jax.models.blocks.heads import Outputs
 from gan_jax.models.patchgan import PatchGAN
 from gan_jax.models.unet import UNet, unet_depth
 from gan_jax.objectives.adversarial import GAMES
 from gan_jax.objectives.image import l1
 from gan_jax.parallel.axes import example_keys
-from gan_jax.parallel.microbatches import mean_gradients
-from gan_jax.parallel.precision import training_apply
-from gan_jax.training.averages import ema_schedule, keeps_average
-from gan_jax.training.optimizers import make_optimizer
 
 
 def check_spec(config: ConfigDict, spec: DataSpec) -> None:
@@ -57,43 +52,26 @@ def check_spec(config: ConfigDict, spec: DataSpec) -> None:
 def make_task(config: ConfigDict, spec: DataSpec) -> Task:
     """Build a translator; see `configs/unet.py` and `configs/pix2pix.py` for its fields."""
     check_spec(config, spec)
-    model, task, decay_at = config.model, config.task, ema_schedule(config.train)
+    model, task = config.model, config.task
     adversarial, game = task.adversarial_weight > 0, GAMES["non_saturating"]
     shape = spec.image_shape
     outputs = spec.streams["target"].shape[-1]
     generator = UNet(features=model.width, outputs=outputs, dropout_rate=model.dropout)
-    discriminator = PatchGAN(features=model.disc_width, layers=model.disc_layers)
-    apply_gen, apply_disc = (
-        training_apply(net, precision=config.train.precision, remat=config.train.remat)
-        for net in (generator, discriminator)
-    )
-    gen_optimizer = make_optimizer(**config.optim.gen, steps=config.train.steps)
     source = jax.ShapeDtypeStruct((1, *shape), jnp.float32)
     made = jax.ShapeDtypeStruct((1, *shape[:2], outputs), jnp.float32)
-    inputs: dict[str, Any] = {"gen": (source,)}
-    modules: dict[str, Any] = {"gen": generator}
+    nets = {"gen": make_net(generator, (source,), config.optim.gen, config.train)}
     if adversarial:
-        disc_optimizer = make_optimizer(**config.optim.disc, steps=config.train.steps)
-        inputs["disc"], modules["disc"] = (source, made), discriminator
+        discriminator = PatchGAN(features=model.disc_width, layers=model.disc_layers)
+        given = (source, made), config.optim.disc, config.train
+        nets["disc"] = make_net(discriminator, *given, average=False)
+    update = make_update(nets, microbatches=config.train.microbatches)
 
     def init(key: Key) -> TrainState:
         gen_key, disc_key = jax.random.split(key)
-        nets = {
-            "gen": init_net(
-                generator,
-                gen_key,
-                inputs["gen"],
-                gen_optimizer,
-                ema=keeps_average(config.train),
-                train=False,
-                dropout=False,
-            )
-        }
+        start = {"gen": nets["gen"].init(gen_key, dropout=False)}
         if adversarial:
-            nets["disc"] = init_net(
-                discriminator, disc_key, inputs["disc"], disc_optimizer, train=False
-            )
-        return new_state(nets)
+            start["disc"] = nets["disc"].init(disc_key)
+        return new_state(start)
 
     def augment(images: tuple[jax.Array, ...], key: Key) -> tuple[jax.Array, ...]:
         """Flip and shift both halves of a pair alike."""
@@ -111,61 +89,32 @@ def make_task(config: ConfigDict, spec: DataSpec) -> Task:
         augment_key, dropout_key = jax.random.split(key)
         source, real = augment((batch["image"][0], batch["target"][0]), augment_key)
         inputs = (source, real, example_keys(dropout_key, len(source)))
-        gen = state.nets["gen"]
-
-        def translate(variables: Any, source: jax.Array, keys: jax.Array) -> tuple[jax.Array, Any]:
-            return apply_gen(
-                variables, source, train=True, keys=keys, dropout=True, mutable=MUTABLE
-            )
-
-        def sides(inputs: Any) -> Sides:
-            # The discriminator learns on the images that the generator is then judged by, as in
-            # the paper. Both are the same pass, and XLA computes it once.
-            source, real, keys = inputs
-
-            def judge(variables: Any, image: jax.Array) -> tuple[Outputs, Any]:
-                logits, moved = apply_disc(variables, source, image, train=True, mutable=MUTABLE)
-                return Outputs(logits), moved
-
-            return Sides(judge, judge, real, translate(gen.variables(), source, keys)[0])
-
         metrics: Metrics = {}
         if adversarial:
-            disc, metrics = update_discriminator(
-                state.nets["disc"],
-                sides,
-                inputs,
-                game=game,
-                optimizer=disc_optimizer,
-                microbatches=config.train.microbatches,
-                weight=0.5,
-            )
-            state = state.replace(nets={**state.nets, "disc": disc})
+            state, metrics, _ = update(state, ("disc",), disc_loss, inputs, phase=phase)
+        state, gen_metrics, _ = update(state, ("gen",), gen_loss, inputs, phase=phase)
+        return state, {**gen_metrics, **metrics}
 
-        def loss_of(params: Any, extra: Any, inputs: Any) -> Any:
-            source, real, keys = inputs
-            fake, moved = translate({"params": params, **extra}, source, keys)
-            distance = l1(prediction=fake, target=real).mean()
-            loss, metrics = distance, {"l1": distance}
-            if adversarial:
-                variables = state.nets["disc"].variables()
-                logits, _ = apply_disc(variables, source, fake, train=True, mutable=MUTABLE)
-                metrics["gen"] = game.generator(fake_logits=logits).mean()
-                loss = task.l1_weight * distance + task.adversarial_weight * metrics["gen"]
-            return loss, ({**extra, **moved}, metrics)
+    def disc_loss(nets: Nets, inputs: Any) -> tuple[jax.Array, Aux]:
+        # The discriminator learns on the images that the generator is then judged by, as in the
+        # paper. Both are the same pass, and XLA computes it once.
+        source, real, keys = inputs
+        fake = nets.gen.pure(source, keys=keys, dropout=True)
+        real_logits, fake_logits = nets.disc(source, real), nets.disc(source, fake)
+        loss, metrics = discriminator_loss(
+            game, real_logits=real_logits, fake_logits=fake_logits, weight=0.5
+        )
+        return loss, Aux(metrics)
 
-        gradients, extra, gen_metrics = mean_gradients(
-            loss_of, gen.params, gen.extra, inputs, microbatches=config.train.microbatches
-        )
-        gen, norm = apply_gradients(
-            gen,
-            gradients,
-            gen_optimizer,
-            extra=extra,
-            ema_decay=decay_at(state.step),
-        )
-        metrics = {**gen_metrics, **metrics, "grad_norm/gen": norm}
-        return state.replace(nets={**state.nets, "gen": gen}), metrics
+    def gen_loss(nets: Nets, inputs: Any) -> tuple[jax.Array, Aux]:
+        source, real, keys = inputs
+        fake = nets.gen(source, keys=keys, dropout=True)
+        distance = l1(prediction=fake, target=real).mean()
+        loss, metrics = distance, {"l1": distance}
+        if adversarial:
+            metrics["gen"] = game.generator(fake_logits=nets.disc(source, fake)).mean()
+            loss = task.l1_weight * distance + task.adversarial_weight * metrics["gen"]
+        return loss, Aux(metrics)
 
     def transform(
         state: TrainState, images: jax.Array, keys: jax.Array, **options: Any
@@ -195,8 +144,8 @@ def make_task(config: ConfigDict, spec: DataSpec) -> Task:
 
     return Task(
         name="paired",
-        modules=modules,
-        example_inputs=inputs,
+        modules={name: net.module for name, net in nets.items()},
+        example_inputs={name: net.inputs for name, net in nets.items()},
         phase=lambda step: Phase(),
         init=init,
         train_step=train_step,

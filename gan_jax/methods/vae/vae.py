@@ -14,11 +14,13 @@ Bernoulli likelihood: the targets are the grey levels (x + 1) / 2 in [0, 1]. The
 so that elbo is not comparable with published numbers on binarised MNIST. Gaussian: a density in the
 [-1, 1] scale with a fixed standard deviation `model.scale`; elbo may be positive.
 
-Evaluations by name are in `vae_evaluations`.
+Evaluations by name are in `evaluations`.
 """
 
 from __future__ import annotations
 
+import functools
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -29,9 +31,9 @@ from gan_jax.core.errors import UserError, check_choice
 from gan_jax.core.keys import fold_in_each
 from gan_jax.core.options import WEIGHTS, Option
 from gan_jax.core.spec import DataSpec
-from gan_jax.core.state import TrainState, init_net, new_state
+from gan_jax.core.state import TrainState, new_state
 from gan_jax.core.task import Batch, Key, Metrics, Phase, Task
-from gan_jax.methods.update import apply_gradients
+from gan_jax.methods.update import Aux, Nets, make_net, make_update
 from gan_jax.methods.vae.evaluations import make_evaluations
 from gan_jax.metrics.path_length import slerp
 from gan_jax.metrics.totals import masked_sums, means
@@ -42,10 +44,6 @@ from gan_jax.objectives.likelihood import (
     gaussian_log_likelihood,
 )
 from gan_jax.parallel.axes import example_keys
-from gan_jax.parallel.microbatches import mean_gradients
-from gan_jax.parallel.precision import training_apply
-from gan_jax.training.averages import ema_schedule, keeps_average
-from gan_jax.training.optimizers import make_optimizer
 
 NETS = {"conv": (ConvEncoder, ConvDecoder), "mlp": (MLPEncoder, MLPDecoder)}
 LIKELIHOODS = ("bernoulli", "gaussian")
@@ -65,17 +63,15 @@ def make_task(config: ConfigDict, spec: DataSpec) -> Task:
       UserError: a field outside its range.
     """
     _check(config)
-    model, beta, decay_at = config.model, config.task.beta, ema_schedule(config.train)
+    model, beta = config.model, config.task.beta
     encoder, decoder = NETS[model.net]
     vae = VAE(
         encoder=encoder(latent=model.latent, width=model.width),
         decoder=decoder(image_shape=tuple(spec.image_shape), width=model.width),
     )
-    apply_in_training = training_apply(
-        vae, precision=config.train.precision, remat=config.train.remat
-    )
     inputs = (jax.ShapeDtypeStruct((1, *spec.image_shape), jnp.float32),)
-    optimizer = make_optimizer(**config.optim.vae, steps=config.train.steps)
+    net = make_net(vae, inputs, config.optim.vae, config.train)
+    update = make_update({"vae": net}, microbatches=config.train.microbatches)
     bernoulli = model.likelihood == "bernoulli"
 
     def log_likelihood(outputs: jax.Array, images: jax.Array) -> jax.Array:
@@ -90,10 +86,9 @@ def make_task(config: ConfigDict, spec: DataSpec) -> Task:
     def draw(keys: Key) -> jax.Array:
         return jax.vmap(lambda key: jax.random.normal(key, (model.latent,)))(keys)
 
-    def bound(variables: Any, images: jax.Array, keys: Key, *, train: bool) -> Metrics:
+    def bound(apply: Callable[..., Any], images: jax.Array, keys: Key) -> Metrics:
         """Return loss and parts of the bound, [B] each, with one draw an image."""
-        apply = apply_in_training if train else vae.apply
-        outputs, mean, log_variance = apply(variables, images, draw(keys), train=train)
+        outputs, mean, log_variance = apply(images, draw(keys))
         reconstruction = log_likelihood(outputs, images)
         kl = gaussian_kl(mean=mean, log_variance=log_variance)
         return {
@@ -104,31 +99,24 @@ def make_task(config: ConfigDict, spec: DataSpec) -> Task:
         }
 
     def init(key: Key) -> TrainState:
-        net = init_net(vae, key, inputs, optimizer, ema=keeps_average(config.train), train=False)
-        return new_state({"vae": net})
+        return new_state({"vae": net.init(key)})
 
     def train_step(
         phase: Phase, state: TrainState, batch: Batch, key: Key
     ) -> tuple[TrainState, Metrics]:
-        net, images = state.nets["vae"], batch["image"][0]
+        def loss(nets: Nets, inputs: Any) -> tuple[jax.Array, Aux]:
+            metrics = {name: x.mean() for name, x in bound(nets.vae, *inputs).items()}
+            return metrics["loss"], Aux(metrics)
 
-        def loss(params: Any, extra: Any, inputs: Any) -> tuple[jax.Array, tuple[Any, Metrics]]:
-            terms = bound({"params": params, **extra}, *inputs, train=True)
-            metrics = {name: term.mean() for name, term in terms.items()}
-            return metrics["loss"], (extra, metrics)
-
+        images = batch["image"][0]
         inputs = (images, example_keys(key, len(images)))
-        gradients, _, metrics = mean_gradients(
-            loss, net.params, net.extra, inputs, microbatches=config.train.microbatches
-        )
-        net, norm = apply_gradients(net, gradients, optimizer, ema_decay=decay_at(state.step))
-        return state.replace(nets={"vae": net}), {**metrics, "grad_norm/vae": norm}
+        return update(state, ("vae",), loss, inputs, phase=phase)[:2]
 
     def eval_step(state: TrainState, batch: Batch, key: Key) -> Metrics:
         keys = fold_in_each(key, batch["index"])
         variables = state.nets["vae"].variables("ema")
-        terms = bound(variables, batch["image"], keys, train=False)
-        return masked_sums(terms, batch["mask"])
+        apply = functools.partial(vae.apply, variables, train=False)
+        return masked_sums(bound(apply, batch["image"], keys), batch["mask"])
 
     def latents(
         keys: Key, labels: jax.Array | None = None, *, temperature: float = 1.0, **_: Any

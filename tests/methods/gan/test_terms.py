@@ -18,16 +18,15 @@ from gan_jax.core.errors import UserError
 from gan_jax.data import open_data
 from gan_jax.experiment.train import train
 from gan_jax.methods.gan.terms import (
-    Seen,
     disc_terms,
-    due_names,
     feature_matching,
     gen_terms,
     make_terms,
     rotation,
-    taken,
 )
 from gan_jax.methods.registry import make_task
+from gan_jax.methods.terms import Kind, due_names, taken
+from gan_jax.methods.update import TERMS
 from gan_jax.models.blocks.heads import Outputs
 from gan_jax.training.step import make_step
 
@@ -57,13 +56,13 @@ def after(task: Any, state: Any, dataset: Any, step: int) -> tuple[Any, dict[str
 def test_a_lazy_term_is_taken_at_one_step_of_so_many() -> None:
     config = smoke_config("dcgan", model__disc_norm="none", **weights("disc", r1=2.0, drift=0.5))
     config.terms.disc.r1.every = 3
-    terms = make_terms(config.terms.disc, disc_terms(config))
-    assert set(terms) == {"r1", "drift"}
-    due = [due_names("disc", terms, step) for step in range(7)]
+    terms = make_terms(config)
+    assert set(terms) == {"disc/r1", "disc/drift"}
+    due = [due_names(terms, step) for step in range(7)]
     assert due == [(), (), ("disc/r1",), (), (), ("disc/r1",), ()]
-    assert {n: t.weight for n, t in taken("disc", terms, ()).items()} == {"drift": 0.5}
-    now = taken("disc", terms, ("disc/r1",))
-    assert {n: t.weight for n, t in now.items()} == {"r1": 6.0, "drift": 0.5}
+    assert set(taken(terms, ("disc",), ())) == {"disc/drift"}
+    assert set(taken(terms, ("disc",), ("disc/r1",))) == set(terms)
+    assert taken(terms, ("gen",), ("disc/r1",)) == {}
 
 
 def test_a_lazy_penalty_weighs_as_much_as_a_steady_one() -> None:
@@ -88,7 +87,15 @@ def test_a_lazy_penalty_weighs_as_much_as_a_steady_one() -> None:
     assert max(float(abs(x).max()) for x in jax.tree.leaves(steady)) > 1e-5
 
 
-def seen(**changes: Any) -> Seen:
+KEYS = jax.random.split(jax.random.key(0), 6)
+
+
+def value(kind: Kind, given: dict[str, Any], keys: jax.Array = KEYS) -> jax.Array:
+    """Return what a term without networks and buffer says of what was seen, if it needs no more."""
+    return kind.value(None, {name: given[name] for name in kind.needs}, keys, None)[0]
+
+
+def seen(**changes: Any) -> dict[str, Any]:
     features = lambda x: jnp.stack([x.mean((1, 2, 3)), x.max((1, 2, 3))], -1)  # noqa: E731
 
     def judge(x: jax.Array) -> Outputs:
@@ -97,27 +104,25 @@ def seen(**changes: Any) -> Seen:
 
     draw = np.random.default_rng(0)
     real, fake = (jnp.asarray(draw.normal(size=(6, 4, 4, 1)), jnp.float32) for _ in range(2))
-    given = Seen(
+    given = dict(
         judge=judge,
         judge_fake=judge,
         real=real,
         fake=fake,
-        said_of_real=judge(real),
-        said_of_fake=judge(fake),
+        real_out=judge(real),
+        fake_out=judge(fake),
         given=(),
         drawn=(jnp.zeros((6, 3)),),
         generate=None,
-        params={},
-        buffers={},
-        keys=jax.random.split(jax.random.key(0), 6),
     )
-    return given._replace(**changes)
+    return {**given, **changes}
 
 
 def test_feature_matching_by_hand() -> None:
     given = seen()
-    real, fake = (given.judge(x).features.mean(0) for x in (given.real, given.fake))
-    assert float(feature_matching(given)) == pytest.approx(float(((real - fake) ** 2).sum()))
+    real, fake = (given["judge"](given[x]).features.mean(0) for x in ("real", "fake"))
+    found = float(feature_matching(given, KEYS))
+    assert found == pytest.approx(float(((real - fake) ** 2).sum()))
 
 
 def test_rotation_knows_the_turn() -> None:
@@ -125,8 +130,9 @@ def test_rotation_knows_the_turn() -> None:
     image = np.zeros((4, 4, 1), np.float32)
     image[0, 0], image[0, -1], image[-1, -1], image[-1, 0] = 0, 1, 2, 3
     images = jnp.stack([image] * 40)
-    value = rotation(seen().judge, images, jax.random.split(jax.random.key(0), 40))
-    np.testing.assert_allclose(value, np.zeros(40), atol=1e-6)
+    keys = jax.random.split(jax.random.key(0), 40)
+    found = value(rotation("judge", "real"), seen(real=images), keys)
+    np.testing.assert_allclose(found, np.zeros(40), atol=1e-6)
 
 
 @pytest.mark.parametrize("player", ["disc", "gen"])
@@ -143,7 +149,7 @@ def test_terms_are_judged_with_the_classes_of_their_images(player: str) -> None:
         return judged
 
     given = seen(judge=judge("real"), judge_fake=judge("fake"))
-    given = given._replace(generate=lambda z: given.fake + z.mean())
+    given["generate"] = lambda z: given["fake"] + z.mean()
     sides = {
         "disc": {
             "real": "gradient_penalty zero_centred_penalty one_sided_penalty dragan r1"
@@ -156,7 +162,7 @@ def test_terms_are_judged_with_the_classes_of_their_images(player: str) -> None:
     for side, names in sides.items():
         for name in names.split():
             asked.clear()
-            jax.eval_shape(lambda term=functions[name]: term(given))
+            jax.eval_shape(lambda kind=functions[name]: value(kind, given))
             assert set(asked) == {side}, name
 
 
@@ -174,10 +180,10 @@ def test_class_terms_take_the_labels_of_their_side(kind: str, most: float) -> No
         heads = {"class": hot, "embedding": hot, "proxy": hot}
         return Outputs(jnp.zeros(6), (), heads)
 
-    given = seen(said_of_real=said(real), said_of_fake=said(fake), given=(real,))
-    given = given._replace(drawn=(jnp.zeros((6, 3)), fake))
+    given = seen(real_out=said(real), fake_out=said(fake), given=(real,))
+    given["drawn"] = (jnp.zeros((6, 3)), fake)
     for functions in (disc_terms, gen_terms):
-        assert float(functions(config)["classes"](given).max()) < most
+        assert float(value(functions(config)["classes"], given).max()) < most
 
 
 def test_codes_by_hand() -> None:
@@ -186,9 +192,9 @@ def test_codes_by_hand() -> None:
     latents = jnp.array([[9.0, 0, 1, 1, 0, 0, 0.5], [9.0, 1, 0, 0, 0, 1, -0.25]])
     said = jnp.zeros((2, 6)).at[:, 5].set(0.25)
     heads = Outputs(jnp.zeros(2), (), {"codes": said})
-    value = gen_terms(config)["codes"](seen(drawn=(latents,), said_of_fake=heads))
+    found = value(gen_terms(config)["codes"], seen(drawn=(latents,), fake_out=heads))
     expected = np.log(2) + np.log(3) + np.array([0.25**2, 0.5**2]) / 2
-    np.testing.assert_allclose(value, expected, rtol=1e-5)
+    np.testing.assert_allclose(found, expected, rtol=1e-5)
 
 
 LEGAL = {
@@ -226,7 +232,7 @@ LEGAL = {
     "balanced": dict(
         model__disc_norm="spectral",
         **weights("disc", consistency=1.0, fake_consistency=1.0, latent_consistency=1.0, views=0.1),
-        **weights("gen", latent_diversity=0.1, orthogonal=1e-4),
+        **weights("gen", latent_diversity=0.1, orthogonal=1e-4, path_length=1.0),
     ),
     "semi_supervised": dict(
         model__conditional="semi_supervised",
@@ -283,12 +289,14 @@ def test_state_of_the_terms_moves() -> None:
     assert float(new.buffers["ada"]["signs"]) == 0
     for side in ("real", "fake"):
         expected = 0.01 * metrics[f"logits/{side}"]
-        assert float(new.buffers["lecam"][side]) == pytest.approx(expected, rel=1e-4)
-    # The mean of the first weights, five times, and the new ones: the step was the fourth.
+        averages = new.buffers[TERMS]["disc/lecam"]["averages"]
+        assert float(averages[side]) == pytest.approx(expected, rel=1e-4)
+    # The mean of the first weights and the new ones: it is the first update.
     expected = jax.tree.map(
-        lambda a, b: a + (b - a) / 5, state.nets["gen"].params, new.nets["gen"].params
+        lambda a, b: (a + b) / 2, state.nets["gen"].params, new.nets["gen"].params
     )
-    chex.assert_trees_all_close(new.buffers["history_gen"], expected, rtol=1e-4, atol=1e-6)
+    found = new.buffers[TERMS]["gen/historical"]["average"]
+    chex.assert_trees_all_close(found, expected, rtol=1e-4, atol=1e-6)
 
 
 def test_lecam_follows_every_update_of_the_discriminator() -> None:
@@ -304,7 +312,8 @@ def test_lecam_follows_every_update_of_the_discriminator() -> None:
     step = jax.jit(make_step(task, 16), static_argnums=0)
     new, metrics = step(task.phase(0), state, batch, jax.random.key(5))
     last = float(metrics["logits/real"])
-    first = (float(new.buffers["lecam"]["real"]) - 0.01 * last) / (0.99 * 0.01)
+    averages = new.buffers[TERMS]["disc/lecam"]["averages"]
+    first = (float(averages["real"]) - 0.01 * last) / (0.99 * 0.01)
     variables = state.nets["disc"].variables()
     judged = task.modules["disc"].apply(variables, batch["image"][0], train=True)
     assert first == pytest.approx(float(judged.mean()), rel=1e-3, abs=1e-4)
@@ -324,7 +333,7 @@ def test_a_resumed_run_has_the_state_of_its_terms(tmp_path: Path) -> None:
     broken, unbroken = run(tmp_path / "broken", 4), run(tmp_path / "unbroken", 4)
     chex.assert_trees_all_equal(broken.buffers, unbroken.buffers)
     chex.assert_trees_all_equal(broken.nets, unbroken.nets)
-    assert float(broken.buffers["lecam"]["real"]) != 0
+    assert float(broken.buffers[TERMS]["disc/lecam"]["averages"]["real"]) != 0
 
 
 REFUSED = {
