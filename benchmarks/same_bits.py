@@ -1,6 +1,6 @@
 """Do two checkouts compute the same? Trains configs in both and compares every array bit by bit.
 
-    python benchmarks/same_bits.py OLD NEW [--configs=dcgan,pix2pix,classifier] [--steps=20]
+    python benchmarks/same_bits.py OLD NEW [--configs=dcgan,pix2pix,classifier] [--steps=150]
 
 Each training is a process of its own in that checkout, in the environment at hand, on one device.
 Compared are the networks of the last checkpoint (parameters, statistics, optimizer, average) and
@@ -55,7 +55,7 @@ def main() -> None:
     parser.add_argument("old", type=Path)
     parser.add_argument("new", type=Path)
     parser.add_argument("--configs", default="dcgan,pix2pix,classifier")
-    parser.add_argument("--steps", type=int, default=20)
+    parser.add_argument("--steps", type=int, default=150)
     flags, fields = parser.parse_known_args()
     unlike = 0
     with tempfile.TemporaryDirectory() as folder:

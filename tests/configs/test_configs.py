@@ -8,6 +8,7 @@ import jax
 import numpy as np
 import pytest
 from conftest import ROOT, smoke_config
+from recorded import differing, values_of
 
 import gan_jax
 from gan_jax.core.config import check_config
@@ -35,6 +36,7 @@ def test_smoke(name: str, tmp_path: Path) -> None:
     assert (outcome.status, outcome.step) == ("trained", 2)
     leaves = jax.tree.leaves(gan_jax.load(tmp_path / "run").state)
     assert all(np.isfinite(np.asarray(leaf)).all() for leaf in leaves)
+    assert differing(values_of(tmp_path / "run"), name) == []
 
 
 @pytest.mark.parametrize("name", NAMES)
