@@ -46,11 +46,11 @@ def _gan_draws(problem: Problem, task: Task, key: jax.Array) -> dict[str, Any]:
     labels = batch.get("label", [None] * draws)
     *disc_keys, gen_key = jax.random.split(key, draws + 1)
     found = {}
-    if any(term.weight for term in terms.gen.values()):
-        gen_key = jax.random.split(gen_key, 3)[0]
-    if terms.disc.gradient_penalty.weight:
-        # Latents, terms, augmentation; the penalty is the only term.
-        parts = [jax.random.split(k, 3) for k in disc_keys]
+    # Of an update with terms: of the latents, the terms, the augmentation, dropout.
+    if len(terms.gen):
+        gen_key = jax.random.split(gen_key, 4)[0]
+    if "gradient_penalty" in terms.disc:  # the only term
+        parts = [jax.random.split(k, 4) for k in disc_keys]
         disc_keys = [part[0] for part in parts]
         penalty_keys = [jax.random.split(part[1], 1)[0] for part in parts]
         shares = [jax.vmap(jax.random.uniform)(example_keys(k, size)) for k in penalty_keys]
@@ -74,16 +74,16 @@ def _vae_draws(problem: Problem, task: Task, key: jax.Array) -> dict[str, Any]:
 
 
 def _masks(keys: jax.Array, problem: Problem) -> list[torch.Tensor]:
-    model, size = problem.config().model, problem.image[:2]
+    gen, size = problem.config().model.gen, problem.image[:2]
     depth = 0
     while all(n % 2 ** (depth + 1) == 0 for n in size):
         depth += 1
     masks = []
     for i in range(min(3, depth - 1)):
-        channels = model.width * min(2 ** (depth - 2 - i), 8)
+        channels = gen.width * min(2 ** (depth - 2 - i), 8)
         shape = (*(n >> (depth - 1 - i) for n in size), channels)
         block_keys = jax.vmap(lambda key, i=i: jax.random.fold_in(key, i))(keys)
-        keep = jax.vmap(lambda k, s=shape: jax.random.bernoulli(k, 1 - model.dropout, s))
+        keep = jax.vmap(lambda k, s=shape: jax.random.bernoulli(k, 1 - gen.dropout, s))
         masks.append(to_tensor(keep(block_keys)))
     return masks
 

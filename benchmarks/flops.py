@@ -40,10 +40,10 @@ def dcgan_layers(problem: Problem) -> tuple[list[float], list[float]]:
         ends = [channels, *(base << i for i in range(count))]
         return [2.0 * connected[i] * ends[i] * ends[i + 1] for i in range(count)]
 
-    last = model.width << (count - 1)
-    generator = [2.0 * model.latent * pixels * last, *reversed(chain(model.width))]
-    last = model.disc_width << (count - 1)
-    return generator, [*chain(model.disc_width), 2.0 * pixels * last]
+    last = model.gen.width << (count - 1)
+    generator = [2.0 * model.latent * pixels * last, *reversed(chain(model.gen.width))]
+    last = model.disc.width << (count - 1)
+    return generator, [*chain(model.disc.width), 2.0 * pixels * last]
 
 
 def dcgan_step(problem: Problem) -> float:

@@ -48,20 +48,20 @@ UNCONDITIONAL: dict[str, tuple[str, tuple[str, ...]]] = {
     # The same discriminator, and about as many multiplications in the generator.
     "sngan_dense": (
         "sngan.py:mnist,width=64,gen_block=dense",
-        (*_CONSTANT, "--config.model.disc_width=16"),
+        (*_CONSTANT, "--config.model.disc.width=16"),
     ),
     "ssgan": (f"ssgan.py:{_WIDTH}", ()),
     "diffaugment_gan": (f"diffaugment_gan.py:{_WIDTH}", _CONSTANT),
     "ada_gan": (f"ada_gan.py:{_WIDTH}", ()),
     "progan": ("progan.py:mnist,width=32,stage_images=800", ()),
-    "lapgan": ("lapgan.py:mnist,width=8", ("--config.model.disc_width=24",)),
+    "lapgan": ("lapgan.py:mnist,width=8", ("--config.model.disc.width=24",)),
 }
 CONDITIONAL: dict[str, tuple[str, tuple[str, ...]]] = {
     "dcgan_projection": (f"dcgan.py:{_WIDTH},conditional=projection", ()),
     "cgan_projection": (f"cgan_projection.py:{_WIDTH}", _CONSTANT),
     "acgan": (f"acgan.py:{_WIDTH}", ()),
     "sagan": (f"sagan.py:{_WIDTH}", ()),
-    "biggan": ("biggan.py:mnist,width=8", (_EARLY, "--config.model.disc_width=8")),
+    "biggan": ("biggan.py:mnist,width=8", (_EARLY, "--config.model.disc.width=8")),
     "biggan_deep": ("biggan_deep.py:mnist,width=16", (_EARLY,)),
     "contragan": (f"contragan.py:{_WIDTH}", (_EARLY,)),
     "reacgan": (f"reacgan.py:{_WIDTH}", (_EARLY,)),

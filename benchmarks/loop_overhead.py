@@ -17,6 +17,7 @@ import argparse
 import statistics
 import tempfile
 import time
+from collections.abc import Mapping
 from pathlib import Path
 
 import jax
@@ -35,8 +36,9 @@ from gan_jax.runs.writer import read_metrics
 from gan_jax.training.step import make_step
 
 LOG_EVERY = 48
-MLP = ("vae", dict(net="mlp", width=512), 16, 128, 1000)  # a step of 5 ms on two fast cores
-DCGAN = ("dcgan", dict(width=8), 64, 32, 250)
+# A step of 5 ms on two fast cores.
+MLP = ("vae", {"model.vae": "mlp", "model.vae.width": "512"}, 16, 128, 1000)
+DCGAN = ("dcgan", {"model.gen.width": "8", "model.disc.width": "8"}, 64, 32, 250)
 ROWS = {
     "VAE, MLP": (*MLP, 1),
     "VAE, MLP, 4 steps a call": (*MLP, 4),
@@ -48,7 +50,7 @@ ROWS = {
 
 def make_config(
     family: str,
-    model: dict,
+    fields: Mapping[str, str],
     size: int,
     batch: int,
     steps: int,
@@ -56,10 +58,7 @@ def make_config(
     device_gib: float = 0.25,
 ) -> ConfigDict:
     """Return a config on synthetic images in memory that only trains and logs."""
-    config = load_config(f"configs/{family}.py:digits")
-    config.model.update({k: v for k, v in model.items() if k in config.model})
-    if "disc_width" in config.model:
-        config.model.disc_width = config.model.width
+    config = load_config(f"configs/{family}.py:digits", fields)
     config.data.update(dict(source="synthetic", size=(size, size), channels=3, holdout=0.25))
     config.data.device_gib = device_gib
     config.train.update(dict(steps=steps, batch_size=batch, log_every=LOG_EVERY, keep=1))

@@ -1,12 +1,14 @@
 """What train_speed.py measures: one problem a row, each a config of this project on random images.
 
-Imports no JAX: the process that measures PyTorch holds PyTorch only.
+Imports no JAX: the process that measures PyTorch holds PyTorch only. To resolve a config takes JAX,
+so that process is given one that another has resolved, see `Problem.resolve`.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import importlib
+import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -14,7 +16,7 @@ from typing import Any
 import numpy as np
 from ml_collections import ConfigDict
 
-from gan_jax.core.config import apply_overrides
+from gan_jax.core.config import from_dict
 from gan_jax.core.spec import DataSpec, Stream
 from gan_jax.methods.configs import load_config
 
@@ -32,6 +34,7 @@ class Problem:
       fields: of the config, changed.
       target: channels of the stream "target"; 0 for none.
       classes: of the stream "label"; 0 for none.
+      resolved: the config as JSON, see `resolve`; "" where it is still to be resolved.
     """
 
     location: str
@@ -40,17 +43,24 @@ class Problem:
     fields: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     target: int = 0
     classes: int = 0
+    resolved: str = ""
 
     def changed(self, image: tuple[int, int, int], **fields: Any) -> Problem:
-        """Return the problem at another size, with fields such as `model__width=4`."""
+        """Return the problem at another size, with fields such as `model__gen__width=4`."""
         named = {name.replace("__", "."): value for name, value in fields.items()}
-        return dataclasses.replace(self, image=image, fields={**self.fields, **named})
+        fields = {**self.fields, **named}
+        return dataclasses.replace(self, image=image, fields=fields, resolved="")
+
+    def resolve(self) -> Problem:
+        """Return the problem with its config at hand, for a process without JAX."""
+        return dataclasses.replace(self, resolved=json.dumps(self.config().to_dict()))
 
     def config(self) -> ConfigDict:
         """Return the config that both sides are built from."""
-        config = load_config(str(_CONFIGS / self.location))
-        apply_overrides(config, {name: str(value) for name, value in self.fields.items()})
-        return config
+        if self.resolved:
+            return from_dict(json.loads(self.resolved))
+        overrides = {name: str(value) for name, value in self.fields.items()}
+        return load_config(str(_CONFIGS / self.location), overrides)
 
     def spec(self) -> DataSpec:
         """Describe the random data."""
@@ -89,7 +99,8 @@ _CONSTANT = {"optim.gen.schedule": "constant", "optim.disc.schedule": "constant"
 _ONE_UPDATE = {**_CONSTANT, "task.disc_updates": 1}  # five take five times as long, in both
 
 _SMALL = {
-    "model.disc_width": 32,
+    "model.gen.width": 32,
+    "model.disc.width": 32,
     "train.batch_size": 16,
     "task.disc_updates": 1,
     "task.fake_labels": "real",  # as the twins have it, and no other work
@@ -104,15 +115,11 @@ _SMALL = {
 PROBLEMS = {
     "DCGAN-64": Problem("dcgan.py:celeb_a", "dcgan", (64, 64, 3)),
     "SNGAN-32": Problem(
-        "sngan.py:cifar10", "sngan", (32, 32, 3), {**_ONE_UPDATE, "model.width": 128}
+        "sngan.py:cifar10", "sngan", (32, 32, 3), {**_ONE_UPDATE, "model.gen.width": 128}
     ),
     "WGAN-GP-32": Problem("wgan_gp.py:cifar10", "sngan", (32, 32, 3), _ONE_UPDATE),
-    "SAGAN-64": Problem(
-        "sagan.py:folder,size=64", "biggan", (64, 64, 3), {**_SMALL, "model.width": 32}, classes=10
-    ),
-    "BigGAN-32": Problem(
-        "biggan.py:cifar10", "biggan", (32, 32, 3), {**_SMALL, "model.width": 32}, classes=10
-    ),
+    "SAGAN-64": Problem("sagan.py:folder,size=64", "biggan", (64, 64, 3), _SMALL, classes=10),
+    "BigGAN-32": Problem("biggan.py:cifar10", "biggan", (32, 32, 3), _SMALL, classes=10),
     "conv VAE-64": Problem("vae.py:celeb_a", "vae", (64, 64, 3)),
     "MLP VAE-28": Problem("vae.py:mnist,net=mlp", "vae", (28, 28, 1)),
     "pix2pix-64": Problem(

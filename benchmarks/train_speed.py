@@ -44,7 +44,6 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from benchmarks.flops import dcgan_step
 from benchmarks.problems import PROBLEMS, Problem
 from benchmarks.processes import Failure, Process
 from benchmarks.worker import DEVICES, GEMM, serve
@@ -60,6 +59,7 @@ COLUMNS = {
     "samples": "samples/s: ours | eager",
     "form": "eager is",
 }
+RESOLVED = "config.json"  # of the problem, in the folder that its processes share
 BUSY = 0.02  # share of a block that an idle process may compute
 BUSY_MACHINE = 0.5  # load average before the first row
 
@@ -137,6 +137,7 @@ def fresh(name: str, form: str, folder: Path, device: str) -> tuple[float, float
 
 def measure(name: str, problem: Problem, rounds: int, folder: Path, device: str) -> dict[str, str]:
     """Return the cells of one row."""
+    (folder / RESOLVED).write_text(problem.resolve().resolved)
     check = launch(name, "check", folder, device)
     check.close()
     found = ", ".join(f"{kind} {error:.0e}" for kind, error in check.first.items())
@@ -159,7 +160,7 @@ def measure(name: str, problem: Problem, rounds: int, folder: Path, device: str)
     if config.task.name != "classifier":
         sampled = in_turns([ours, eager], "samples", rounds)
         row["samples"] = " | ".join(f"{size / s:.0f}" for s in sampled)
-    if config.task.name == "gan" and config.model.net == "dcgan":
+    if config.task.name == "gan" and config.model.gen.name == "dcgan":
         print_share(problem, processes, seconds)
     for process in processes:
         process.close()
@@ -174,6 +175,8 @@ def measure(name: str, problem: Problem, rounds: int, folder: Path, device: str)
 
 def print_share(problem: Problem, processes: list[Process], seconds: list[float]) -> None:
     """Print arithmetic speed beside that of one large product of matrices, of both frameworks."""
+    from benchmarks.flops import dcgan_step  # which imports JAX
+
     gflop = dcgan_step(problem) / 1e9
     gemms = {}
     for process in processes[:2]:
@@ -227,7 +230,9 @@ def main() -> None:
     parser.add_argument("--folder", type=Path, help=argparse.SUPPRESS)
     flags = parser.parse_args()
     if flags.form:
-        serve(PROBLEMS[flags.only], flags.form, flags.folder, flags.device)
+        resolved = (flags.folder / RESOLVED).read_text()
+        problem = dataclasses.replace(PROBLEMS[flags.only], resolved=resolved)
+        serve(problem, flags.form, flags.folder, flags.device)
         return
     chosen = {name: p for name, p in PROBLEMS.items() if flags.only in name}
     if not chosen or flags.rounds < 1:

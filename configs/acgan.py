@@ -28,8 +28,8 @@ def get_config(arg: str = "mnist") -> ConfigDict:
     config = gan(
         "dcgan",
         values["width"],
-        disc_terms=dict(classes=1.0),
-        gen_terms=dict(classes=1.0),
+        disc_terms=dict(classifier=1.0),
+        gen_terms=dict(classifier=1.0),
         latent=values["latent"],
         conditional="classifier",
         fake_labels="uniform",
@@ -39,7 +39,6 @@ def get_config(arg: str = "mnist") -> ConfigDict:
         config.optim[name] = optimizer(2e-4, b1=0.5)
     config.train.update(dict(steps=values["steps"], batch_size=100, ema_decay=0.999))
     if preset == "smoke":
-        make_smoke(config)
-        config.model.update(dict(width=4, disc_width=4, latent=8))
+        make_smoke(config, width=4)
     config.lock()
     return config

@@ -30,21 +30,21 @@ def get_config(arg: str = "folder") -> ConfigDict:
     config = gan(
         "resnet",
         values["width"],
-        disc_norm="none",
+        disc=dict(norm="none"),
+        disc_terms=dict(r1=dict(weight=1.0, every=16)),
+        augment="ada",
         latent=values["latent"],
         conditional=values["conditional"],
     )
-    config.augment.name = "ada"
     set_data(config, preset, values)
     height, width = config.data.size
-    config.terms.disc.r1.update(dict(weight=0.0002 * height * width / 64, every=16))
+    config.terms.disc.r1.weight = 0.0002 * height * width / 64
     for name in ("gen", "disc"):
         config.optim[name] = optimizer(2e-4, b1=0.0, b2=0.99)
     half_life = 500_000.0 if preset == "cifar10" else 20_000.0
     config.train.update(dict(steps=values["steps"], batch_size=64, ema_half_life=half_life))
     if preset == "smoke":
-        make_smoke(config)
+        make_smoke(config, width=4)
         config.terms.disc.r1.update(dict(weight=0.1, every=2))
-        config.model.update(dict(width=4, disc_width=4, latent=8))
     config.lock()
     return config

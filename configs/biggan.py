@@ -21,8 +21,8 @@ mirrored, a moving average from step 1,000 on.
 Deviations: BatchNorm's epsilon is 1e-5 at 32 px too (StudioGAN: 1e-4); 200,000 updates of the
 generator from 64 px on are StudioGAN's for ImageNet (the paper stops when a training collapses).
 
-Measured (2026-11-25, `:mnist,width=8` with disc_width=8 and task.fake_labels=real, 150 s of one
-core of an AMD EPYC, 301 to 331 steps, seeds 0, 1, 2, one discriminator update a step;
+Measured (2026-11-25, `:mnist,width=8` with model.disc.width=8 and task.fake_labels=real, 150 s of
+one core of an AMD EPYC, 301 to 331 steps, seeds 0, 1, 2, one discriminator update a step;
 `benchmarks/ladder.py`), mean and standard deviation: FID 8.99 (4.51) against 10,000 MNIST test
 images, precision 0.36 (0.14) and recall 0.49 (0.13) at k = 3, density 0.16 (0.07) and coverage 0.05
 (0.02) at k = 5, in the features of `configs/classifier.py:mnist`. Longer trainings are not yet

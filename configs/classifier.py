@@ -41,21 +41,20 @@ def get_config(arg: str = "mnist") -> ConfigDict:
             target=values["target"],  # label | vector | angle
             # learn vectors less their mean over their deviation, and predict in their units
             standardise=values["target"] == "vector",
-            label_smoothing=0.1,  # share of the target spread over all classes
-            max_angle=60.0,  # images are turned by up to this, either way; target=angle [degrees]
+            label_smoothing=0.1
+            if values["target"] == "label"
+            else 0.0,  # share of the target spread over all classes
             max_rotation=12.0 if values["target"] == "label" else 0.0,  # augmentation [degrees]
             max_scale=0.1,  # augmentation [share]
             max_shift=2.0,  # augmentation [px]
         )
     )
-    config.model = ConfigDict(
-        dict(
-            net=values["net"],  # cnn | resnet18
-            width=values["width"] or {"cnn": 16, "resnet18": 64}.get(values["net"], 16),
-            dropout=0.3 if values["target"] == "label" else 0.0,  # cnn only
-            stem="small",  # small | imagenet; resnet18 only
-        )
-    )
+    net = dict(name=values["net"])  # cnn | resnet18
+    if values["width"]:
+        net["width"] = values["width"]
+    if values["net"] == "cnn" and values["target"] == "label":
+        net["dropout"] = 0.3
+    config.model = ConfigDict(dict(net=net))
     config.optim.net = optimizer(
         3e-3, weight_decay=1e-4, schedule="cosine", warmup_steps=values["steps"] // 20
     )
@@ -65,7 +64,7 @@ def get_config(arg: str = "mnist") -> ConfigDict:
     if preset == "smoke":
         make_smoke(config)
         config.optim.net.warmup_steps = 0
-        config.model.width = 4
+        config.model.net.width = 4
         config.eval.every = 1
     config.lock()
     return config

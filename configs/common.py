@@ -19,7 +19,7 @@ def base(task: str) -> ConfigDict:
     """Return the sections that every config has, with all of their keys.
 
     Args:
-      task: the method family, a key of gan_jax.core.task.make_task.
+      task: the method family, a key of gan_jax.methods.registry.METHODS.
     """
     return ConfigDict(
         dict(
@@ -82,144 +82,69 @@ def base(task: str) -> ConfigDict:
     )
 
 
-def optimizer(lr: float, **changes: Any) -> ConfigDict:
+def optimizer(lr: float, *, name: str = "adam", **changes: Any) -> ConfigDict:
     """Return the section of one network's optimizer, see `gan_jax.training.optimizers`."""
-    section = dict(
-        name="adam",  # adam | sgd | rmsprop
-        lr=lr,
-        b1=0.9,
-        b2=0.999,
-        eps=1e-8,  # added to the root of the second moment, of adam and rmsprop
-        weight_decay=0.0,  # decoupled
-        clip_norm=0.0,  # of the gradient; 0 does not clip
-        schedule="constant",  # constant | linear | cosine
-        warmup_steps=0,
-    )
-    return ConfigDict({**section, **changes})
-
-
-# Terms of each player's loss beside the game (gan_jax/methods/gan/terms.py). Each has a weight, 0
-# for none, and an interval: every=16 takes it at one step of 16, with 16 times the weight.
-DISC_TERMS = (
-    "gradient_penalty",  # one-centred, WGAN-GP; this and the next five refuse BatchNorm
-    "zero_centred_penalty",
-    "one_sided_penalty",
-    "dragan",
-    "r1",  # the weight is the paper's gamma
-    "r2",
-    "consistency",  # of real images under shifts and flips: CR; with the next one bCR
-    "fake_consistency",
-    "latent_consistency",  # under steps in the latents: zCR, with gen.latent_diversity
-    "lecam",
-    "drift",
-    "orthogonal",
-    "historical",
-    "classes",  # with model.conditional=classifier, contrastive or d2d_ce: what its head says
-    "rotation",  # self-supervised: by how much was the image turned?
-    "codes",  # InfoGAN
-    "labelled",  # with model.conditional=semi_supervised: the class of images that have a label
-    "views",  # unsupervised contrastive, of two views of a real image
-)
-GEN_TERMS = (
-    "latent_diversity",
-    "path_length",  # StyleGAN2's; its authors take it at one step of 4, with weight 2
-    "orthogonal",
-    "historical",
-    "feature_matching",
-    "classes",
-    "rotation",
-    "codes",
-)
+    return ConfigDict(dict(name=name, lr=lr, **changes))
 
 
 def gan(
     net: str,
     width: int,
     *,
-    disc_terms: dict[str, float] | None = None,
-    gen_terms: dict[str, float] | None = None,
-    **changes: Any,
+    disc_width: int = 0,
+    gen: dict[str, Any] | None = None,
+    disc: dict[str, Any] | None = None,
+    disc_terms: dict[str, Any] | None = None,
+    gen_terms: dict[str, Any] | None = None,
+    latent: int = 100,
+    conditional: str = "none",
+    codes: dict[str, Any] | None = None,
+    augment: str = "none",
+    **task: Any,
 ) -> ConfigDict:
-    """Return base("gan") with the fields of every GAN.
+    """Return base("gan") with what a GAN is made of.
+
+    What is not named has the default of what is (see `gan_jax/methods/gan/`): `networks.py` the
+    networks and their fields, `rules.py` the section task, `terms.py` the terms of both players,
+    `codes.py` the latents, `augment.py` the augmentations.
 
     Args:
-      net: dcgan | tutorial | resnet | biggan | biggan_deep | progan | mlp | conv2014 |
-        lapgan.
-      width: channels of both networks next to the image.
-      disc_terms, gen_terms: weights by name.
-      **changes: fields of the sections task and model.
+      net: of both networks: dcgan | tutorial | resnet | biggan | biggan_deep | progan | mlp |
+        conv2014 | lapgan.
+      width: of the generator, and of the discriminator if there is no `disc_width`.
+      disc_width: of the discriminator.
+      gen, disc: further fields of the networks.
+      disc_terms, gen_terms: a weight, or the fields of the term, by name.
+      latent: dimensions.
+      conditional: none | concat | classifier | projection | contrastive | d2d_ce |
+        semi_supervised.
+      codes: InfoGAN's.
+      augment: none | diffaugment | ada | distortion: of all that the discriminator sees.
+      **task: fields of the section task.
     """
-    task = dict(
-        # minimax | non_saturating | least_squares | wasserstein | hinge | relativistic |
-        # relativistic_least_squares | relativistic_hinge
-        loss="non_saturating",
-        label_smoothing=0.0,  # the target of real images is 1 minus this; one-sided
-        gen_weight=1.0,  # of the game in the generator's loss; 0 leaves it the terms alone
-        disc_updates=1,  # discriminator updates a generator update
-        # real | uniform: the classes of generated images in training, those of the batch of real
-        # images, or each drawn afresh
-        fake_labels="real",
-        freeze_disc=0,  # first stages of the discriminator that are not trained: for init_from
-        weight_clipping=0.0,  # limit of every weight of the discriminator; 0: none
-        stage_images=0,  # generated images that a stage of growing networks is trained on; progan
-        fade_images=0,  # generated images during which a stage is blended in; progan
-        top_k=1.0,  # share of generated images, the most realistic, that the generator learns from
-        top_k_decay=0.99,  # factor an epoch by which the share falls from 1 to top_k
-    )
-    model = dict(
-        net=net,
-        width=width,  # channels of the generator next to the image
-        disc_width=width,  # channels of the discriminator next to the image
-        disc_norm="batch",  # batch | layer | spectral | none: of the discriminator
-        # share of its units that the discriminator drops while it trains either player, the same
-        # for an example and all that an update compares with it; mlp, conv2014 and lapgan only
-        disc_dropout=0.0,
-        pool="sum",  # sum | mean over the pixels before the last layer; resnet only
-        latent=100,  # dimensions
-        # none | concat | classifier | projection | contrastive | d2d_ce | semi_supervised: whether
-        # the GAN is given the class, and what the discriminator does with it
-        conditional="none",
-        # default (the network's own) | concat | batch_norm | self_modulation: of the generator
-        gen_conditional="default",
-        attention=0,  # shorter side of features that attend to themselves [px]; 0: none
-        gen_norm="none",  # none | spectral: of the generator's weights; resnet only
-        gen_block="residual",  # residual | dense (DenseNet's): of the generator; resnet only
-        wide=False,  # blocks of the discriminator widen in their first convolution; resnet only
-        class_embedding=128,  # dimensions, of the generators of biggan and biggan_deep
-        weight_init="orthogonal",  # orthogonal | normal | xavier; biggan and biggan_deep only
-        reference_batch=0,  # images of virtual batch normalisation's, in place of BatchNorm; dcgan
-        embedding=512,  # dimensions, of contrastive and d2d_ce
-        coarsest=0,  # least shorter side of the smallest level [px]; lapgan only
-        coarse_width=0,  # units of the generator of the smallest level; lapgan only
-        minibatch_kernels=0,  # of minibatch discrimination; 0: none
-        categorical_codes=(),  # InfoGAN: number of values of each
-        continuous_codes=0,
-    )
-    terms = dict(
-        disc={name: dict(weight=0.0, every=1) for name in DISC_TERMS},
-        gen={name: dict(weight=0.0, every=1) for name in GEN_TERMS},
-        flip=True,  # consistency mirrors images; not where left and right differ, as in digits
-        latent_step=0.05,  # standard deviation, of latent_consistency and latent_diversity
-        temperature=1.0,  # of contrastive, d2d_ce and views
-        positive_margin=0.98,  # cosines, of d2d_ce
-        negative_margin=0.02,
-        shift_negatives=False,  # of d2d_ce: True as in the authors' code, False as in the paper
-    )
-    augment = dict(
-        name="none",  # none | diffaugment | ada | distortion: of all that the discriminator sees
-        # color,translation,cutout of diffaugment; geometry,color of ada; affine,noise of
-        # distortion; "": all
-        parts="",
-        ramp_images=500_000.0,  # real images in which ada's p can rise from 0 to 1
-    )
-    for player, weights in (("disc", disc_terms), ("gen", gen_terms)):
-        for name, weight in (weights or {}).items():
-            terms[player][name]["weight"] = weight
     config = base("gan")
-    config.task.update({k: changes.pop(k, value) for k, value in task.items()})
-    config.model.update({**model, **changes})
-    config.terms, config.augment = ConfigDict(terms), ConfigDict(augment)
+    config.task.update(task)
+    config.model = ConfigDict(
+        dict(
+            latent=latent,
+            conditional=dict(name=conditional),
+            codes=dict(name="none") if codes is None else dict(name="infogan", **codes),
+            gen=dict(name=net, width=width, **(gen or {})),
+            disc=dict(name=net, width=disc_width or width, **(disc or {})),
+        )
+    )
+    config.terms = ConfigDict(dict(disc={}, gen={}))
+    for player, terms in (("disc", disc_terms), ("gen", gen_terms)):
+        for name, term in (terms or {}).items():
+            fields = dict(term) if isinstance(term, dict) else dict(weight=term)
+            config.terms[player][name] = ConfigDict(fields)
+    config.augment = ConfigDict(dict(name=augment))
     return config
+
+
+def set_widths(config: ConfigDict, gen: int, disc: int) -> None:
+    """Set the widths of a GAN's networks, in place."""
+    config.model.gen.width, config.model.disc.width = gen, disc
 
 
 # Presets whose images are as good mirrored, and where grey levels are what a camera saw.
@@ -317,8 +242,18 @@ def set_data(
         config.data.size = (values["size"], values["size"])
 
 
-def make_smoke(config: ConfigDict) -> None:
-    """Shrink the sections that all configs share to two steps on synthetic data, in place."""
+def make_smoke(config: ConfigDict, *, width: int = 0, disc_width: int = 0, latent: int = 8) -> None:
+    """Shrink the sections that all configs share to two steps on synthetic data, in place.
+
+    Args:
+      config: a whole config.
+      width: of a GAN's generator, whose latents and widths shrink too; 0 for other methods.
+      disc_width: of its discriminator, where that is another.
+      latent: of a GAN, dimensions.
+    """
     config.data.update(PRESETS["smoke"])
     config.train.update(dict(steps=2, batch_size=8, log_every=1, sample_every=2, save_every=1))
     config.eval.update(dict(batch_size=8, grid=4))
+    if width:
+        config.model.latent = latent
+        set_widths(config, width, disc_width or width)

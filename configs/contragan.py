@@ -40,8 +40,8 @@ def get_config(arg: str = "cifar10") -> ConfigDict:
         fake_labels="uniform",
         disc_updates=5,
         conditional="contrastive",
-        disc_terms=dict(classes=1.0),
-        gen_terms=dict(classes=1.0),
+        disc_terms=dict(contrastive=1.0),
+        gen_terms=dict(contrastive=1.0),
     )
     if min(config.data.size) >= 128:
         contrastive_for_imagenet(config, given, embedding=1536, steps=200_000)

@@ -31,7 +31,7 @@ def get_config(arg: str = "folder") -> ConfigDict:
     preset, values = parse_arg(
         arg, width=0, latent=128, conditional="none", disc_updates=1, steps=50_000
     )
-    config = resnet_gan(
+    return resnet_gan(
         preset,
         values,
         dict(lr=2e-4, b1=0.0, b2=0.9, schedule="linear"),
@@ -39,6 +39,5 @@ def get_config(arg: str = "folder") -> ConfigDict:
         fake_labels="uniform",
         disc_updates=values["disc_updates"],
         conditional=values["conditional"],
+        augment="diffaugment",
     )
-    config.augment.name = "diffaugment"
-    return config

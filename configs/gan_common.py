@@ -6,7 +6,7 @@ from typing import Any
 
 from ml_collections import ConfigDict
 
-from configs.common import PHOTOGRAPHS, gan, make_smoke, optimizer, set_data
+from configs.common import PHOTOGRAPHS, PRESETS, gan, make_smoke, optimizer, set_data, set_widths
 from gan_jax.models.plans import plan
 
 
@@ -20,6 +20,7 @@ def resnet_gan(
     ema_start: int = 0,
     flip: bool = False,
     dequantize: bool = False,
+    disc: dict[str, Any] | None = None,
     **changes: Any,
 ) -> ConfigDict:
     """Return the config of a hinge GAN with the networks of `configs/sngan.py`.
@@ -31,16 +32,16 @@ def resnet_gan(
       batch_size: images an update.
       ema_decay, ema_start: of the generator.
       flip, dequantize: of `common.set_data`.
+      disc: fields of the discriminator, beside spectral normalisation.
       **changes: arguments of `common.gan`.
     """
-    config = gan(
-        "resnet", 0, loss="hinge", disc_norm="spectral", latent=values["latent"], **changes
-    )
+    disc = dict(norm="spectral", **(disc or {}))
+    config = gan("resnet", 0, loss="hinge", disc=disc, latent=values["latent"], **changes)
     set_data(config, preset, values, flip=flip, dequantize=dequantize)
     short = min(config.data.size)
     small = short < 48
-    config.model.width = values["width"] or (256 if small else 64)
-    config.model.disc_width = max(config.model.width // 2, 1) if small else config.model.width
+    width = values["width"] or (256 if small else 64)
+    set_widths(config, width, max(width // 2, 1) if small else width)
     for name in ("gen", "disc"):
         config.optim[name] = optimizer(**optim)
     steps = values["steps"] or (50_000 if small else 250_000 if short < 128 else 450_000)
@@ -48,9 +49,8 @@ def resnet_gan(
         dict(steps=steps, batch_size=batch_size, ema_decay=ema_decay, ema_start=ema_start)
     )
     if preset == "smoke":
-        make_smoke(config)
-        config.task.disc_updates = min(config.task.disc_updates, 2)
-        config.model.update(dict(width=4, disc_width=4, latent=8))
+        make_smoke(config, width=4)
+        config.task.disc_updates = min(config.task.get("disc_updates", 1), 2)
     config.lock()
     return config
 
@@ -66,11 +66,12 @@ def contrastive_for_imagenet(
       embedding: its dimensions.
       steps: updates of the generator.
     """
-    config.model.embedding = embedding
-    config.task.disc_updates = 2
-    config.optim.gen.update(dict(lr=5e-5, b1=0.0))
-    config.optim.disc.update(dict(lr=2e-4, b1=0.0))
-    config.train.update(dict(steps=values["steps"] or steps, batch_size=256, ema_start=20_000))
+    with config.unlocked():
+        config.model.conditional.embedding = embedding
+        config.task.disc_updates = 2
+        config.optim.gen.update(dict(lr=5e-5, b1=0.0))
+        config.optim.disc.update(dict(lr=2e-4, b1=0.0))
+        config.train.update(dict(steps=values["steps"] or steps, batch_size=256, ema_start=20_000))
 
 
 def biggan(net: str, preset: str, values: dict[str, Any]) -> ConfigDict:
@@ -80,24 +81,26 @@ def biggan(net: str, preset: str, values: dict[str, Any]) -> ConfigDict:
       net: biggan | biggan_deep.
       preset, values: of the parsed argument; 0 means what the paper has for the size of images.
     """
+    size = {**PRESETS[preset], **({"size": (values["size"],) * 2} if "size" in values else {})}
+    small = min(size["size"]) < 64
     config = gan(
         net,
         values["width"],
+        # StudioGAN's for 32 px: twice its d_conv_dim, ours four times
+        disc_width=max(values["width"] // 2, 1) if net == "biggan" and small else 0,
+        gen_terms={} if small else dict(orthogonal=1e-4),
         loss="hinge",
-        disc_norm="spectral",
         conditional=values["conditional"],
         fake_labels="uniform",
     )
     set_data(config, preset, values)
     short = min(config.data.size)
-    small = short < 64
     config.data.flip = small and preset in PHOTOGRAPHS  # StudioGAN's do, the author's scripts not
-    config.terms.gen.orthogonal.weight = 0.0 if small else 1e-4
-    if net == "biggan" and small:  # StudioGAN's for 32 px: twice its d_conv_dim, ours four times
-        config.model.disc_width = max(values["width"] // 2, 1)
     parts = len(plan(*config.data.size, "biggan").generator)
     config.model.latent = values["latent"] or 20 * parts
-    config.model.attention = values["attention"] or min(short // 2, 64)
+    attention = values["attention"] or min(short // 2, 64)
+    for role in ("gen", "disc"):
+        config.model[role].attention = attention
     config.task.disc_updates = 5 if small else 2
     rule = dict(b1=0.5 if small else 0.0, b2=0.999, eps=1e-6)
     config.optim.gen = optimizer(2e-4 if small else 5e-5, **rule)
@@ -111,12 +114,10 @@ def biggan(net: str, preset: str, values: dict[str, Any]) -> ConfigDict:
         )
     )
     if preset == "smoke":
-        make_smoke(config)
+        make_smoke(config, width=4, latent=6)
         config.task.disc_updates = 2
-        config.model.update(
-            dict(
-                width=4, disc_width=4, latent=6, attention=8, class_embedding=4, conditional="none"
-            )
-        )
+        config.model.gen.update(dict(attention=8, class_embedding=4))
+        config.model.disc.attention = 8
+        config.model.conditional.name = "none"
     config.lock()
     return config

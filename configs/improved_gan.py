@@ -7,7 +7,7 @@ Minibatch discrimination of 100 kernels, one-sided label smoothing of 0.1, histo
 both players, virtual batch normalisation in the generator with a reference batch of 100; as in the
 authors' code for CIFAR-10 Adam 3e-4 with beta1 0.5, batches of 100, latent 100. Feature matching,
 which the paper found to help classifiers and not samples, replaces the generator's game with
---config.task.gen_weight=0 --config.terms.gen.feature_matching.weight=1.
+--config.task.gen_weight=0 --config.terms.gen.feature_matching=1.
 
 Deviations: DCGAN networks, no dropout, noise and weight normalisation in the discriminator, and no
 classes in it (the authors' CIFAR-10 discriminator says the class too); the learning rate does not
@@ -35,8 +35,8 @@ def get_config(arg: str = "cifar10") -> ConfigDict:
         label_smoothing=0.1,
         disc_terms=dict(historical=1e-4),
         gen_terms=dict(historical=1e-4),
-        minibatch_kernels=100,
-        reference_batch=100,
+        gen=dict(reference_batch=100),
+        disc=dict(minibatch_kernels=100),
         latent=values["latent"],
         conditional=values["conditional"],
     )
@@ -45,9 +45,7 @@ def get_config(arg: str = "cifar10") -> ConfigDict:
         config.optim[name] = optimizer(3e-4, b1=0.5)
     config.train.update(dict(steps=values["steps"], batch_size=100, ema_decay=0.999))
     if preset == "smoke":
-        make_smoke(config)
-        config.model.update(
-            dict(width=4, disc_width=4, latent=8, minibatch_kernels=5, reference_batch=6)
-        )
+        make_smoke(config, width=4)
+        config.model.gen.reference_batch, config.model.disc.minibatch_kernels = 6, 5
     config.lock()
     return config

@@ -33,15 +33,16 @@ def get_config(arg: str = "mnist") -> ConfigDict:
         disc_terms=dict(codes=1.0),
         gen_terms=dict(codes=1.0),
         latent=values["latent"],
-        categorical_codes=(values["categories"],) if values["categories"] else (),
-        continuous_codes=values["continuous"],
+        codes=dict(
+            categorical=(values["categories"],) if values["categories"] else (),
+            continuous=values["continuous"],
+        ),
     )
     set_data(config, preset, values)
     config.optim.gen = optimizer(1e-3, b1=0.5)
     config.optim.disc = optimizer(2e-4, b1=0.5)
     config.train.update(dict(steps=values["steps"], batch_size=128, ema_decay=0.999))
     if preset == "smoke":
-        make_smoke(config)
-        config.model.update(dict(width=4, disc_width=4, latent=8))
+        make_smoke(config, width=4)
     config.lock()
     return config

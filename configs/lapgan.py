@@ -17,13 +17,13 @@ discriminator, 128 in one of the generator); levels of half the size each, 8, 16
 8, 14 and 28); the authors say no number of updates; samples come from a moving average of the
 generators; `gan_jax/models/lapgan.py` and `gan_jax/methods/gan/lapgan.py` say the others.
 
-Measured (2026-11-26, `:mnist,width=8` with model.disc_width=24, 150 s of one core of an AMD EPYC,
+Measured (2026-11-26, `:mnist,width=8` with model.disc.width=24, 150 s of one core of an AMD EPYC,
 531 steps, seed 0, one discriminator update a step; `benchmarks/ladder.py`): FID 29.09 against
 10,000 MNIST test images, precision 0.07 and recall 0.16 at k = 3, density 0.03 and coverage 0.01 at
 k = 5, in the features of `configs/classifier.py:mnist`. After 780 s, 2,591 steps, FID is 16.77,
 precision 0.30, recall 0.05, density 0.14 and coverage 0.05, with digits that can be read: what it
-lacks is time. With disc_width=8 as well the discriminators are too weak (by SGD, 150 s: FID 57.0,
-with 24 28.3).
+lacks is time. With model.disc.width=8 as well the discriminators are too weak (by SGD, 150 s: FID
+57.0, with 24 28.3).
 """
 
 from __future__ import annotations
@@ -41,19 +41,17 @@ def get_config(arg: str = "mnist") -> ConfigDict:
     config = gan(
         "lapgan",
         values["width"],
-        disc_norm="none",
-        disc_dropout=0.5,
+        gen=dict(coarsest=8, coarse_width=values["coarse_width"]),
+        disc=dict(norm="none", dropout=0.5),
         latent=values["latent"],
         conditional=values["conditional"],
-        coarsest=8,
-        coarse_width=values["coarse_width"],
     )
     set_data(config, preset, values)
     for name in ("gen", "disc"):
         config.optim[name] = optimizer(2e-4, b1=0.5)
     config.train.update(dict(steps=values["steps"], batch_size=64, ema_decay=0.999))
     if preset == "smoke":
-        make_smoke(config)
-        config.model.update(dict(width=4, disc_width=4, latent=8, coarse_width=16))
+        make_smoke(config, width=4)
+        config.model.gen.coarse_width = 16
     config.lock()
     return config

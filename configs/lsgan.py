@@ -37,7 +37,6 @@ def get_config(arg: str = "mnist") -> ConfigDict:
         config.optim[name] = optimizer(1e-3 if preset == "lsun" else 2e-4, b1=0.5)
     config.train.update(dict(steps=values["steps"], batch_size=64, ema_decay=0.999))
     if preset == "smoke":
-        make_smoke(config)
-        config.model.update(dict(width=4, disc_width=4, latent=8))
+        make_smoke(config, width=4)
     config.lock()
     return config

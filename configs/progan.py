@@ -39,11 +39,11 @@ def get_config(arg: str = "cifar10") -> ConfigDict:
         "progan",
         values["width"],
         loss="wasserstein",
-        disc_norm="none",
         latent=values["width"],
         conditional=values["conditional"],
-        stage_images=values["stage_images"],
-        fade_images=values["stage_images"],
+        growth=dict(
+            name="stages", stage_images=values["stage_images"], fade_images=values["stage_images"]
+        ),
         disc_terms={"gradient_penalty": 10.0, "drift": 0.001},
     )
     set_data(config, preset, values, flip=FACES, celeb_a=128, celeb_a_hq=1024, lsun=256)
@@ -51,8 +51,7 @@ def get_config(arg: str = "cifar10") -> ConfigDict:
         config.optim[name] = optimizer(1e-3, b1=0.0, b2=0.99)
     config.train.update(dict(steps=values["steps"], batch_size=16, ema_decay=0.999))
     if preset == "smoke":
-        make_smoke(config)
-        config.model.update(dict(width=8, disc_width=8, latent=8))
-        config.task.update(dict(stage_images=8, fade_images=8))
+        make_smoke(config, width=8)
+        config.task.growth.update(dict(stage_images=8, fade_images=8))
     config.lock()
     return config

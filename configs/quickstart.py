@@ -37,7 +37,6 @@ def get_config(arg: str = "digits") -> ConfigDict:
     config.train.update(dict(steps=values["steps"], batch_size=64, ema_decay=0.998))
     config.eval.grid = 10
     if preset == "smoke":
-        make_smoke(config)
-        config.model.update(dict(width=4, disc_width=4, latent=8))
+        make_smoke(config, width=4)
     config.lock()
     return config

@@ -29,6 +29,14 @@ from ml_collections import ConfigDict
 from configs.common import parse_arg
 from configs.gan_common import contrastive_for_imagenet, resnet_gan
 
+D2D_CE = dict(
+    weight=0.5,
+    temperature=0.5,
+    positive_margin=0.98,
+    negative_margin=0.02,
+    shift_negatives=True,
+)
+
 
 def get_config(arg: str = "cifar10") -> ConfigDict:
     """Return the config; `arg` is "PRESET[,width=256,...]"."""
@@ -45,14 +53,11 @@ def get_config(arg: str = "cifar10") -> ConfigDict:
         fake_labels="uniform",
         disc_updates=5,
         conditional="d2d_ce",
-        disc_terms=dict(classes=0.5),
-        gen_terms=dict(classes=0.5),
-    )
-    config.terms.update(
-        dict(temperature=0.5, positive_margin=0.98, negative_margin=0.02, shift_negatives=True)
+        disc_terms=dict(d2d_ce=dict(D2D_CE)),
+        gen_terms=dict(d2d_ce=dict(D2D_CE)),
     )
     if min(config.data.size) >= 128:
         contrastive_for_imagenet(config, given, embedding=2048, steps=500_000)
         for player in ("disc", "gen"):
-            config.terms[player].classes.weight = 1.0
+            config.terms[player].d2d_ce.weight = 1.0
     return config

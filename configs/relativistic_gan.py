@@ -32,7 +32,7 @@ def get_config(arg: str = "cifar10") -> ConfigDict:
         "dcgan",
         values["width"],
         loss=values["loss"],
-        disc_norm="spectral",
+        disc=dict(norm="spectral"),
         latent=values["latent"],
         conditional=values["conditional"],
     )
@@ -41,7 +41,6 @@ def get_config(arg: str = "cifar10") -> ConfigDict:
         config.optim[name] = optimizer(2e-4, b1=0.5)
     config.train.update(dict(steps=values["steps"], batch_size=32, ema_decay=0.999))
     if preset == "smoke":
-        make_smoke(config)
-        config.model.update(dict(width=4, disc_width=4, latent=8))
+        make_smoke(config, width=4)
     config.lock()
     return config

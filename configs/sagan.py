@@ -23,7 +23,7 @@ from __future__ import annotations
 
 from ml_collections import ConfigDict
 
-from configs.common import gan, make_smoke, optimizer, parse_arg, set_data
+from configs.common import gan, make_smoke, optimizer, parse_arg, set_data, set_widths
 
 
 def get_config(arg: str = "cifar10") -> ConfigDict:
@@ -38,9 +38,8 @@ def get_config(arg: str = "cifar10") -> ConfigDict:
         "resnet",
         0,
         loss="hinge",
-        disc_norm="spectral",
-        gen_norm="spectral",
-        wide=True,
+        gen=dict(norm="spectral", attention=0),
+        disc=dict(norm="spectral", wide=True, attention=0),
         latent=values["latent"],
         conditional=values["conditional"],
         fake_labels="uniform",
@@ -48,16 +47,17 @@ def get_config(arg: str = "cifar10") -> ConfigDict:
     set_data(config, preset, values)
     short = min(config.data.size)
     small, paper = short < 48, short >= 128
-    config.model.width = values["width"] or (256 if small else 64)
-    config.model.disc_width = max(config.model.width // 2, 1) if small else config.model.width
-    config.model.attention = values["attention"] or (short // 4 if paper else short // 2)
+    width = values["width"] or (256 if small else 64)
+    set_widths(config, width, max(width // 2, 1) if small else width)
+    attention = values["attention"] or (short // 4 if paper else short // 2)
+    config.model.gen.attention = config.model.disc.attention = attention
     config.optim.gen = optimizer(1e-4, b1=0.0, b2=0.9)
     config.optim.disc = optimizer(4e-4, b1=0.0, b2=0.9)
     steps = values["steps"] or (1_000_000 if paper else 100_000)
     config.train.update(dict(steps=steps, batch_size=256 if paper else 64, ema_decay=0.999))
     if preset == "smoke":
-        make_smoke(config)
-        config.model.update(dict(width=4, disc_width=4, latent=8, attention=8))
-        config.model.conditional = "none"
+        make_smoke(config, width=4)
+        config.model.gen.attention = config.model.disc.attention = 8
+        config.model.conditional.name = "none"
     config.lock()
     return config

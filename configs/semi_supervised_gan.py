@@ -43,22 +43,21 @@ def get_config(arg: str = "mnist") -> ConfigDict:
         "dcgan",
         values["width"],
         gen_weight=0.0,
-        disc_norm="layer",
+        disc=dict(norm="layer"),
         disc_terms=dict(labelled=1.0),
         gen_terms=dict(feature_matching=1.0),
         latent=values["latent"],
         conditional="semi_supervised",
+        augment="distortion",
     )
     set_data(config, preset, values)
     config.data.labelled = values["labelled"]
-    config.augment.name = "distortion"
     config.optim.gen, config.optim.disc = optimizer(2e-3, b1=0.5), optimizer(5e-4, b1=0.5)
     config.train.update(dict(steps=values["steps"], batch_size=100, ema_decay=0.999))
     config.eval.every = 1000  # chooses nothing: thousands of labels would, beside the few
     if preset == "smoke":
-        make_smoke(config)
+        make_smoke(config, width=4)
         config.data.labelled = 20
         config.eval.every = 2
-        config.model.update(dict(width=4, disc_width=4, latent=8))
     config.lock()
     return config

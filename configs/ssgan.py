@@ -35,7 +35,7 @@ def get_config(arg: str = "cifar10") -> ConfigDict:
         values,
         dict(lr=2e-4, b1=0.0, b2=0.9),
         disc_updates=values["disc_updates"],
-        gen_conditional=values["gen_conditional"],
+        gen=dict(conditional=values["gen_conditional"]),
         disc_terms=dict(rotation=1.0),
         gen_terms=dict(rotation=0.2),
     )

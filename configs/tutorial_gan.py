@@ -41,7 +41,6 @@ def get_config(arg: str = "mnist") -> ConfigDict:
     config.optim.disc = optimizer(1e-4, b1=0.5)
     config.train.update(dict(steps=values["steps"], batch_size=64))
     if preset == "smoke":
-        make_smoke(config)
-        config.model.update(dict(width=4, disc_width=4, latent=8))
+        make_smoke(config, width=4)
     config.lock()
     return config

@@ -33,21 +33,15 @@ def get_config(arg: str = "pairs") -> ConfigDict:
             test_dropout=False,  # dropout at use
         )
     )
-    config.model = ConfigDict(
-        dict(
-            width=values["width"],  # channels of the U-Net's first layer
-            dropout=0.5,  # of its first decoder blocks
-            disc_width=64,  # channels of the PatchGAN's first layer
-            disc_layers=2,  # 2: patches of 34 px; 3: the paper's 70 px
-        )
-    )
+    # channels of the U-Net's first layer, dropout of its first decoder blocks
+    gen = dict(name="unet", width=values["width"], dropout=0.5)
+    config.model = ConfigDict(dict(gen=gen, disc=dict(name="none")))
     config.optim.gen = optimizer(2e-4, b1=0.5)
-    config.optim.disc = optimizer(2e-4, b1=0.5)
     config.train.update(dict(steps=values["steps"], batch_size=16))
     config.eval.update(dict(batch_size=88, grid=8))
     if preset == "smoke":
         make_smoke(config)
         config.data.update(dict(target_path="synthetic"))
-        config.model.update(dict(width=4, disc_width=4))
+        config.model.gen.width = 4
     config.lock()
     return config

@@ -64,14 +64,14 @@ def get_config(arg: str = "mnist") -> ConfigDict:
         elif stored and (values["net"] == "mlp" or not (stored[0] % 4 or stored[1] % 4)):
             config.data.size = stored[:2]
     config.task.beta = 1.0  # weight of the KL divergence; 1 is the VAE, more is beta-VAE
-    config.model = {
-        "net": values["net"],  # conv (sides divisible by 4) | mlp (any size)
-        "likelihood": values["likelihood"] or ("bernoulli" if grey else "gaussian"),
-        "scale": 0.2,  # standard deviation of the Gaussian likelihood, pixels in [-1, 1]
-        "latent": values["latent"] or (20 if grey else 64),  # dimensions
-        # Channels of the first convolution, or units of a hidden layer.
-        "width": values["width"] or (512 if values["net"] == "mlp" else 32),
-    }
+    width = dict(width=values["width"]) if values["width"] else {}
+    config.model = ConfigDict(
+        dict(
+            latent=values["latent"] or (20 if grey else 64),  # dimensions
+            likelihood=dict(name=values["likelihood"] or ("bernoulli" if grey else "gaussian")),
+            vae=dict(name=values["net"], **width),  # conv (sides divisible by 4) | mlp (any size)
+        )
+    )
     config.optim.vae = optimizer(1e-3)
     config.train.update(
         steps=6000, batch_size=128, ema_decay=0.999, sample_every=1000, save_every=1000
@@ -79,7 +79,8 @@ def get_config(arg: str = "mnist") -> ConfigDict:
     config.eval.update(every=1000, best="max:elbo")
     if preset == "smoke":
         make_smoke(config)
-        config.model.update(latent=4, width=4)
+        config.model.latent = 4
+        config.model.vae.width = 4
         config.eval.every = 2
     config.lock()
     return config

@@ -39,11 +39,10 @@ def get_config(arg: str = "mnist") -> ConfigDict:
     )
     set_data(config, preset, values)
     for name in ("gen", "disc"):
-        config.optim[name] = optimizer(5e-5, name="rmsprop", b2=0.99)
+        config.optim[name] = optimizer(5e-5, name="rmsprop", decay=0.99)
     config.train.update(dict(steps=values["steps"], batch_size=64, ema_decay=0.999))
     if preset == "smoke":
-        make_smoke(config)
+        make_smoke(config, width=4)
         config.task.disc_updates = 2
-        config.model.update(dict(width=4, disc_width=4, latent=8))
     config.lock()
     return config

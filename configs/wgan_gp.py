@@ -27,7 +27,7 @@ from __future__ import annotations
 
 from ml_collections import ConfigDict
 
-from configs.common import PHOTOGRAPHS, gan, make_smoke, optimizer, parse_arg, set_data
+from configs.common import PHOTOGRAPHS, gan, make_smoke, optimizer, parse_arg, set_data, set_widths
 
 
 def get_config(arg: str = "cifar10") -> ConfigDict:
@@ -39,8 +39,7 @@ def get_config(arg: str = "cifar10") -> ConfigDict:
         loss="wasserstein",
         disc_terms=dict(gradient_penalty=10.0),
         disc_updates=5,
-        disc_norm="none",
-        pool="mean",
+        disc=dict(norm="none", pool="mean"),
         latent=values["latent"],
         conditional=values["conditional"],
     )
@@ -48,15 +47,14 @@ def get_config(arg: str = "cifar10") -> ConfigDict:
     small = min(config.data.size) < 48
     config.data.dequantize = small and preset in PHOTOGRAPHS  # not in their code for 64 px
     width = values["width"] or (128 if small else 64)
-    config.model.update(dict(width=width, disc_width=width))
+    set_widths(config, width, width)
     rate = dict(lr=2e-4, schedule="linear") if small else dict(lr=1e-4)
     for name in ("gen", "disc"):
         config.optim[name] = optimizer(b1=0.0, b2=0.9, **rate)
     steps = values["steps"] or (100_000 if small else 200_000)
     config.train.update(dict(steps=steps, batch_size=64, ema_decay=0.999))
     if preset == "smoke":
-        make_smoke(config)
+        make_smoke(config, width=4)
         config.task.disc_updates = 2
-        config.model.update(dict(width=4, disc_width=4, latent=8))
     config.lock()
     return config

@@ -50,8 +50,27 @@ from gan_jax.platform import logs
 
 logs.PATIENCE = 600.0  # what a command prints depends on no clock
 
+# Every config.
+NAMES = sorted(
+    path.stem
+    for path in (ROOT / "configs").glob("*.py")
+    if not path.stem.endswith(("common", "__init__"))
+)
 # A config of each family, on which whatever must hold for all is tested.
 FAMILIES = ("dcgan", "vae", "classifier", "pix2pix")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark the tests that thorough.txt names; a line that names none is a mistake."""
+    lines = (ROOT / "tests" / "thorough.txt").read_text().splitlines()
+    names = [line for line in lines if line and not line.startswith("#")]
+    collected = {item.nodeid.partition("::")[0] for item in items}
+    for name in names:
+        found = [item for item in items if item.nodeid.startswith(name)]
+        for item in found:
+            item.add_marker("thorough")
+        if not found and name.partition("::")[0] in collected and len(items) > 1000:
+            raise pytest.UsageError(f"tests/thorough.txt: there is no test {name}")
 
 
 @pytest.fixture(autouse=True)
@@ -73,14 +92,8 @@ def _return_memory() -> Iterator[None]:
 
 def smoke_config(name: str, **changes: object) -> ConfigDict:
     """Return the smoke form of a config, with fields such as `train__steps=4` changed."""
-    config = load_config(str(ROOT / "configs" / f"{name}.py") + ":smoke")
-    for field, value in changes.items():
-        section, _, leaf = field.rpartition("__")
-        target = config
-        for part in section.split("__") if section else ():
-            target = target[part]
-        target[leaf] = value
-    return config
+    overrides = {field.replace("__", "."): str(value) for field, value in changes.items()}
+    return load_config(str(ROOT / "configs" / f"{name}.py") + ":smoke", overrides)
 
 
 @pytest.fixture(scope="session")

@@ -9,6 +9,7 @@ import jax
 from conftest import smoke_config
 from ml_collections import ConfigDict
 
+from gan_jax.core.choices import rename
 from gan_jax.core.keys import named_keys
 from gan_jax.core.state import TrainState
 from gan_jax.core.task import Phase, Task
@@ -16,6 +17,7 @@ from gan_jax.data import Dataset, open_data
 from gan_jax.data.pipeline import batches
 from gan_jax.methods.registry import make_task
 from gan_jax.parallel.mesh import make_parallel
+from gan_jax.training.optimizers import OPTIMIZERS
 from gan_jax.training.step import make_step, training_step
 
 
@@ -48,7 +50,7 @@ DRAWING = {
     "wgan_gp": dict(),
     "lapgan": dict(model__conditional="concat", train__ema_decay=0.9),
     # The second stage begins at step 1.
-    "progan": dict(task__stage_images=16, task__fade_images=16),
+    "progan": dict(task__growth__stage_images=16, task__growth__fade_images=16),
     "unet": dict(),
     "sagan": dict(model__conditional="projection"),
     "biggan": dict(model__conditional="projection"),
@@ -58,10 +60,17 @@ DRAWING = {
 }
 
 
-def sgd(config: ConfigDict) -> ConfigDict:
-    """Return the config with plain SGD: Adam's first steps would turn rounding into signs."""
-    for section in config.optim.values():
-        section.update(dict(name="sgd", b1=0.0, lr=0.01))
+def sgd(config: ConfigDict, lr: float = 0.01, *names: str) -> ConfigDict:
+    """Return the config with plain SGD: Adam's first steps would turn rounding into signs.
+
+    Args:
+      config: is changed.
+      lr: the learning rate.
+      *names: of the networks; none for all.
+    """
+    for name in names or config.optim:
+        rename(config, f"optim.{name}", OPTIMIZERS, "sgd")
+        config.optim[name].lr = lr
     return config
 
 

@@ -16,10 +16,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from bfloat16 import bfloat16_sums, relative_errors
-from conftest import FAMILIES, smoke_config
+from conftest import FAMILIES, NAMES, smoke_config
 from learning import DRAWING, first_steps, sgd
 from ml_collections import ConfigDict
-from test_configs import NAMES
 
 from gan_jax.core.keys import named_keys
 from gan_jax.core.state import MUTABLE

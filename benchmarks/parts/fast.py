@@ -57,14 +57,15 @@ def ours(name: str, precision: str, tiny: bool) -> dict[str, Any]:
     }
 
 
-def eager(name: str, device: str, tiny: bool) -> dict[str, Any]:
+def eager(name: str, device: str, tiny: bool, resolved: str) -> dict[str, Any]:
     """Hold the eager twin in all forms, each built when it is first asked for."""
     from benchmarks.parts.sides import TorchTimed, problem
 
+    chosen = dataclasses.replace(problem(name, tiny), resolved=resolved)
     made: dict[str, Any] = {}
 
     def make(form: str) -> Any:
-        made[form] = TorchTimed(problem(name, tiny), form, device)
+        made[form] = TorchTimed(chosen, form, device)
         return made[form]
 
     forms = [f"{precision} {memory}" for precision in PRECISIONS for memory in MEMORY]
@@ -74,11 +75,12 @@ def eager(name: str, device: str, tiny: bool) -> dict[str, Any]:
     }
 
 
-def compiled(name: str, form: str, device: str, tiny: bool) -> dict[str, Any]:
+def compiled(name: str, form: str, device: str, tiny: bool, resolved: str) -> dict[str, Any]:
     """Compile the twin."""
     from benchmarks.parts.sides import TorchTimed, problem
 
-    side = TorchTimed(problem(name, tiny), f"{form} channels_last", device)
+    chosen = dataclasses.replace(problem(name, tiny), resolved=resolved)
+    side = TorchTimed(chosen, f"{form} channels_last", device)
     return {
         "first": {"compile": side.compile_seconds},
         **blocks({form: lambda: side}),
@@ -180,19 +182,22 @@ def run(context: Context) -> None:
 
 def start(context: Context, name: str) -> Row:
     """Start all processes of a problem; the longest to compile first."""
+    from benchmarks.parts.sides import problem
+
     given: dict[str, Any] = dict(name=name, tiny=context.tiny)
+    theirs = {"device": context.device, "resolved": problem(**given).resolve().resolved}
     there = shutil.which("g++") or shutil.which("gcc") or shutil.which("clang++")
     modes = ["compile", "compile reduce-overhead"] if there else []
     entries = {}
     for mode in modes[:1] if context.smoke else modes:
         for precision in ["TF32"] if context.smoke else PRECISIONS:
             form = f"{mode} {precision}"
-            process = context.start(compiled, form=form, device=context.device, **given)
+            process = context.start(compiled, form=form, **theirs, **given)
             entries[precision, mode] = Entry(process, form)
     for precision in PRECISIONS:
         process = context.start(ours, precision=precision, env=context.uncached, **given)
         entries[precision, "ours"] = Entry(process, "ours")
-    process = context.start(eager, device=context.device, **given)
+    process = context.start(eager, **theirs, **given)
     for precision in PRECISIONS:
         for memory in MEMORY:
             entries[precision, f"eager {memory}"] = Entry(process, f"{precision} {memory}")

@@ -66,10 +66,9 @@ def loop(mnist: bool, tiny: bool) -> dict[str, Any]:
     steps = int((3.5 if tiny else 40.5) * loop_overhead.LOG_EVERY)
 
     def config(device_gib: float, steps_per_call: int) -> Any:
-        made = loop_overhead.make_config(
-            *(("vae", dict(net="mlp", width=32), 8, 8) if tiny else ("dcgan", {}, 32, 64)),
-            *(steps, steps_per_call, device_gib),
-        )
+        small = ("vae", {"model.vae": "mlp", "model.vae.width": "32"}, 8, 8)
+        chosen = small if tiny else ("dcgan", {}, 32, 64)
+        made = loop_overhead.make_config(*chosen, steps, steps_per_call, device_gib)
         if mnist and not tiny:
             made.data = load_config("configs/dcgan.py:mnist").data
             made.data.device_gib = device_gib

@@ -43,9 +43,10 @@ TINY = {
         (
             "task.disc_updates=1",
             "train.batch_size=16",
-            "model.disc_width=2",
+            "model.disc.width=2",
             "model.latent=6",
-            "model.attention=0",
+            "model.gen.attention=0",
+            "model.disc.attention=0",
         ),
     ),
     "vae": ("vae.py:digits,size=16,width=4", ("train.batch_size=16",)),

@@ -23,6 +23,8 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+from ml_collections import ConfigDict
+
 from benchmarks.parts.context import Context, shortened
 from benchmarks.problems import PROBLEMS, Problem
 from benchmarks.processes import Failure, Process
@@ -48,11 +50,12 @@ def family(name: str, tiny: bool) -> Problem:
     """Return a family's problem: 16 images, narrow, since the CPU computes it too."""
     problem = PROBLEMS["MLP VAE-28" if tiny and name == "VAE" else FAMILIES[name]]
     width = 4 if tiny else 32
-    fields = {"train__batch_size": 8 if tiny else 16, "model__width": width}
-    if "disc_width" in problem.config().model:
-        fields["model__disc_width"] = width
+    fields: dict[str, Any] = {"train__batch_size": 8 if tiny else 16}
+    for net, section in problem.config().model.items():
+        if isinstance(section, ConfigDict) and "width" in section:
+            fields[f"model__{net}__width"] = width
     if tiny and name == "classifier":
-        fields["model__net"] = "cnn"
+        fields |= {"model__net": "cnn", "model__net__dropout": 0.3}
     side = 16 if tiny else problem.image[0]
     return problem.changed((side, side, problem.image[2]), **fields)
 

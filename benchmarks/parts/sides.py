@@ -13,7 +13,7 @@ from gan_jax.planning.hlo import traffic
 
 # At these a Hopper GPU is full: nearer to how such networks are trained there than the batches of
 # problems.py, which are for CPUs. BigGAN and SAGAN are 64 wide.
-_WIDE = {"model__width": 64, "model__disc_width": 64}
+_WIDE = {"model__gen__width": 64, "model__disc__width": 64}
 FULL: Mapping[str, Mapping[str, Any]] = {
     "DCGAN-64": {"train__batch_size": 512},
     "SNGAN-32": {"train__batch_size": 256},
@@ -24,17 +24,18 @@ FULL: Mapping[str, Mapping[str, Any]] = {
     "WGAN-GP-32": {"train__batch_size": 256},
     "SAGAN-64": {"train__batch_size": 64, **_WIDE},
 }
-_NARROW = {"model__width": 8, "model__disc_width": 8}
+_NARROW = {"model__gen__width": 8, "model__disc__width": 8}
+_ATTENTIVE = {**_NARROW, "model__gen__attention": 8, "model__disc__attention": 8}
 _TINY: Mapping[str, Mapping[str, Any]] = {
     "DCGAN-64": _NARROW,
     "SNGAN-32": _NARROW,
-    "BigGAN-32": {**_NARROW, "model__attention": 8},
+    "BigGAN-32": {**_ATTENTIVE, "model__latent": 6},  # which 3 parts share at 16 px
     "pix2pix-64": _NARROW,
-    "ResNet-18-32": {"model__width": 8},
-    "conv VAE-64": {"model__width": 4},
-    "MLP VAE-28": {"model__width": 32},
+    "ResNet-18-32": {"model__net__width": 8},
+    "conv VAE-64": {"model__vae__width": 4},
+    "MLP VAE-28": {"model__vae__width": 32},
     "WGAN-GP-32": _NARROW,
-    "SAGAN-64": {**_NARROW, "model__attention": 8},
+    "SAGAN-64": _ATTENTIVE,
 }
 
 

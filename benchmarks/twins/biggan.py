@@ -11,7 +11,15 @@ from torch import Tensor, nn
 from torch.nn.functional import batch_norm, max_pool2d, relu
 
 from benchmarks.twins.sngan import DiscriminatorBlock, GeneratorBlock, normalize_spectrally
-from benchmarks.twins.training import Average, Batch, Draws, make_optimizer, take_step, unmoved
+from benchmarks.twins.training import (
+    Average,
+    Batch,
+    Draws,
+    make_optimizer,
+    take_step,
+    unmoved,
+    weight_of,
+)
 from gan_jax.models.plans import Plan, plan
 
 
@@ -72,27 +80,28 @@ class Generator(nn.Module):
 
     def __init__(self, shape: tuple[int, int, int], model: Any, shape_plan: Plan, classes: int):
         super().__init__()
-        first, *widths = (factor * model.width for factor in shape_plan.generator)
+        gen = model.gen
+        first, *widths = (factor * gen.width for factor in shape_plan.generator)
         self.blocks = [f"block{i}" for i in range(len(widths))]
-        self.attention = model.attention
+        self.attention = gen.attention
         self.base = (first, *(side >> len(widths) for side in shape[:2]))
-        self.embedded = model.net == "biggan"
+        self.embedded = gen.name == "biggan"
         self.part = model.latent // (len(widths) + 1) if self.embedded else model.latent
         self.dense = nn.Linear(self.part, first * self.base[1] * self.base[2])
         norm = functools.partial(ConditionalNorm, classes)
         if self.embedded:
-            norm = functools.partial(ModulatedNorm, self.part + model.class_embedding)
+            norm = functools.partial(ModulatedNorm, self.part + gen.class_embedding)
         inputs = first
         for i, (name, channels) in enumerate(zip(self.blocks, widths, strict=True)):
             self.add_module(name, GeneratorBlock(inputs, channels, norm))
-            if min(shape[:2]) >> (len(widths) - 1 - i) == model.attention:
+            if min(shape[:2]) >> (len(widths) - 1 - i) == gen.attention:
                 self.attend = SelfAttention(channels)
             inputs = channels
         self.norm = nn.BatchNorm2d(inputs)
         self.image = nn.Conv2d(inputs, shape[2], 3, padding=1)
         normalize_spectrally(self)
         if self.embedded:
-            self.embed = nn.Embedding(classes, model.class_embedding)
+            self.embed = nn.Embedding(classes, gen.class_embedding)
 
     def forward(self, z: Tensor, labels: Tensor) -> Tensor:
         given = [labels] * len(self.blocks)
@@ -113,7 +122,7 @@ class Discriminator(nn.Module):
 
     def __init__(self, shape: tuple[int, int, int], model: Any, shape_plan: Plan, classes: int):
         super().__init__()
-        widths = [factor * model.disc_width for factor in shape_plan.discriminator]
+        widths = [factor * model.disc.width for factor in shape_plan.discriminator]
         self.blocks = [f"block{i}" for i in range(len(widths))]
         self.attention = None
         inputs = shape[2]
@@ -121,7 +130,7 @@ class Discriminator(nn.Module):
             halve = i < shape_plan.halvings
             block = DiscriminatorBlock(inputs, channels, first=not i, halve=halve, wide=True)
             self.add_module(name, block)
-            if halve and min(shape[:2]) >> (i + 1) == model.attention:
+            if halve and min(shape[:2]) >> (i + 1) == model.disc.attention:
                 self.attend, self.attention = SelfAttention(channels), name
             inputs = channels
         self.logits, self.embed = nn.Linear(inputs, 1), nn.Embedding(classes, inputs)
@@ -154,10 +163,11 @@ class Twin:
 
     def __init__(self, config: Any, spec: Any) -> None:
         shape, model = spec.image_shape, config.model
-        if model.conditional != "projection" or config.task.loss != "hinge":
-            raise ValueError(f"twin: {model.conditional} and {config.task.loss} are not written")
-        self.latent, self.orthogonal = model.latent, config.terms.gen.orthogonal.weight
-        family = "biggan" if model.net == "biggan" else "sngan"
+        conditional, loss = model.conditional.name, config.task.loss
+        if conditional != "projection" or loss != "hinge":
+            raise ValueError(f"twin: {conditional} and {loss} are not written")
+        self.latent, self.orthogonal = model.latent, weight_of(config.terms.gen, "orthogonal")
+        family = "biggan" if model.gen.name == "biggan" else "sngan"
         given = (shape, model, plan(*shape[:2], family), spec.num_classes)
         gen, disc = Generator(*given), Discriminator(*given)
         self.nets = {"gen": gen, "disc": disc}

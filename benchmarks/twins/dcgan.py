@@ -68,16 +68,16 @@ class Twin:
     def __init__(self, config: Any, spec: Any) -> None:
         shape, model = spec.image_shape, config.model
         self.latent, self.draws = model.latent, config.task.disc_updates
-        gen = make_generator(shape, model.width, model.latent)
-        disc = make_discriminator(shape, model.disc_width)
+        gen = make_generator(shape, model.gen.width, model.latent)
+        disc = make_discriminator(shape, model.disc.width)
         self.nets = {"gen": gen, "disc": disc}
         self.optimizers = {k: make_optimizer(net, config.optim[k]) for k, net in self.nets.items()}
         self.averages = {"gen": Average(gen, config.train.ema_decay)}
         count = _stages(*shape[:2])
         base = (shape[0] >> count, shape[1] >> count)
         self.maps: dict[str, Maps] = {
-            "gen": {"dense": (model.width << (count - 1), *base)},
-            "disc": {"logits": (model.disc_width << (count - 1), *base)},
+            "gen": {"dense": (model.gen.width << (count - 1), *base)},
+            "disc": {"logits": (model.disc.width << (count - 1), *base)},
         }
 
     @staticmethod

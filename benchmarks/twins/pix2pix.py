@@ -78,8 +78,8 @@ class Twin:
         while height % 2 ** (depth + 1) == columns % 2 ** (depth + 1) == 0:
             depth += 1
         self.nets = {
-            "gen": UNet(channels, outputs, model.width, depth, model.dropout),
-            "disc": make_patchgan(channels + outputs, model.disc_width, model.disc_layers),
+            "gen": UNet(channels, outputs, model.gen.width, depth, model.gen.dropout),
+            "disc": make_patchgan(channels + outputs, model.disc.width, model.disc.layers),
         }
         self.optimizers = {k: make_optimizer(net, config.optim[k]) for k, net in self.nets.items()}
         self.averages: dict[str, Any] = {}

@@ -62,7 +62,7 @@ class Twin:
     sample = None
 
     def __init__(self, config: Any, spec: Any) -> None:
-        model, self.smoothing = config.model, config.task.label_smoothing
+        model, self.smoothing = config.model.net, config.task.label_smoothing
         channels = spec.image_shape[-1]
         net = make_resnet18(channels, spec.num_classes, model.width, model.stem)
         self.nets = {"net": net}

@@ -18,6 +18,7 @@ from benchmarks.twins.training import (
     SpectralNorm,
     make_optimizer,
     take_step,
+    weight_of,
 )
 
 
@@ -126,12 +127,12 @@ class Twin:
 
     def __init__(self, config: Any, spec: Any) -> None:
         shape, model, self.task = spec.image_shape, config.model, config.task
-        self.penalty_weight = config.terms.disc.gradient_penalty.weight
+        self.penalty_weight = weight_of(config.terms.disc, "gradient_penalty")
         if max(shape[:2]) >= 48 or self.task.loss not in ("hinge", "wasserstein"):
             raise ValueError(f"twin: {shape[0]}x{shape[1]} px and {self.task.loss} are not written")
         self.latent = model.latent
-        gen = Generator(shape, model.width, model.latent)
-        disc = Discriminator(shape[-1], model.disc_width, model.disc_norm, model.pool)
+        gen = Generator(shape, model.gen.width, model.latent)
+        disc = Discriminator(shape[-1], model.disc.width, model.disc.norm, model.disc.pool)
         self.nets = {"gen": gen, "disc": disc}
         self.optimizers = {k: make_optimizer(net, config.optim[k]) for k, net in self.nets.items()}
         self.averages = {"gen": Average(gen, config.train.ema_decay)}

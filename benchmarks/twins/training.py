@@ -35,6 +35,11 @@ def make_optimizer(net: nn.Module, section: Mapping[str, Any]) -> torch.optim.Op
     return torch.optim.AdamW(groups, weight_decay=section["weight_decay"], **settings)
 
 
+def weight_of(terms: Mapping[str, Any], name: str) -> float:
+    """Return the weight of a term in a section of terms, 0 where it is not there."""
+    return terms[name]["weight"] if name in terms else 0.0
+
+
 def set_products(precision: str) -> None:
     """Say how float32 products and convolutions are computed on GPUs in this process.
 

@@ -101,7 +101,8 @@ class Twin:
 
     def __init__(self, config: Any, spec: Any) -> None:
         self.model, self.beta = config.model, config.task.beta
-        net = VAE(self.model.net, spec.image_shape, self.model.width, self.model.latent)
+        vae, self.likelihood = self.model.vae, self.model.likelihood
+        net = VAE(vae.name, spec.image_shape, vae.width, self.model.latent)
         self.nets = {"vae": net}
         self.optimizers = {"vae": make_optimizer(net, config.optim.vae)}
         self.averages = {"vae": Average(net, config.train.ema_decay)}
@@ -117,12 +118,12 @@ class Twin:
         shape = (len(images), self.model.latent)
         noise = draws["noise"] if draws else torch.randn(shape, device=images.device)
         outputs, mean, log_variance = self.nets["vae"](images, noise)
-        if self.model.likelihood == "bernoulli":
+        if self.likelihood.name == "bernoulli":
             target = (images + 1) / 2
             error = binary_cross_entropy_with_logits(outputs, target, reduction="none")
         else:
-            constant = math.log(self.model.scale) + 0.5 * math.log(2 * math.pi)
-            error = 0.5 * ((images - outputs) / self.model.scale).square() + constant
+            constant = math.log(self.likelihood.scale) + 0.5 * math.log(2 * math.pi)
+            error = 0.5 * ((images - outputs) / self.likelihood.scale).square() + constant
         reconstruction = -error.sum((1, 2, 3)).mean()
         kl = 0.5 * (mean.square() + log_variance.expm1() - log_variance).sum(1).mean()
         loss = self.beta * kl - reconstruction
@@ -138,6 +139,6 @@ class Twin:
         shape = (len(images), self.model.latent)
         z = draws["noise"] if draws else torch.randn(shape, device=images.device)
         outputs = self.averages["vae"].net.decoder(z)
-        if self.model.likelihood == "bernoulli":
+        if self.likelihood.name == "bernoulli":
             return 2 * outputs.sigmoid() - 1
         return outputs.clamp(-1, 1)

@@ -11,6 +11,7 @@ from typing import NoReturn
 
 from gan_jax.cli import modes as cli
 from gan_jax.core.errors import DISK, UserError, out_of_memory, say_no_more
+from gan_jax.core.outside import trusting
 from gan_jax.core.places import place
 from gan_jax.platform.compile_cache import keep_compiled_programs
 from gan_jax.platform.heap import reuse_host_memory
@@ -59,6 +60,7 @@ def make_parser() -> Parser:
     add("--labels", help="sample: classes by name or number, such as 0,1,2; repeated to --num")
     add("--interpolate", default="", help="sample: --num paths, along latents, classes or both")
     add("--steps", type=int, help="sample --interpolate: images a path; 8")
+    add("--trust-code", action="store_true", help="let a run import outside code that it names")
     add("--coordinator", default="", help="train, eval: HOST:PORT of process 0 of several")
     add("--processes", type=int, default=0, help="train, eval: how many processes there are")
     add("--process", type=int, default=-1, help="train, eval: which of them this one is, from 0")
@@ -73,7 +75,9 @@ def main(arguments: list[str]) -> int:
     try:
         known, others = parser.parse_known_args(arguments)
         cli.check_flags(known, vars(parser.parse_args([])))
-        cli.MODES[known.mode](known, others)
+        # Names in a config file or in flags are the caller's own; those of a run need not be.
+        with trusting(known.trust_code or bool(known.config)):
+            cli.MODES[known.mode](known, others)
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2

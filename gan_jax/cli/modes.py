@@ -20,7 +20,7 @@ from gan_jax.core.config import (
 from gan_jax.core.errors import UserError, did_you_mean
 from gan_jax.core.places import DATA_FIELDS, place
 from gan_jax.methods.configs import load_config
-from gan_jax.methods.registry import check_method
+from gan_jax.methods.configs import resolve as complete_config
 from gan_jax.planning.topology import parse_topology
 from gan_jax.platform.host import compile_only, deterministic_gpus
 from gan_jax.runs.workdir import check_workdir, read_config, read_spec
@@ -46,15 +46,13 @@ def resolve(flags: argparse.Namespace, others: list[str]) -> tuple[ConfigDict, P
     _refuse(flags.mode, rest)
     workdir = flags.workdir
     if flags.config:
-        config = load_config(flags.config)
+        config = load_config(flags.config, overrides)
     elif workdir and (workdir / "config.json").is_file():
-        config = read_config(workdir)
+        config = complete_config(read_config(workdir), overrides, what=str(workdir))
     elif workdir:
         raise UserError(f"{workdir} is not a run: say what to train there with --config=FILE.py")
     else:
-        config = load_config(QUICKSTART)
-    apply_overrides(config, overrides)
-    check_method(config)
+        config = load_config(QUICKSTART, overrides)
     check_config(config)
     location = flags.config or QUICKSTART
     stem, _, argument = location.partition(":")
@@ -76,7 +74,8 @@ def train(flags: argparse.Namespace, others: list[str]) -> None:
     if hosts.first():
         for change in changes:
             print(f"changed for this resume: {change}")
-    outcome = run_training(config, workdir, change=flags.change)
+    trusted = flags.trust_code or bool(flags.config)
+    outcome = run_training(config, workdir, change=flags.change, trust_code=trusted)
     if not hosts.first():
         return
     run = shlex.quote(str(workdir))
@@ -115,9 +114,9 @@ def inspect(flags: argparse.Namespace, others: list[str]) -> None:
 
 def plan(flags: argparse.Namespace, others: list[str]) -> None:
     """Print what training a config costs on a machine that is not here."""
-    config, workdir = resolve(flags, others)
-    topology = parse_topology(flags.topology)
+    topology = parse_topology(flags.topology)  # before JAX is imported
     compile_only(simulated=1 if topology.platform == "tpu" else topology.chips)
+    config, workdir = resolve(flags, others)
     from gan_jax.data import open_data
     from gan_jax.planning.plan import plan as print_plan
 
@@ -328,20 +327,22 @@ def _existing(flags: argparse.Namespace) -> Path:
 
 # The flags of each mode, beside those that the config and the task have.
 USES = {
-    "train": ("config", "workdir", "change", "coordinator", "processes", "process"),
-    "inspect": ("config", "workdir"),
-    "plan": ("config", "workdir", "topology"),
+    "train": ("config", "workdir", "change", "trust_code", "coordinator", "processes", "process"),
+    "inspect": ("config", "workdir", "trust_code"),
+    "plan": ("config", "workdir", "topology", "trust_code"),
     "eval": (
         *("workdir", "checkpoint", "split", "metrics", "features", "resize", "vgg", "heads"),
-        *("images", "real", "fake", "num", "seed", "change"),
+        *("images", "real", "fake", "num", "seed", "change", "trust_code"),
         *("coordinator", "processes", "process"),
     ),
     "report": ("workdir", "metrics", "output"),
     "sample": (
         *("workdir", "checkpoint", "output", "overwrite", "num", "labels", "seed"),
-        *("interpolate", "steps", "change"),
+        *("interpolate", "steps", "change", "trust_code"),
     ),
-    "transform": ("workdir", "checkpoint", "input", "output", "overwrite", "seed"),
+    "transform": (
+        *("workdir", "checkpoint", "input", "output", "overwrite", "seed", "trust_code"),
+    ),
 }
 MODES: dict[str, Callable[[argparse.Namespace, list[str]], None]] = {
     "train": train,

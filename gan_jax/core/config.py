@@ -8,7 +8,6 @@ habit of big_vision and of Google's research code. The overrides are parsed here
 from __future__ import annotations
 
 import ast
-import json
 import math
 import operator
 from collections.abc import Iterable, Mapping
@@ -16,6 +15,7 @@ from typing import Any
 
 from ml_collections import ConfigDict
 
+from gan_jax.core.choices import Choice, Sections, Several, owners, rename, set_entry
 from gan_jax.core.errors import UserError, check_choice, did_you_mean
 from gan_jax.core.places import absolute_places
 
@@ -65,28 +65,72 @@ def flatten(config: Mapping[str, Any] | ConfigDict, prefix: str = "") -> dict[st
     return flat
 
 
-def apply_overrides(config: ConfigDict, overrides: Mapping[str, str]) -> None:
+def apply_overrides(
+    config: ConfigDict, overrides: Mapping[str, str], sections: Sections | None = None
+) -> None:
     """Set fields from text, in place, each parsed as the type that the field has.
 
+    A section that chooses is told a name, `model.disc=resnet`, which begins it anew (`rename`); of
+    terms, `terms.disc.r1=10` sets a weight, and adds the term if need be. Names come first, so that
+    other overrides are of the fields that they bring.
+
     Args:
-      config: as loaded.
+      config: as loaded, complete.
       overrides: {"optim.gen.lr": "1e-4"}.
+      sections: what chooses, by path.
 
     Raises:
       UserError: no such field (with the nearest), or text that is not of the field's type.
     """
-    fields = flatten(config)
+    sections = sections or {}
+    rest = dict(overrides)
     for name, text in overrides.items():
+        path = name.removesuffix(".name")
+        if isinstance(choice := sections.get(path), Choice) and choice.named:
+            rename(config, path, choice, text)
+            del rest[name]
+    for name, text in dict(rest).items():
+        path, _, entry = name.rpartition(".")
+        if isinstance(several := sections.get(path), Several):
+            number = _parse(name, text, 0.0)
+            set_entry(config, path, entry, several, number)
+            del rest[name]
+    fields = flatten(config)
+    for name, text in rest.items():
         if name not in fields:
-            inside = [f for f in fields if f.startswith(f"{name}.")]
-            if inside:
-                raise UserError(f"config.{name} is a section: set one of {', '.join(inside)}")
-            raise UserError(f"no config field {name!r}{did_you_mean(name, fields)}")
+            raise UserError(_no_field(name, fields, sections))
         section, _, leaf = name.rpartition(".")
         target = config
         for part in section.split(".") if section else ():
             target = target[part]
         target[leaf] = _parse(name, text, target[leaf])
+
+
+def _no_field(name: str, fields: Mapping[str, Any], sections: Sections) -> str:
+    """Say what to do about a field that is not there."""
+    if isinstance(sections.get(name), Several):
+        return f"config.{name} holds terms: add one by --config.{name}.NAME=WEIGHT"
+    inside = [field for field in fields if field.startswith(f"{name}.")]
+    if inside:
+        return f"config.{name} is a section: set one of {', '.join(inside)}"
+    outer = name.rpartition(".")[0]
+    path, _, entry = outer.rpartition(".")
+    if isinstance(several := sections.get(path), Several) and entry in several.factories:
+        if outer in {field.rpartition(".")[0] for field in fields}:
+            there = ", ".join(several.fields(path, entry, {}))
+            return f"config.{outer} has no field {name.rpartition('.')[2]!r}: it has {there}"
+        return f"config.{outer} is not there: add it by --config.{outer}=WEIGHT"
+    for path in owners(name, sections):
+        if isinstance(choice := sections[path], Choice) and choice.named:
+            holder = {f.removeprefix(f"{path}."): v for f, v in fields.items()}
+            legal = choice.fields(path, holder["name"])
+            hint = did_you_mean(name, [f"{path}.{field}" for field in legal])
+            leaf = name.removeprefix(f"{path}.")
+            return (
+                f"no config field {name!r}{hint}: {path}={holder['name']} has no {leaf!r}, it has"
+                f" {', '.join(legal) or 'none'}"
+            )
+    return f"no config field {name!r}{did_you_mean(name, fields)}"
 
 
 def _parse(name: str, text: str, current: Any) -> Any:
@@ -111,20 +155,15 @@ def _parse(name: str, text: str, current: Any) -> Any:
     return value
 
 
-def to_json(config: ConfigDict) -> str:
-    """Return the config as text, keys sorted."""
-    return json.dumps(config.to_dict(), indent=2, sort_keys=True) + "\n"
-
-
-def from_json(text: str) -> ConfigDict:
-    """Read what `to_json` wrote; lists become the tuples that they were."""
+def from_dict(record: Mapping[str, Any]) -> ConfigDict:
+    """Return the config that was written as JSON; lists become the tuples that they were."""
 
     def restore(value: Any) -> Any:
         if isinstance(value, dict):
             return ConfigDict({key: restore(item) for key, item in value.items()})
         return tuple(restore(item) for item in value) if isinstance(value, list) else value
 
-    config = restore(json.loads(text))
+    config = restore(record)
     config.lock()
     return config
 
@@ -166,7 +205,8 @@ def deliberate(old: ConfigDict, new: ConfigDict) -> dict[str, tuple[Any, Any]]:
 def counts_images(config: ConfigDict) -> list[str]:
     """Return the fields by which a schedule counts images in batches of one size."""
     task = config.task
-    counting = {"task.stage_images": task.get("stage_images", 0) > 0}  # stages of growing networks
+    growth = task.get("growth", {})
+    counting = {"task.growth": "stage_images" in growth}  # stages of growing networks
     counting["task.top_k"] = task.get("top_k", 1.0) < 1  # epochs
     return [name for name, counts in counting.items() if counts]
 

@@ -12,6 +12,7 @@ from ml_collections import ConfigDict
 
 from gan_jax.core.errors import UserError, check_choice
 from gan_jax.core.images import preprocess
+from gan_jax.core.outside import called, is_outside
 from gan_jax.core.places import place
 from gan_jax.core.spec import DataSpec, Stream
 from gan_jax.data.dataset import (
@@ -31,6 +32,8 @@ from gan_jax.data.tfds import open_tfds
 def open_data(config: ConfigDict) -> Dataset:
     """Open the data set that `config.data` describes; reads local files only.
 
+    A source of one's own, "my_package.module:function", is given the section and returns a Dataset.
+
     Raises:
       UserError: it is not there, is empty, or cannot be read.
     """
@@ -42,10 +45,19 @@ def open_data(config: ConfigDict) -> Dataset:
         "npz": open_npz,
         "synthetic": open_synthetic,
     }
-    check_choice("data.source", config.source, openers)
+    outside = is_outside(config.source)
+    if not outside:
+        check_choice("data.source", config.source, openers)
     if len(config.size) != 2 or min(config.size) < 1:
         raise UserError(f"data.size={config.size}: (height, width), both at least 1 px")
-    dataset = openers[config.source](config)
+    if outside:
+        dataset = called("data.source", config.source, config)
+        if not isinstance(dataset, Dataset):
+            raise UserError(
+                f"data.source={config.source} returned {dataset!r:.60}: a gan_jax.data.Dataset"
+            )
+    else:
+        dataset = openers[config.source](config)
     if not config.labelled:
         return dataset
     return keep_labels(dataset, config.labelled, unlabelled=config.unlabelled)

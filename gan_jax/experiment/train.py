@@ -15,6 +15,7 @@ from ml_collections import ConfigDict
 from gan_jax.core.config import best_metric, deliberate, flatten
 from gan_jax.core.errors import UserError, did_you_mean
 from gan_jax.core.keys import named_keys
+from gan_jax.core.outside import trusting
 from gan_jax.core.places import absolute_places
 from gan_jax.core.state import TrainState
 from gan_jax.data import Dataset, open_data
@@ -66,7 +67,9 @@ class Outcome:
     best: tuple[int, float] | None = None
 
 
-def train(config: ConfigDict, workdir: Path, *, change: bool = False) -> Outcome:
+def train(
+    config: ConfigDict, workdir: Path, *, change: bool = False, trust_code: bool = True
+) -> Outcome:
     """Train, or continue a training, in `workdir`.
 
     Args:
@@ -75,10 +78,17 @@ def train(config: ConfigDict, workdir: Path, *, change: bool = False) -> Outcome
       change: whether what changes the training may differ from the last checkpoint on: learning
         rates, weight decay, clipping, batch size, and the files of a folder. `changes.json` of the
         run says what did, and from which step.
+      trust_code: whether outside code that the config names may be imported; a config of one's own
+        may name any, one that came with a stranger's run should not.
 
     Raises:
       UserError: bad data, devices, workdir or disk; the last good checkpoint is kept.
     """
+    with trusting(trust_code):
+        return _train(config, workdir, change=change)
+
+
+def _train(config: ConfigDict, workdir: Path, *, change: bool) -> Outcome:
     check_workdir(workdir, config, change=change)
     config = absolute_places(config)
     if (last := _complete(workdir, config.train.steps)) is not None:

@@ -20,6 +20,7 @@ from ml_collections import ConfigDict
 from gan_jax.core.config import apply_overrides, check_config, check_seed
 from gan_jax.core.errors import UserError, check_choice
 from gan_jax.core.keys import image_keys
+from gan_jax.core.outside import trusting
 from gan_jax.core.places import DATA, DATA_FIELDS, is_place, place
 from gan_jax.core.spec import DataSpec
 from gan_jax.core.state import TrainState
@@ -54,6 +55,7 @@ class Run:
       step: of the checkpoint.
       parallel: the devices that calls are spread over.
       change: whether its data may have changed since it was trained, see `load`.
+      trust_code: whether outside code that opens its data may be imported, see `load`.
     """
 
     workdir: Path
@@ -64,6 +66,7 @@ class Run:
     step: int
     parallel: Parallel
     change: bool = False
+    trust_code: bool = False
     _compiled_functions: dict = dataclasses.field(default_factory=dict, repr=False)
 
     def sample(
@@ -233,7 +236,8 @@ class Run:
         Raises:
           UserError: they are not there, or have changed.
         """
-        dataset, source = open_data(self.config.data), self.config.data.source
+        with trusting(self.trust_code):
+            dataset, source = open_data(self.config.data), self.config.data.source
         spec = check_spec(self.workdir, dataset.spec, source=source, change=self.change)
         return dataclasses.replace(dataset, spec=spec)
 
@@ -331,6 +335,7 @@ def load(
     checkpoint: str | int = "",
     data: Mapping[str, str] | None = None,
     change: bool = False,
+    trust_code: bool = False,
 ) -> Run:
     """Open a run for use.
 
@@ -343,10 +348,25 @@ def load(
         on.
       change: whether the images of a folder may be others than those that it was trained on, such
         as more of them.
+      trust_code: whether code from outside of this package that the run names may be imported
+        ("my_package.module:Network"): it can do anything.
 
     Raises:
-      UserError: no run there, no such checkpoint, none that is whole, or other data.
+      UserError: no run there, no such checkpoint, none that is whole, other data, or outside code
+        that is not trusted or not there.
     """
+    with trusting(trust_code):
+        return _load(workdir, checkpoint, data, change=change, trust_code=trust_code)
+
+
+def _load(
+    workdir: str | Path,
+    checkpoint: str | int,
+    data: Mapping[str, str] | None,
+    *,
+    change: bool,
+    trust_code: bool,
+) -> Run:
     quiet_libraries()
     workdir = place(workdir)
     config, spec = read_config(workdir), read_spec(workdir)
@@ -370,7 +390,7 @@ def load(
     if restored is None:
         raise UserError(f"{workdir} has no checkpoint yet: train it with --workdir={workdir}")
     state, step = restored
-    run = Run(workdir, config, spec, task, state, step, parallel, change)
+    run = Run(workdir, config, spec, task, state, step, parallel, change, trust_code)
     if data and run.dataset.spec.same_data(spec) and hosts.first():
         remember_places(workdir, config)
     return run

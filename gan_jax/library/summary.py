@@ -18,12 +18,13 @@ GRIDS = ("samples", "input_output_target", "reconstructions")  # the first that 
 def as_text(run: Run) -> str:
     """Return the method, data, step, size and place of a run, a line each."""
     config, spec = run.config, run.spec
-    net = config.model.get("net", "")
+    roles = {name.rstrip("0123456789"): None for name in run.state.nets}
+    net = ", ".join(dict.fromkeys(config.model[role].name for role in roles))
     size = "x".join(map(str, spec.image_shape))
     classes = f", {spec.num_classes} classes" if spec.num_classes else ""
     nets = ", ".join(f"{n} {count_parameters(x.params):,}" for n, x in run.state.nets.items())
     return (
-        f"Run: {config.task.name}{f' ({net})' if net else ''} on {spec.name}, {size}{classes}\n"
+        f"Run: {config.task.name} ({net}) on {spec.name}, {size}{classes}\n"
         f"  step {run.step:,} of {config.train.steps:,}, seed {config.seed}\n"
         f"  parameters: {nets}\n"
         f"  {run.workdir}"

@@ -15,7 +15,7 @@ gives each class's accuracy, their mean and the confusion matrix.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -24,12 +24,14 @@ from flax import linen as nn
 from ml_collections import ConfigDict
 
 from gan_jax.augment.geometric import random_affine, rotate
+from gan_jax.core.choices import Choice, Sections, build
 from gan_jax.core.errors import UserError, check_choice
 from gan_jax.core.keys import fold_in_each
 from gan_jax.core.metric_names import MetricName
 from gan_jax.core.spec import DataSpec
 from gan_jax.core.state import TrainState, new_state
 from gan_jax.core.task import Batch, Evaluation, Key, Metrics, Phase, Task
+from gan_jax.methods.terms import make_terms, terms_of
 from gan_jax.methods.update import Aux, Nets, make_net, make_update
 from gan_jax.metrics.calibration import (
     calibration_sums,
@@ -50,16 +52,98 @@ from gan_jax.objectives.classification import (
     vector_to_angle,
 )
 from gan_jax.parallel.axes import example_keys
+from gan_jax.training.optimizers import OPTIMIZERS
 
 TARGETS = ("label", "vector", "angle")
 TOP = 5
+ANGLE = 60.0  # degrees
+
+
+class Rules(NamedTuple):
+    """See `rules`."""
+
+    target: str
+    standardise: bool
+    label_smoothing: float
+    max_angle: float
+    max_rotation: float
+    max_scale: float
+    max_shift: float
+
+
+def cnn(*, outputs: int, width: int = 16, dropout: float = 0.0) -> nn.Module:
+    """Return a small CNN.
+
+    Args:
+      outputs: of the target.
+      width: channels of the first layer.
+      dropout: share of what the last layer is given.
+    """
+    return CNN(outputs, width=width, dropout_rate=dropout)
+
+
+def resnet18(*, outputs: int, width: int = 64, stem: str = "small") -> nn.Module:
+    """Return a ResNet-18; `stem` is small or imagenet, other fields as of `cnn`."""
+    return ResNet18(outputs, width=width, stem=stem)
+
+
+def rules(
+    *,
+    target: str = "label",
+    standardise: bool = False,
+    label_smoothing: float = 0.0,
+    max_angle: float = ANGLE,
+    max_rotation: float = 0.0,
+    max_scale: float = 0.0,
+    max_shift: float = 0.0,
+) -> Rules:
+    """Return what is learnt, and of which images.
+
+    Args:
+      target: label | vector | angle.
+      standardise: learn vectors less their mean over their deviation, and predict in their units.
+      label_smoothing: share of the target spread over all classes.
+      max_angle: images are turned by up to this, either way; target=angle [degrees].
+      max_rotation: augmentation [degrees].
+      max_scale: augmentation [share].
+      max_shift: augmentation [px].
+    """
+    check_choice("task.target", target, TARGETS)
+    if not 0 <= label_smoothing < 1:
+        raise UserError(f"task.label_smoothing={label_smoothing}: in [0, 1)")
+    of = {"label": label_smoothing, "vector": standardise, "angle": max_angle != ANGLE}
+    names = {"label": "label_smoothing", "vector": "standardise", "angle": "max_angle"}
+    for other, chosen in of.items():
+        if chosen and other != target:
+            name = names[other]
+            nothing = {"label": "0", "vector": "false", "angle": f"{ANGLE}"}[other]
+            raise UserError(
+                f"task.{name} with task.target={target}, which has no use for it: set"
+                f" task.{name}={nothing}"
+            )
+    return Rules(
+        target, standardise, label_smoothing, max_angle, max_rotation, max_scale, max_shift
+    )
+
+
+NETWORKS = Choice({"cnn": cnn, "resnet18": resnet18}, ("outputs",), "cnn")
+RULES = Choice({"classifier": rules})
+SECTIONS: Sections = {
+    "task": RULES,
+    "model.net": NETWORKS,
+    "optim.net": OPTIMIZERS,
+    "terms.net": terms_of(),
+}
+
+
+def sections(config: ConfigDict) -> Sections:
+    """Return what the sections of a classifier's config choose from."""
+    return SECTIONS
 
 
 def make_network(config: ConfigDict, spec: DataSpec) -> nn.Module:
     """Return the network, with as many outputs as the target has."""
-    model, target = config.model, config.task.target
-    check_choice("model.net", model.net, ("cnn", "resnet18"))
-    check_choice("task.target", target, TARGETS)
+    name, target = config.model.net.name, config.task.target
     if target == "label" and not spec.num_classes:
         raise UserError(
             f"task.target=label needs labels, and {spec.unlabelled}: use a folder with one"
@@ -73,22 +157,19 @@ def make_network(config: ConfigDict, spec: DataSpec) -> nn.Module:
         )
     if min(spec.image_shape[:2]) < 8:
         size = "x".join(map(str, spec.image_shape[:2]))
-        raise UserError(f"model.net={model.net}: images of {size} px, at least 8x8: set data.size")
+        raise UserError(f"model.net={name}: images of {size} px, at least 8x8: set data.size")
     outputs = {"label": spec.num_classes, "angle": 2}.get(target) or vector.shape[0]
-    if model.net == "cnn":
-        return CNN(outputs, width=model.width, dropout_rate=model.dropout)
-    return ResNet18(outputs, width=model.width, stem=model.stem)
+    return build("model.net", config.model.net, NETWORKS, outputs=outputs)
 
 
 def make_task(config: ConfigDict, spec: DataSpec) -> Task:
     """Build a classifier or a regressor; see `configs/classifier.py` for its fields."""
-    network, target = make_network(config, spec), config.task.target
-    task = config.task
-    if not 0 <= task.label_smoothing < 1:
-        raise UserError(f"task.label_smoothing={task.label_smoothing}: in [0, 1)")
+    task = build("task", config.task, RULES)
+    network, target = make_network(config, spec), task.target
     inputs = {"net": (jax.ShapeDtypeStruct((1, *spec.image_shape), jnp.float32),)}
     net = make_net(network, inputs["net"], config.optim.net, config.train)
-    update = make_update({"net": net}, microbatches=config.train.microbatches)
+    terms = make_terms("net", config.terms.net, SECTIONS["terms.net"])
+    update = make_update({"net": net}, terms, microbatches=config.train.microbatches)
 
     standardise = target == "vector" and task.standardise and bool(spec.target_mean)
     mean, deviation = (
@@ -98,7 +179,8 @@ def make_task(config: ConfigDict, spec: DataSpec) -> Task:
     )
 
     def init(key: Key) -> TrainState:
-        return new_state({"net": net.init(key)})
+        start = {"net": net.init(key)}
+        return new_state(start, update.buffers(start))
 
     def draw_angles(keys: jax.Array) -> jax.Array:
         limit = task.max_angle
@@ -137,6 +219,7 @@ def make_task(config: ConfigDict, spec: DataSpec) -> Task:
         phase: Phase, state: TrainState, batch: Batch, key: Key
     ) -> tuple[TrainState, Metrics]:
         augment_key, angle_key, dropout_key = jax.random.split(key, 3)
+        terms_key = jax.random.fold_in(key, 3) if terms else None
         images = batch["image"][0]
         if task.max_shift or task.max_scale or task.max_rotation:
             images = random_affine(
@@ -156,7 +239,7 @@ def make_task(config: ConfigDict, spec: DataSpec) -> Task:
             return loss, Aux({"loss": loss, **_named(target, errors(outputs, wanted).mean())})
 
         inputs = (images, wanted, example_keys(dropout_key, len(images)))
-        return update(state, ("net",), loss_of, inputs, phase=phase)[:2]
+        return update(state, ("net",), loss_of, inputs, key=terms_key, phase=phase)[:2]
 
     def predict(state: TrainState, images: jax.Array) -> tuple[jax.Array, jax.Array]:
         return network.apply(state.nets["net"].variables("ema"), images, train=False)
@@ -207,7 +290,7 @@ def make_task(config: ConfigDict, spec: DataSpec) -> Task:
         name="classifier",
         modules={"net": network},
         example_inputs=inputs,
-        phase=lambda step: Phase(),
+        phase=lambda step: Phase(due=update.due(step)),
         init=init,
         train_step=train_step,
         eval_step=eval_step,

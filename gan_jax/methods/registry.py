@@ -6,10 +6,11 @@ To read the list takes no JAX, so that a mistyped name is said at once.
 from __future__ import annotations
 
 import importlib
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from ml_collections import ConfigDict
 
+from gan_jax.core.choices import Sections
 from gan_jax.core.errors import UserError, check_choice
 from gan_jax.core.spec import DataSpec
 
@@ -17,23 +18,12 @@ if TYPE_CHECKING:
     from gan_jax.core.task import Task
 
 
-class Method(NamedTuple):
-    """A family.
-
-    Attributes:
-      module: has `make_task(config, spec)`.
-      reference: a config of `configs/`, which has all fields of the family, and no other.
-    """
-
-    module: str
-    reference: str
-
-
+# name: the module that has `make_task(config, spec)` and `sections(config)`.
 METHODS = {
-    "gan": Method("gan_jax.methods.gan.method", "dcgan"),
-    "vae": Method("gan_jax.methods.vae.vae", "vae"),
-    "classifier": Method("gan_jax.methods.classifier", "classifier"),
-    "paired": Method("gan_jax.methods.translation.paired", "unet"),
+    "gan": "gan_jax.methods.gan.method",
+    "vae": "gan_jax.methods.vae.vae",
+    "classifier": "gan_jax.methods.classifier",
+    "paired": "gan_jax.methods.translation.paired",
 }
 
 
@@ -42,19 +32,32 @@ def check_method(config: ConfigDict) -> None:
     check_choice("task.name", config.task.name, METHODS)
 
 
+def sections(config: ConfigDict) -> Sections:
+    """Return what the sections of a config choose from, by path; this imports the method.
+
+    Args:
+      config: with the names that it chooses by, if not all of its fields.
+    """
+    return _module(config).sections(config)
+
+
+def _module(config: ConfigDict) -> Any:
+    check_method(config)
+    return importlib.import_module(METHODS[config.task.name])
+
+
 def make_task(config: ConfigDict, spec: DataSpec) -> Task:
     """Build the method that `config.task.name` names, for data of that spec.
 
     Raises:
       UserError: for an unknown method, or a combination that makes no sense.
     """
-    check_method(config)
-    name = config.task.name
-    conditional = config.model.get("conditional", "none")
+    module = _module(config)
+    conditional = config.get("model", {}).get("conditional", {}).get("name", "none")
     if "labelled_image" in spec.streams and conditional != "semi_supervised":
         raise UserError(
-            f"data.labelled with task.name={name} and model.conditional={conditional}: only"
-            " semi_supervised learns from images without a label: set data.unlabelled=false, or"
-            " data.labelled=0"
+            f"data.labelled with task.name={config.task.name} and model.conditional={conditional}:"
+            " only semi_supervised learns from images without a label: set data.unlabelled=false,"
+            " or data.labelled=0"
         )
-    return importlib.import_module(METHODS[name].module).make_task(config, spec)
+    return module.make_task(config, spec)

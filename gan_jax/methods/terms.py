@@ -16,7 +16,9 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+from ml_collections import ConfigDict
 
+from gan_jax.core.choices import REQUIRED, Several, called
 from gan_jax.core.errors import UserError
 from gan_jax.core.state import NetState
 from gan_jax.objectives import weights
@@ -69,12 +71,16 @@ def plain(
     return Kind(lambda nets, seen, keys, buffer: (function(seen, keys), {}), needs)
 
 
-def orthogonal(net: str) -> Kind:
+def orthogonal(*, net: str) -> Kind:
     """Return orthogonal regularisation of a network's weights, see `weights.orthogonal`."""
-    return Kind(lambda nets, seen, keys, buffer: (weights.orthogonal(params=nets[net].params), {}))
+
+    def value(nets: Any, seen: Any, keys: Any, buffer: Any) -> tuple[jax.Array, Statistics]:
+        return weights.orthogonal(params=nets[net].params), {}
+
+    return Kind(value)
 
 
-def historical(net: str) -> Kind:
+def historical(*, net: str) -> Kind:
     """Return historical averaging of a network's weights, see `weights.historical`.
 
     Its buffer is the mean of the weights so far, the initial ones among them, after each update in
@@ -94,6 +100,51 @@ def historical(net: str) -> Kind:
         return {"average": average, "updates": updates}
 
     return Kind(value, (), init, following)
+
+
+COMMON = {"weight": REQUIRED, "every": 1}  # fields of each term, beside its own
+ANY = {"orthogonal": orthogonal, "historical": historical}  # terms of any network of any method
+
+
+def terms_of(
+    kinds: Mapping[str, Callable[..., Kind]] | None = None, given: tuple[str, ...] = ()
+) -> Several:
+    """Return what a section of terms, `terms.NET`, may name: those of any network, and `kinds`.
+
+    Args:
+      kinds: by name, functions of the fields that they have beside weight and interval.
+      given: parameters of these that the task fills in.
+    """
+    return Several({**(kinds or {}), **ANY}, ("net", *given), COMMON, "weight")
+
+
+def make_terms(net: str, section: ConfigDict, choice: Several, **given: Any) -> dict[str, Term]:
+    """Return the terms of a network by "NET/TERM", in the order of the choice.
+
+    Args:
+      net: the network.
+      section: `config.terms.NET`, complete.
+      choice: what it may name.
+      **given: what their factories are given.
+
+    Raises:
+      UserError: a weight that is not above 0.
+    """
+    found = {}
+    order = [name for name in choice.factories if name in section]
+    for name in (*order, *sorted(name for name in section if name not in order)):
+        fields = dict(section[name])
+        factory = choice.factory(f"terms.{net}.{name}.name", name, fields)
+        fields.pop("name", None)
+        weight, every = fields.pop("weight"), fields.pop("every")
+        if weight <= 0:
+            raise UserError(
+                f"terms.{net}.{name}.weight={weight}: above 0; --config.terms.{net}.{name}=0 takes"
+                " it away"
+            )
+        kind = called(factory, fields, {"net": net, **given})
+        found[f"{net}/{name}"] = kind.term(net, weight, every)
+    return found
 
 
 def check_terms(terms: Mapping[str, Term], offers: Mapping[str, Sequence[str]]) -> None:

@@ -52,7 +52,7 @@ def sizes(height: int, width: int, coarsest: int) -> list[tuple[int, int]]:
         raise UserError(
             f"lapgan: images of {height}x{width} px do not halve to {coarsest} px or more, and a"
             " pyramid has two levels at least: set an even --config.data.size, or a smaller"
-            " --config.model.coarsest"
+            " --config.model.gen.coarsest"
         )
     return found
 

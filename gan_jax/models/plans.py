@@ -91,6 +91,6 @@ def check_attention(size: int, height: int, width: int, family: str = "sngan") -
     if size and size not in made & judged:
         fit = ", ".join(map(str, sorted(made & judged)))
         raise UserError(
-            f"model.attention={size}: at this image size both networks have features of {fit} px:"
+            f"model.*.attention={size}: at this image size both networks have features of {fit} px:"
             " one of these, or 0 for no attention"
         )

@@ -154,8 +154,8 @@ class Discriminator(nn.Module):
         Raises:
           UserError: for sizes, and values of norm and pool, that are not known.
         """
-        check_choice("model.disc_norm", self.norm, NORMS)
-        check_choice("model.pool", self.pool, POOLS)
+        check_choice("model.disc.norm", self.norm, NORMS)
+        check_choice("model.disc.pool", self.pool, POOLS)
         shape = plan(*images.shape[1:3], self.plan)
         layers = disc_layers(self.norm, train=train)
         branch, init = initializers(self.weight_init)

@@ -30,7 +30,7 @@ def conv_stages(height: int, width: int) -> int:
     if min(height, width) < 4 or height % 4 or width % 4:
         near = [max(4, round(side / 4) * 4) for side in (height, width)]
         raise UserError(
-            f"vae: images of {height}x{width} px: with model.net=conv both sides must divide by 4;"
+            f"vae: images of {height}x{width} px: with model.vae=conv both sides must divide by 4;"
             f" resize the data, such as to {near[0]}x{near[1]}, or use net=mlp"
         )
     stages = 2

@@ -14,6 +14,7 @@ import jax
 import jax.numpy as jnp
 
 from gan_jax.core.errors import UserError, check_choice
+from gan_jax.core.outside import called, is_outside
 from gan_jax.parallel.axes import axis_gather, axis_mean
 
 
@@ -267,15 +268,21 @@ def make_game(name: str, *, label_smoothing: float = 0.0) -> Game:
     """Return a game of `GAMES`.
 
     Args:
-      name: its key, `task.loss`.
+      name: its key, `task.loss`; or a function of one's own that returns a Game, as
+        "my_package.module:function".
       label_smoothing: of the discriminator's real targets only (arXiv:1606.03498, section 3.4), in
         [0, 1).
 
     Raises:
       UserError: no such game, or one whose real images have no target to smooth.
     """
-    check_choice("task.loss", name, GAMES)
-    game = GAMES[name]
+    if is_outside(name):
+        game = called("task.loss", name)
+        if not isinstance(game, Game):
+            raise UserError(f"task.loss={name} returned {game!r:.60}: a Game of {__name__}")
+    else:
+        check_choice("task.loss", name, GAMES)
+        game = GAMES[name]
     if not label_smoothing:
         return game
     if not 0 <= label_smoothing < 1:

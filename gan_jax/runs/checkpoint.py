@@ -30,7 +30,6 @@ from gan_jax.core.state import TrainState
 from gan_jax.core.task import Task
 from gan_jax.parallel import hosts
 from gan_jax.parallel.mesh import Parallel
-from gan_jax.runs.older_states import as_saved, as_today
 from gan_jax.runs.workdir import write_text
 
 logger = logging.getLogger(__name__)
@@ -195,11 +194,9 @@ class Checkpoints:
         try:
             saved = self._manager.item_metadata(step)
             saved = saved.tree if hasattr(saved, "tree") else saved
-            there = as_saved(abstract, saved) if saved else abstract
             if saved:
-                _check_tree(saved, there, step)
-            restored = self._manager.restore(step, args=ocp.args.StandardRestore(there))
-            return as_today(restored, abstract)
+                _check_tree(saved, abstract, step)
+            return self._manager.restore(step, args=ocp.args.StandardRestore(abstract))
         except UserError:
             raise
         except Exception as error:

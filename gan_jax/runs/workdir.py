@@ -24,12 +24,12 @@ from typing import Any
 from filelock import FileLock, Timeout
 from ml_collections import ConfigDict
 
-from gan_jax.core.config import counts_images, deliberate, differences, from_json, to_json
+from gan_jax.core.config import counts_images, deliberate, differences, from_dict
 from gan_jax.core.errors import UserError
 from gan_jax.core.files import PACKAGE, written_whole
 from gan_jax.core.places import DATA, absolute_places
 from gan_jax.core.spec import DataSpec
-from gan_jax.runs.added_fields import complete
+from gan_jax.runs.schema import SCHEMA, migrated
 
 logger = logging.getLogger(__name__)
 
@@ -54,14 +54,19 @@ def write_text(path: Path, text: str) -> None:
 
 
 def read_config(workdir: Path) -> ConfigDict:
-    """Return the config of a run, with the fields that came since; UserError where no run is."""
+    """Return the config of a run, in the schema of today; UserError where no run is."""
     path = workdir / "config.json"
     if not path.is_file():
         raise UserError(
             f"{workdir} is not a run (it has no config.json): give --workdir=RUN of a training, or"
             " train one first with python main.py --config=... --workdir=RUN"
         )
-    return complete(from_json(path.read_text()))
+    return from_dict(migrated(workdir, json.loads(path.read_text())))
+
+
+def _write_config(workdir: Path, config: ConfigDict) -> None:
+    record = {"schema": SCHEMA, **config.to_dict()}
+    write_text(workdir / "config.json", json.dumps(record, indent=2, sort_keys=True) + "\n")
 
 
 def read_spec(workdir: Path) -> DataSpec:
@@ -168,7 +173,7 @@ def remember_places(workdir: Path, config: ConfigDict) -> None:
     if kept == read_config(workdir):
         return
     try:
-        write_text(workdir / "config.json", to_json(kept))
+        _write_config(workdir, kept)
     except OSError as error:  # a run of somebody else may be read, and not changed
         logger.warning("cannot remember in %s where its data are: %s", workdir, error)
 
@@ -204,7 +209,7 @@ def write_record(workdir: Path, config: ConfigDict, spec: DataSpec, devices: lis
     """
     if not has_begun(workdir):
         (workdir / "changes.json").unlink(missing_ok=True)
-    write_text(workdir / "config.json", to_json(config))
+    _write_config(workdir, config)
     write_text(workdir / "spec.json", spec.to_json())
     path = workdir / "environment.json"
     known = has_begun(workdir) and path.is_file()

@@ -11,6 +11,7 @@ import jax.numpy as jnp
 import optax
 from jax import lax
 
+from gan_jax.core.choices import Choice, build
 from gan_jax.core.errors import UserError, check_choice
 from gan_jax.ops.apart import apart
 
@@ -45,11 +46,10 @@ def make_schedule(*, lr: float, schedule: str, warmup_steps: int, steps: int) ->
     )
 
 
-def make_optimizer(
+def adam(
     *,
-    name: str,
-    lr: float,
     steps: int,
+    lr: float,
     b1: float = 0.9,
     b2: float = 0.999,
     eps: float = 1e-8,
@@ -58,37 +58,90 @@ def make_optimizer(
     schedule: str = "constant",
     warmup_steps: int = 0,
 ) -> optax.GradientTransformationExtraArgs:
-    """Build an optimizer.
+    """Return Adam (arXiv:1412.6980); AdamW (arXiv:1711.05101) where weights decay.
 
     Args:
-      name: "adam" (arXiv:1412.6980; "adamw" behaviour with weight_decay > 0, arXiv:1711.05101),
-        "sgd" (momentum b1), or "rmsprop" (decay b2).
-      lr: peak learning rate.
       steps: updates in the whole training, for the schedule.
-      b1: first-moment decay, or momentum.
+      lr: peak learning rate.
+      b1: first-moment decay.
       b2: second-moment decay.
-      eps: added to the root of the second moment, of adam and rmsprop; as in PyTorch, not inside
-        the root, which would slow down every weight whose gradient is below the root of eps. (Adam
-        of TensorFlow and Chainer adds it before the second moment is corrected: the same but for
-        the first steps.)
+      eps: added to the root of the second moment, as in PyTorch. (TensorFlow's and Chainer's add it
+        before the second moment is corrected: the same but for the first steps.)
       weight_decay: decoupled, of the parameters that `decayed` names.
       clip_norm: clip the gradient's global norm; 0 does not.
-      schedule: see `make_schedule`.
-      warmup_steps: see `make_schedule`.
+      schedule, warmup_steps: see `make_schedule`.
     """
-    rules = {
-        "adam": lambda: scale_by_adam(b1=b1, b2=b2, eps=eps),
-        "sgd": lambda: optax.trace(decay=b1, nesterov=False) if b1 else optax.identity(),
-        "rmsprop": lambda: optax.scale_by_rms(decay=b2, eps=eps, eps_in_sqrt=False),
-    }
-    check_choice("optim.*.name", name, rules)
+    _check_eps(eps)
+    rate = make_schedule(lr=lr, schedule=schedule, warmup_steps=warmup_steps, steps=steps)
+    return _rule(scale_by_adam(b1=b1, b2=b2, eps=eps), rate, weight_decay, clip_norm)
+
+
+def sgd(
+    *,
+    steps: int,
+    lr: float,
+    momentum: float = 0.0,
+    weight_decay: float = 0.0,
+    clip_norm: float = 0.0,
+    schedule: str = "constant",
+    warmup_steps: int = 0,
+) -> optax.GradientTransformationExtraArgs:
+    """Return gradient descent; `momentum` is the decay of its trace, other fields as of `adam`."""
+    rule = optax.trace(decay=momentum, nesterov=False) if momentum else optax.identity()
+    rate = make_schedule(lr=lr, schedule=schedule, warmup_steps=warmup_steps, steps=steps)
+    return _rule(rule, rate, weight_decay, clip_norm)
+
+
+def rmsprop(
+    *,
+    steps: int,
+    lr: float,
+    decay: float = 0.99,
+    eps: float = 1e-8,
+    weight_decay: float = 0.0,
+    clip_norm: float = 0.0,
+    schedule: str = "constant",
+    warmup_steps: int = 0,
+) -> optax.GradientTransformationExtraArgs:
+    """Return RMSProp.
+
+    Args:
+      steps, lr, weight_decay, clip_norm, schedule, warmup_steps: as of `adam`.
+      decay: of the second moment, as PyTorch's alpha.
+      eps: added to the root of the second moment; not inside the root, which would slow down every
+        weight whose gradient is below the root of eps.
+    """
+    _check_eps(eps)
+    rate = make_schedule(lr=lr, schedule=schedule, warmup_steps=warmup_steps, steps=steps)
+    rule = optax.scale_by_rms(decay=decay, eps=eps, eps_in_sqrt=False)
+    return _rule(rule, rate, weight_decay, clip_norm)
+
+
+OPTIMIZERS = Choice({"adam": adam, "sgd": sgd, "rmsprop": rmsprop}, ("steps",), "adam")
+
+
+def make_optimizer(*, steps: int, **section: Any) -> optax.GradientTransformationExtraArgs:
+    """Return the optimizer of a section `optim.NET`: its name, and that function's keywords.
+
+    Args:
+      steps: updates in the whole training of this network.
+      **section: complete.
+    """
+    return build("optim.*", section, OPTIMIZERS, steps=steps)
+
+
+def _check_eps(eps: float) -> None:
     if eps <= 0:
         raise UserError(f"optim.*.eps={eps}: above 0, or a gradient of 0 would give nan")
+
+
+def _rule(
+    rule: optax.GradientTransformation, rate: optax.Schedule, weight_decay: float, clip_norm: float
+) -> optax.GradientTransformationExtraArgs:
     chain = [clip_by_global_norm(clip_norm)] if clip_norm else []
-    chain.append(rules[name]())
+    chain.append(rule)
     if weight_decay:
         chain.append(optax.add_decayed_weights(weight_decay, mask=decayed))
-    rate = make_schedule(lr=lr, schedule=schedule, warmup_steps=warmup_steps, steps=steps)
     chain.append(optax.scale_by_learning_rate(rate))
     return chained(chain)
 
@@ -97,7 +150,7 @@ def chained(rules: Sequence[optax.GradientTransformation]) -> optax.GradientTran
     """Apply rules one after the other, as `optax.chain`, and keep what those remember that do.
 
     A rule without a memory, as clipping and weight decay, leaves no trace in the state: it can come
-    and go from a checkpoint on. See `gan_jax.runs.older_states` for what `optax.chain` kept.
+    and go from a checkpoint on.
     """
     rules = [optax.with_extra_args_support(rule) for rule in rules]
     scalar = jax.ShapeDtypeStruct((), jnp.float32)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 from typing import Any
@@ -11,6 +12,7 @@ import numpy as np
 import optax
 import pytest
 from conftest import ROOT
+from ml_collections import ConfigDict
 
 torch = pytest.importorskip("torch")
 
@@ -18,31 +20,33 @@ from benchmarks import equality
 from benchmarks.problems import PROBLEMS
 from benchmarks.twins.training import Average, make_optimizer
 from configs.common import optimizer
+from gan_jax.core.choices import complete
 from gan_jax.training import optimizers
 from gan_jax.training.averages import ema_decay_at
 
-GAN = dict(model__width=8, model__disc_width=8, model__latent=8)
+GAN = dict(model__gen__width=8, model__disc__width=8, model__latent=8)
+ATTENTION = dict(model__gen__attention=8, model__disc__attention=8)
 # Nothing is square, so that no two axes can be mistaken for one another.
 TINY: dict[str, dict[str, Any]] = {
     "DCGAN-64": dict(image=(16, 32, 1), **GAN),
     "SNGAN-32": dict(image=(16, 24, 3), **GAN, task__disc_updates=2),
     "WGAN-GP-32": dict(image=(16, 24, 3), **GAN, task__disc_updates=2),
-    "SAGAN-64": dict(image=(16, 24, 3), **GAN, model__attention=8, task__disc_updates=2),
+    "SAGAN-64": dict(image=(16, 24, 3), **GAN, **ATTENTION, task__disc_updates=2),
     "BigGAN-32": dict(
         image=(16, 24, 3),
-        model__width=2,
-        model__disc_width=2,
+        model__gen__width=2,
+        model__disc__width=2,
         model__latent=6,
-        model__class_embedding=4,
-        model__attention=8,
+        model__gen__class_embedding=4,
+        **ATTENTION,
         task__disc_updates=2,
     ),
-    "conv VAE-64": dict(image=(16, 24, 3), model__width=4, model__latent=4),
-    "MLP VAE-28": dict(image=(8, 6, 1), model__width=8, model__latent=4),
-    "pix2pix-64": dict(image=(16, 24, 3), model__width=4, model__disc_width=4),
+    "conv VAE-64": dict(image=(16, 24, 3), model__vae__width=4, model__latent=4),
+    "MLP VAE-28": dict(image=(8, 6, 1), model__vae__width=8, model__latent=4),
+    "pix2pix-64": dict(image=(16, 24, 3), model__gen__width=4, model__disc__width=4),
     # 8 wide: from 4 channels in channels_last memory, PyTorch 2.13's weight gradient of a strided
     # 1x1 convolution is wrong in one call of twenty.
-    "ResNet-18-32": dict(image=(16, 24, 3), model__width=8),
+    "ResNet-18-32": dict(image=(16, 24, 3), model__net__width=8),
 }
 
 
@@ -88,7 +92,9 @@ def test_a_twin_with_another_optimizer_is_refused(monkeypatch: pytest.MonkeyPatc
 def test_optimizer_and_average_agree_over_several_updates(changes: dict[str, float]) -> None:
     """Bias correction, both decays, the mask of the weight decay and the ramp of the average."""
     draw = np.random.Generator(np.random.Philox(0))
-    section = optimizer(1e-2, **changes)
+    config = ConfigDict({"net": optimizer(1e-2, **changes)})
+    complete(config, {"net": optimizers.OPTIMIZERS})
+    section = config.net
     net = torch.nn.Linear(3, 2)
     params = {k: x.detach().numpy().copy() for k, x in (("kernel", net.weight), ("bias", net.bias))}
     theirs, average = make_optimizer(net, section), Average(net, 0.3)
@@ -105,17 +111,21 @@ def test_optimizer_and_average_agree_over_several_updates(changes: dict[str, flo
         theirs.step()
         average.update()
         for found, expected in ((net, params), (average.net, mean)):
-            np.testing.assert_allclose(
-                found.weight.detach(), expected["kernel"], rtol=1e-5, atol=1e-7
-            )
-            np.testing.assert_allclose(found.bias.detach(), expected["bias"], rtol=1e-5, atol=1e-7)
+            # Where 1 - b2^t is small, float32 leaves 4e-5 of an update of 1e-2.
+            close = dict(rtol=1e-5, atol=1e-6)
+            np.testing.assert_allclose(found.weight.detach(), expected["kernel"], **close)
+            np.testing.assert_allclose(found.bias.detach(), expected["bias"], **close)
 
 
 def test_the_process_that_measures_torch_holds_no_jax() -> None:
     code = (
-        "import sys; from benchmarks import worker, problems;"
-        "[p.make_twin() for p in problems.PROBLEMS.values()];"
+        "import json, sys; from dataclasses import replace;"
+        "from benchmarks import worker, train_speed; from benchmarks.problems import PROBLEMS;"
+        "given = json.load(sys.stdin);"
+        "found = [replace(p, resolved=given[name]) for name, p in PROBLEMS.items()];"
+        "[(p.make_twin(), p.batch()) for p in found];"
         "import benchmarks.twins.convert; assert 'torch' in sys.modules;"
         "sys.exit('jax' in sys.modules)"
     )
-    subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True)
+    given = json.dumps({name: p.resolve().resolved for name, p in PROBLEMS.items()})
+    subprocess.run([sys.executable, "-c", code], cwd=ROOT, input=given, text=True, check=True)

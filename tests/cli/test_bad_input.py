@@ -23,7 +23,8 @@ CONFIG_MISTAKES = {
     "field": (["--config.optim.gen.lrr=1"], ["'optim.gen.lrr'", "did you mean 'optim.gen.lr'"]),
     "type": (["--config.train.steps=many"], ["train.steps='many'", "type int", "now 2"]),
     "no value": (["--config.train.steps"], ["--config.train.steps=VALUE"]),
-    "section": (["--config.optim.gen=adam"], ["optim.gen is a section", "optim.gen.lr"]),
+    "shared": (["--config.train.stesp=3"], ["'train.stesp'", "'train.steps'"]),
+    "section": (["--config.train=adam"], ["train is a section", "train.steps"]),
     "preset": (["--config=configs/dcgan.py:mnits"], ["'mnits'", "did you mean 'mnist'", "digits"]),
     "argument": (
         ["--config=configs/dcgan.py:smoke,widht=4"],
@@ -94,7 +95,7 @@ def test_image_size(capsys: pytest.CaptureFixture, workdir: Path, mode: str, cas
 def test_config_mistakes_are_found_before_jax_is_imported(workdir: Path) -> None:
     cases = [
         [SMOKE, f"--workdir={workdir}", *CONFIG_MISTAKES[name][0]]
-        for name in ("field", "type", "preset", "file", "steps", "flag")
+        for name in ("shared", "type", "preset", "file", "steps", "flag")
     ]
     cases += [["--mode=trian"], ["--mode=sample", f"--workdir={workdir}"]]
     program = (

@@ -7,7 +7,7 @@ from pathlib import Path
 import jax
 import numpy as np
 import pytest
-from conftest import ROOT, smoke_config
+from conftest import NAMES, ROOT, smoke_config
 from recorded import differing, values_of
 
 import gan_jax
@@ -19,11 +19,6 @@ from gan_jax.experiment.train import train
 from gan_jax.methods.configs import load_config
 from gan_jax.methods.registry import make_task
 
-NAMES = sorted(
-    path.stem
-    for path in (ROOT / "configs").glob("*.py")
-    if not path.stem.endswith(("common", "__init__"))
-)
 # One a family; the others behind a marker.
 DEFAULT = ("dcgan", "vae", "classifier", "pix2pix")
 
@@ -54,7 +49,7 @@ def test_full_form_is_legal_and_documented(name: str) -> None:
 def test_presets_build(argument: str, name: str) -> None:
     config = load_config(f"configs/{name}.py:{argument},width=8")
     check_config(config)
-    assert config.model.width == 8
+    assert config.model.gen.width == 8
 
 
 @pytest.mark.parametrize(
@@ -69,7 +64,7 @@ def test_presets_build(argument: str, name: str) -> None:
 )
 def test_widths_are_those_of_the_papers(argument: str, widths: tuple[int, int]) -> None:
     model = load_config(f"configs/{argument}").model
-    assert (model.width, model.disc_width) == widths
+    assert (model.gen.width, model.disc.width) == widths
 
 
 # Of each config, a preset with the size of its paper's images; all others behind a marker.
@@ -107,7 +102,7 @@ def test_every_gan_builds_for_large_images(name: str, preset: str) -> None:
     if config.data.labelled:
         streams |= {f"labelled_{stream}": what for stream, what in streams.items()}
     spec = DataSpec(preset, streams, classes, counts={"train": 1_000_000})
-    if config.model.conditional != "none" and not classes:
+    if config.model.conditional.name != "none" and not classes:
         with pytest.raises(UserError, match=f"{preset} has none"):
             make_task(config, spec)
         return

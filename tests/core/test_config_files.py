@@ -26,7 +26,7 @@ from configs.common import base, make_smoke, optimizer
 def get_config():
     config = base("vae")
     config.task.beta = 1.0
-    config.model = dict(net="conv", likelihood="bernoulli", scale=0.2, latent=4, width=4)
+    config.model = dict(vae=dict(name="conv", width=4), likelihood="bernoulli", latent=4)
     config.optim.vae = optimizer(1e-3)
     make_smoke(config)
     return config
@@ -37,9 +37,16 @@ def get_config():
     ("old", "new", "message"),
     [
         ("1e-3)", "1e-3, shedule='cosine')", "'optim.vae.shedule'; did you mean 'optim.vae.sched"),
-        ("width=4", "width=4, wdth=8", "no field 'model.wdth'; did you mean 'model.width'?"),
+        ("width=4", "wdth=8", "field 'model.vae.wdth'; did you mean 'model.vae.width'?"),
+        ("latent=4", "latnt=8", "field 'model.latnt'; did you mean 'model.latent'?"),
+        ("config.task.beta", "config.task.bta", "'task.bta'; did you mean 'task.beta'"),
+        (
+            "config.task",
+            "config.other = {'a': 1}; config.task",
+            "'other.a'.* its sections are task",
+        ),
         ("make_smoke(config)", "config.train.setps = 9", "'train.setps'; did you mean 'train.step"),
-        (", width=4", "", "lacks the field 'model.width' of task 'vae'"),
+        ("optimizer(1e-3)", "{'name': 'adam'}", "the field 'optim.vae.lr' is not there"),
         ("make_smoke(config)", "config.train.steps = 'x'", "line 9: TypeError: .*steps"),
         ("base(", "bse(", "line 5: NameError: name 'bse' is not defined.* mean:? 'base'?"),
         ("get_config():", "get_config()", "line 4: SyntaxError: expected ':'"),

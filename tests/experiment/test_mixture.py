@@ -15,12 +15,12 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
-from conftest import smoke_config
 
 from gan_jax.core.state import init_net, new_state
 from gan_jax.core.task import Phase
 from gan_jax.methods.adversarial import discriminator_loss
-from gan_jax.methods.gan.terms import DISC_SEEN, disc_terms
+from gan_jax.methods.gan.terms import DISC_SEEN, DISC_TERMS
+from gan_jax.methods.terms import make_terms
 from gan_jax.methods.update import Aux, Net, make_update
 from gan_jax.models.blocks.heads import Outputs
 from gan_jax.objectives.adversarial import GAMES
@@ -86,8 +86,8 @@ def covers(
         "gen": net(generator, LATENT, gen_optimizer),
         "disc": net(discriminator, 2, disc_optimizer, project=project),
     }
-    kinds = disc_terms(smoke_config("dcgan"))
-    chosen = {f"disc/{name}": kinds[name].term("disc", weight) for name, weight in terms.items()}
+    section = {name: dict(weight=weight, every=1) for name, weight in terms.items()}
+    chosen = make_terms("disc", section, DISC_TERMS)
     update = make_update(nets, chosen, offers={"disc": DISC_SEEN})
     start = {
         name: init_net(net.module, jax.random.fold_in(key, i), net.inputs, net.optimizer)

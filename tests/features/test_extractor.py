@@ -48,7 +48,12 @@ def test_the_fingerprint_tells_weights_apart(run_of: Callable[[str], Trained]) -
 
 
 def test_a_regressor_has_no_logits(trained: Callable[..., Trained]) -> None:
-    workdir = trained("classifier", "--config.task.target=angle", "--config.eval.best=").workdir
+    workdir = trained(
+        "classifier",
+        "--config.task.target=angle",
+        "--config.task.label_smoothing=0",
+        "--config.eval.best=",
+    ).workdir
     extractor = make_extractor(f"cnn:{workdir}")
     assert set(extractor.apply(extractor.variables, pictures(1, 16, 16, 1))) == {"features"}
 

@@ -30,16 +30,17 @@ PLAIN = dict(
     task__max_shift=0.0,
     task__max_scale=0.0,
     task__max_rotation=0.0,
-    model__dropout=0.0,
+    task__label_smoothing=0.0,
+    model__net__dropout=0.0,
     train__ema_decay=0.0,
     optim__net__lr=0.02,
     optim__net__schedule="constant",
-    model__width=4,
+    model__net__width=4,
 )
 
 
 def test_learns_classes() -> None:
-    task, state, dataset = build("classifier", **PLAIN, task__label_smoothing=0.0)
+    task, state, dataset = build("classifier", **PLAIN)
     state, found = learn(task, state, dataset, 60)
     assert found[0]["accuracy"] < 0.5 < 0.9 < np.mean([f["accuracy"] for f in found[-5:]])
     score = make_evaluator(task, make_parallel("jit", 1), 16, 0)(state, dataset.splits["eval"])
@@ -128,9 +129,8 @@ def test_the_right_answer_has_no_error() -> None:
         ("label", np.eye(10)[3] * 50, {"accuracy": 0.1}),
         ("angle", np.array([np.cos(np.pi / 6), np.sin(np.pi / 6)]), None),
     ):
-        task, state, dataset = build(
-            "classifier", **PLAIN, task__target=target, task__max_angle=0.0
-        )
+        angle = {"task__max_angle": 0.0} if target == "angle" else {}
+        task, state, dataset = build("classifier", **PLAIN, task__target=target, **angle)
         params = state.nets["net"].params
         params = {
             **params,
@@ -161,10 +161,12 @@ def test_encodes_to_features_and_outputs() -> None:
     ("changes", "message"),
     [
         (dict(task__target="labels"), "did you mean 'label'"),
-        (dict(task__target="vector"), "float vectors"),
-        (dict(model__net="resnet"), "model.net"),
+        (dict(task__target="vector", task__label_smoothing=0.0), "float vectors"),
+        (dict(model__net="resnet"), "model.net.name='resnet'"),
         (dict(data__size=(4, 4)), "at least 8x8"),
         (dict(task__label_smoothing=1.0), "label_smoothing"),
+        (dict(task__max_angle=10.0), "max_angle with task.target=label"),
+        (dict(task__target="angle"), r"set task\.label_smoothing=0"),
     ],
 )
 def test_refuses(changes: dict[str, Any], message: str) -> None:
@@ -174,7 +176,7 @@ def test_refuses(changes: dict[str, Any], message: str) -> None:
 
 def test_scores_of_classes() -> None:
     """As computed by hand from the outputs; the split is padded to whole batches."""
-    task, state, dataset = build("classifier", **PLAIN, task__label_smoothing=0.0)
+    task, state, dataset = build("classifier", **PLAIN)
     state, _ = learn(task, state, dataset, 8)  # half learnt: it makes mistakes
     split = dataset.splits["train"]
     real = split.get(np.arange(len(split)))

@@ -17,8 +17,10 @@ from flax import linen as nn
 from gan_jax.core.errors import UserError
 from gan_jax.core.state import TrainState, new_state
 from gan_jax.core.task import Phase
+from gan_jax.methods.gan.terms import path_length, r1
 from gan_jax.methods.terms import Kind, Term, historical, orthogonal, plain
 from gan_jax.methods.update import TERMS, Aux, Net, Nets, Update, make_update
+from gan_jax.models.blocks.heads import Outputs
 from gan_jax.models.blocks.norm import BatchNorm
 from gan_jax.parallel.mesh import make_parallel
 
@@ -237,24 +239,45 @@ def counting() -> Kind:
     return Kind(value, ("outputs",), first, following)
 
 
-KINDS = {"noisy": noisy(), "counting": counting(), "historical": historical("a")}
+# Draws, two kinds of slopes, and the three kinds of buffers: of scalars, of lengths, of weights.
+KINDS = {
+    "noisy": noisy(),
+    "r1": r1(),
+    "counting": counting(),
+    "path_length": path_length(),
+    "historical": historical(net="a"),
+}
 
 
 def trained(
-    mode: str = "jit", devices: int = 1, shards: int = 1, microbatches: int = 1, steps: int = 3
+    mode: str = "jit",
+    devices: int = 1,
+    shards: int = 1,
+    microbatches: int = 1,
+    steps: int = 3,
+    without: tuple[str, ...] = (),
 ) -> tuple[TrainState, dict[str, float]]:
     """Train two networks with terms as `main.py` would spread it; return state and metrics."""
     nets = {
         "a": net(Plain(2), optimizer=optax.adam(0.01), ema=lambda step: 0.9),
         "b": net(Plain(2)),
     }
-    terms = {f"a/{name}": kind.term("a", 0.5) for name, kind in KINDS.items()}
-    update = make_update(nets, terms, microbatches=microbatches, offers={"a": ("outputs",)})
+    kinds = {name: kind for name, kind in KINDS.items() if name not in without}
+    terms = {f"a/{name}": kind.term("a", 0.5) for name, kind in kinds.items()}
+    offers = {"a": ("outputs", "judge", "real", "generate", "drawn")}
+    update = make_update(nets, terms, microbatches=microbatches, offers=offers)
 
     def loss(nets: Nets, x: jax.Array) -> tuple[jax.Array, Aux]:
         outputs = nets.a(x)
         value = jnp.square(outputs - nets.b(x)).mean()
-        return value, Aux({"value": value}, outputs, {"outputs": outputs})
+        seen = {
+            "outputs": outputs,
+            "judge": lambda x: Outputs(nets.a.pure(x).sum(-1)),
+            "real": x,
+            "generate": lambda z: nets.a.pure(z)[:, None, None],
+            "drawn": (x,),
+        }
+        return value, Aux({"value": value}, outputs, seen)
 
     def step(phase: Phase, state: TrainState, batch: Any, key: jax.Array) -> Any:
         given = dict(key=jax.random.fold_in(key, state.step), phase=phase)
@@ -285,11 +308,18 @@ def trained(
 )
 def test_the_same_however_it_is_spread(spread: dict[str, Any]) -> None:
     """Two optimizers at once, a moving average, draws, buffers, and a state that is donated."""
-    expected, metrics = trained()
-    found, others = trained(**spread)
+    # Lengths are drawn to a mean that has the batch at hand in it, which is a microbatch there.
+    without = ("path_length",) if "microbatches" in spread else ()
+    expected, metrics = trained(without=without)
+    found, others = trained(**spread, without=without)
     chex.assert_trees_all_close(found, expected, rtol=2e-4, atol=1e-5)
     assert others == pytest.approx(metrics, rel=1e-4, abs=1e-5)
-    assert expected.buffers[TERMS]["a/counting"]["updates"] == 3
+    buffers = expected.buffers[TERMS]
+    assert buffers["a/counting"]["updates"] == 3
+    assert set(buffers) == {"a/counting", "a/path_length", "a/historical"} - {
+        f"a/{name}" for name in without
+    }
+    assert without or buffers["a/path_length"] > 0
 
 
 def test_clipping_is_of_the_whole_gradient() -> None:
@@ -354,5 +384,5 @@ def test_a_term_that_finds_not_what_it_needs_is_refused() -> None:
     with pytest.raises(UserError, match=r"terms\.b\.noisy: there is no network 'b' .* one of a"):
         make_update(nets, {"b/noisy": noisy().term("b", 1.0)}, offers={"a": ("outputs",)})
     with pytest.raises(UserError, match=r"every=0: at least 1"):
-        make_update(nets, {"a/o": orthogonal("a").term("a", 1.0, every=0)})
-    make_update(nets, {"a/orthogonal": orthogonal("a").term("a", 1.0)})  # needs nothing
+        make_update(nets, {"a/o": orthogonal(net="a").term("a", 1.0, every=0)})
+    make_update(nets, {"a/orthogonal": orthogonal(net="a").term("a", 1.0)})  # needs nothing

@@ -228,14 +228,14 @@ def test_sizes_that_do_not_fit_are_refused(height: int, width: int) -> None:
 def test_attention_needs_features_of_its_size(family: str, size: int, fit: str) -> None:
     check_attention(0, 32, 32, family)
     check_attention(16, 32, 32, family)
-    with pytest.raises(UserError, match=f"model.attention={size}.* {fit} px"):
+    with pytest.raises(UserError, match=rf"model\.\*\.attention={size}.* {fit} px"):
         check_attention(size, 32, 32, family)
 
 
 def test_unknown_choices_are_refused() -> None:
     images = jnp.zeros((1, 16, 16, 1))
     for fields, message in (
-        (dict(norm="batch"), "disc_norm"),
+        (dict(norm="batch"), "disc.norm"),
         (dict(pool="max"), "pool"),
         (dict(weight_init="zeros"), "init"),
     ):

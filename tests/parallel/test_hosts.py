@@ -98,7 +98,7 @@ def finish(processes: list[subprocess.Popen]) -> list[str]:
 def plain(config_name: str, **changes: object) -> dict:
     """Return fields of a config with plain SGD, as flags take them."""
     config = sgd(smoke_config(config_name))
-    rules = {"name": "sgd", "b1": 0.0, "lr": 0.01}
+    rules = {"name": "sgd", "lr": 0.01}
     optim = {f"optim__{net}__{k}": v for net in config.optim for k, v in rules.items()}
     return {**CHANGES, **DRAWING[config_name], **optim, **changes}
 

@@ -121,8 +121,8 @@ def small_dcgan(name: str, microbatches: int = 1) -> tuple:
     """Return the closed form of FLOPs of a step of 16 images, and its training on a machine."""
     problem = PROBLEMS["DCGAN-64"].changed(
         (32, 64, 3),
-        model__width=64,
-        model__disc_width=32,
+        model__gen__width=64,
+        model__disc__width=32,
         train__batch_size=16,
         train__microbatches=microbatches,
     )

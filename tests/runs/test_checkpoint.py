@@ -337,11 +337,11 @@ def fill_the_disk(folder: Path) -> None:
 def test_full_disk(tmp_path: Path) -> None:
     folder = tmp_path / "checkpoints"
     program = (
-        "import sys, pathlib; sys.path[:0] = sys.argv[1:2]; import conftest, test_checkpoint as t;"
-        "t.fill_the_disk(pathlib.Path(sys.argv[2]))"
+        "import sys, pathlib; sys.path[:0] = sys.argv[1:3]; import conftest, test_checkpoint as t;"
+        "t.fill_the_disk(pathlib.Path(sys.argv[3]))"
     )
     done = subprocess.run(
-        [sys.executable, "-c", program, str(Path(__file__).parents[1]), str(folder)],
+        [sys.executable, "-c", program, *map(str, Path(__file__).parents[:2]), str(folder)],
         capture_output=True,
         text=True,
         timeout=120,

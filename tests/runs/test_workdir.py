@@ -9,7 +9,6 @@ from pathlib import Path
 import pytest
 from ml_collections import ConfigDict
 
-from gan_jax.core.config import to_json
 from gan_jax.core.errors import UserError
 from gan_jax.core.spec import DataSpec, Stream
 from gan_jax.methods.configs import load_config
@@ -110,7 +109,7 @@ def test_check_workdir(run: Path, config: ConfigDict, tmp_path: Path) -> None:
     assert check_workdir(run, config, change=True)[0] == "train.batch_size: 64 -> 7"
     old = read_config(run)
     old.task.top_k = config.task.top_k = 0.5
-    write_text(run / "config.json", to_json(old))
+    write_text(run / "config.json", json.dumps({"schema": 1, **old.to_dict()}))
     with pytest.raises(UserError, match=r"resume it; task\.top_k counts images in batch"):
         check_workdir(run, config, change=True)
     write_text(run / "config.json", before.decode())

@@ -15,17 +15,18 @@ from PIL import Image
 import gan_jax
 from gan_jax.core.errors import UserError
 from gan_jax.data import open_data
+from gan_jax.methods.gan.codes import Codes
 from gan_jax.methods.gan.latents import make_draw, make_interpolate
 from gan_jax.methods.registry import make_task
 from gan_jax.models.blocks.soft_labels import one_hot
 from gan_jax.models.blocks.wide import entries
 
-# Config, and fields of its model: every way in which a generator is given the class.
+# Config, and its fields: every way in which a generator is given the class.
 WAYS = {
     "concat": ("dcgan", {}),
     "batch_norm": ("sngan", {}),
-    "self_modulation": ("dcgan", {"gen_conditional": "self_modulation"}),
-    "virtual": ("dcgan", {"reference_batch": 3}),
+    "self_modulation": ("dcgan", {"model__gen__conditional": "self_modulation"}),
+    "virtual": ("dcgan", {"model__gen__reference_batch": 3}),
     "biggan": ("biggan", {}),
     "biggan_deep": ("biggan_deep", {}),
     "progan": ("progan", {}),
@@ -49,8 +50,7 @@ def test_a_class_by_its_weights() -> None:
 )
 def test_every_generator_takes_weights_of_classes(way: str) -> None:
     name, fields = WAYS[way]
-    config = smoke_config(name)
-    config.model.update(conditional="projection", **fields)
+    config = smoke_config(name, model__conditional="projection", **fields)
     task = make_task(config, open_data(config.data).spec)
     state = jax.jit(task.init)(jax.random.key(0))
     # Random parameters: a class makes no difference to new conditional BatchNorms.
@@ -94,11 +94,9 @@ def test_paths_end_at_images_of_plain_sampling(gan: Path) -> None:
 
 
 def test_latents_turn_codes_and_classes_go_straight() -> None:
-    model = smoke_config("dcgan").model
-    model.update(latent=40, categorical_codes=(3,), continuous_codes=1)
-    draw, _ = make_draw(model, 5)
+    draw, _ = make_draw(40, Codes((3,), 1), 5)
     start, end = (draw(jax.random.split(jax.random.key(i), 2), jnp.array([i, 4])) for i in (0, 1))
-    between = make_interpolate(model, 5)
+    between = make_interpolate(40, 5)
     z, weights = between(start, end, jnp.array([0.5, 0.25]), "both")
     np.testing.assert_allclose(z[0, 40:], (start[0][0, 40:] + end[0][0, 40:]) / 2, rtol=1e-6)
     np.testing.assert_allclose(weights, [[0.5, 0.5, 0, 0, 0], [0, 0, 0, 0, 1]], atol=1e-6)

@@ -10,6 +10,7 @@ import jax
 import numpy as np
 import pytest
 from conftest import FAMILIES, smoke_config
+from learning import sgd
 
 import gan_jax
 from gan_jax.core.images import to_float
@@ -93,8 +94,7 @@ def test_same_training_in_fewer_calls(name: str, tmp_path: Path) -> None:
         config = smoke_config(name, train__steps=6, train__steps_per_call=most, eval__every=0)
         config.train.update(dict(log_every=2, save_every=6, sample_every=0, devices=1))
         config.eval.best = ""
-        for section in config.optim.values():
-            section.update(dict(name="sgd", b1=0.0, lr=0.01))
+        config = sgd(config)
         assert train(config, workdir).step == 6
         metrics = [line for line in read_metrics(workdir) if line["step"] % 2 == 0]
         metrics = [{k: v for k, v in m.items() if not k.startswith("time/")} for m in metrics]

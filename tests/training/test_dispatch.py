@@ -46,8 +46,8 @@ def test_a_step_of_dcgan_has_the_operations_that_xla_counts(
     )
     problem = PROBLEMS["DCGAN-64"].changed(
         (32, 64, 3),
-        model__width=64,
-        model__disc_width=32,
+        model__gen__width=64,
+        model__disc__width=32,
         task__disc_updates=updates,
         train__batch_size=16,
     )

@@ -48,11 +48,11 @@ def test_what_cannot_be_transferred_is_refused(gan: Path, tmp_path: Path) -> Non
     with pytest.raises(UserError, match="is not a run"):
         train(config_from(tmp_path / "nothing"), tmp_path / "run")
     with pytest.raises(UserError, match=r"network '(gen|disc)' differs, .* there and"):
-        train(config_from(gan, model__disc_width=8), tmp_path / "run")
+        train(config_from(gan, model__disc__width=8), tmp_path / "run")
     vae = smoke_config("vae", train__devices=1, train__init_from=str(gan))
     with pytest.raises(UserError, match="has the networks disc, gen, and this task vae"):
         train(vae, tmp_path / "run")
-    with pytest.raises(UserError, match=r"freeze_disc=9: model\.net=dcgan has 2 stages"):
+    with pytest.raises(UserError, match=r"freeze_disc=9: model\.disc\.name=dcgan has 2 stages"):
         train(config_from(gan, task__freeze_disc=9), tmp_path / "run")
     decaying = config_from(gan, task__freeze_disc=1, optim__disc__weight_decay=0.1)
     with pytest.raises(UserError, match="would move what is frozen"):

@@ -8,16 +8,15 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import jax
-from ml_collections import ConfigDict
 
 from gan_jax.augment import ada, diffaugment, distortion
+from gan_jax.core.choices import Choice
 from gan_jax.core.errors import UserError, check_choice
 from gan_jax.core.task import Key
 from gan_jax.objectives.adversarial import Game
 from gan_jax.parallel.axes import example_keys
 
 PARTS = {
-    "none": (),
     "diffaugment": tuple(diffaugment.PARTS),
     "ada": ada.PARTS,
     "distortion": distortion.PARTS,
@@ -33,7 +32,7 @@ class Augment:
     saw. (The authors of ADA take R1's through the augmentation.)
 
     Attributes:
-      name: a key of PARTS.
+      name: as of `AUGMENTATIONS`.
       change: (images, keys [B], buffers) -> images.
     """
 
@@ -65,28 +64,66 @@ class Augment:
         return tuple(self.change(x, keys[:, i], buffers) for i, x in enumerate(sides))
 
 
-def make_augment(section: ConfigDict, game: Game) -> Augment:
-    """Return the augmentation of `config.augment`.
+def no_augmentation() -> Augment:
+    """Return the augmentation that changes nothing."""
+    return Augment("none", lambda images, keys, buffers: images)
+
+
+def by_diffaugment(*, parts: str = "") -> Augment:
+    """Return DiffAugment; `parts` of color,translation,cutout, "" for all."""
+    chosen = _parts("diffaugment", parts)
+    change = lambda images, keys, _: diffaugment.diffaugment(images, keys, chosen)  # noqa: E731
+    return Augment("diffaugment", change)
+
+
+def by_distortion(*, parts: str = "") -> Augment:
+    """Return affine distortions and noise; `parts` of affine,noise, "" for all."""
+    chosen = _parts("distortion", parts)
+    change = lambda images, keys, _: distortion.distortion(images, keys, chosen)  # noqa: E731
+    return Augment("distortion", change)
+
+
+def by_ada(*, game: Game, parts: str = "", ramp_images: float = 500_000.0) -> Augment:
+    """Return ADA.
+
+    Args:
+      game: whose logits it follows.
+      parts: of geometry,color, "" for all.
+      ramp_images: real images in which its p can rise from 0 to 1.
 
     Raises:
-      UserError: no such augmentation or part, or ADA with a game whose logits have no boundary.
+      UserError: a game whose logits have no boundary.
     """
-    check_choice("augment.name", section.name, PARTS)
-    parts = tuple(section.parts.split(",")) if section.parts else PARTS[section.name]
-    for part in parts:
-        check_choice(f"augment.parts of {section.name}", part, PARTS[section.name])
-    if section.ramp_images <= 0:
-        raise UserError(f"augment.ramp_images={section.ramp_images}: above 0")
-    if section.name == "ada" and game.boundary is None:
+    chosen = _parts("ada", parts)
+    if ramp_images <= 0:
+        raise UserError(f"augment.ramp_images={ramp_images}: above 0")
+    if game.boundary is None:
         raise UserError(
             "augment.name=ada follows how many real images are judged real, and the logits of this"
             " task.loss have no boundary: set another task.loss, such as non_saturating, or"
             " augment.name=diffaugment"
         )
-    changes = {
-        "none": lambda images, keys, buffers: images,
-        "diffaugment": lambda images, keys, _: diffaugment.diffaugment(images, keys, parts),
-        "distortion": lambda images, keys, _: distortion.distortion(images, keys, parts),
-        "ada": lambda images, keys, buffers: ada.ada(images, keys, buffers["ada"]["p"], parts),
-    }
-    return Augment(section.name, changes[section.name])
+
+    def change(images: jax.Array, keys: jax.Array, buffers: Mapping[str, Any]) -> jax.Array:
+        return ada.ada(images, keys, buffers["ada"]["p"], chosen)
+
+    return Augment("ada", change)
+
+
+AUGMENTATIONS = Choice(
+    {
+        "none": no_augmentation,
+        "diffaugment": by_diffaugment,
+        "ada": by_ada,
+        "distortion": by_distortion,
+    },
+    ("game",),
+    "none",
+)
+
+
+def _parts(name: str, parts: str) -> tuple[str, ...]:
+    chosen = tuple(parts.split(",")) if parts else PARTS[name]
+    for part in chosen:
+        check_choice(f"augment.parts of {name}", part, PARTS[name])
+    return chosen

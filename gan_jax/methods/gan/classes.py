@@ -1,47 +1,43 @@
-"""Losses of what a discriminator's head says of classes."""
+"""Losses of what a discriminator's head says of classes, by `model.conditional`."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 
 import jax
-from ml_collections import ConfigDict
 
 from gan_jax.models.blocks.heads import Outputs
 from gan_jax.objectives.classification import cross_entropy
 from gan_jax.objectives.contrastive import conditional_contrastive, data_to_data_cross_entropy
 
+Loss = Callable[[Outputs, jax.Array], jax.Array]  # (outputs, labels [B]) -> [B]
 
-def class_loss(config: ConfigDict) -> Callable[[Outputs, jax.Array], jax.Array]:
-    """Return the loss of `model.conditional`: (Outputs, labels [B]) -> [B]; see `heads`.
 
-    Args:
-      config: the whole config.
-    """
-    terms = config.terms
+def classifier() -> Loss:
+    """Return the cross entropy of an auxiliary classifier (arXiv:1610.09585)."""
+    return lambda outputs, labels: cross_entropy(logits=outputs.heads["class"], labels=labels)
 
-    def classifier(said: Outputs, labels: jax.Array) -> jax.Array:
-        return cross_entropy(logits=said.heads["class"], labels=labels)
 
-    def contrastive(said: Outputs, labels: jax.Array) -> jax.Array:
-        return conditional_contrastive(
-            embeddings=said.heads["embedding"],
-            proxies=said.heads["proxy"],
-            labels=labels,
-            temperature=terms.temperature,
-        )
+def contrastive(temperature: float) -> Loss:
+    """Return ContraGAN's loss, see `conditional_contrastive`."""
+    return lambda outputs, labels: conditional_contrastive(
+        embeddings=outputs.heads["embedding"],
+        proxies=outputs.heads["proxy"],
+        labels=labels,
+        temperature=temperature,
+    )
 
-    def d2d_ce(said: Outputs, labels: jax.Array) -> jax.Array:
-        return data_to_data_cross_entropy(
-            embeddings=said.heads["embedding"],
-            proxies=said.heads["proxy"],
-            labels=labels,
-            temperature=terms.temperature,
-            positive_margin=terms.positive_margin,
-            negative_margin=terms.negative_margin,
-            shift_negatives=terms.shift_negatives,
-        )
 
-    kinds = {"classifier": classifier, "contrastive": contrastive, "d2d_ce": d2d_ce}
-
-    return kinds.get(config.model.conditional, classifier)
+def d2d_ce(
+    temperature: float, positive_margin: float, negative_margin: float, shift_negatives: bool
+) -> Loss:
+    """Return ReACGAN's loss, see `data_to_data_cross_entropy`."""
+    return lambda outputs, labels: data_to_data_cross_entropy(
+        embeddings=outputs.heads["embedding"],
+        proxies=outputs.heads["proxy"],
+        labels=labels,
+        temperature=temperature,
+        positive_margin=positive_margin,
+        negative_margin=negative_margin,
+        shift_negatives=shift_negatives,
+    )

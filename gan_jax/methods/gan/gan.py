@@ -16,22 +16,26 @@ import jax.numpy as jnp
 from ml_collections import ConfigDict
 
 from gan_jax.augment import ada
+from gan_jax.core.choices import build, without
+from gan_jax.core.errors import UserError
 from gan_jax.core.keys import fold_in_each
 from gan_jax.core.options import WEIGHTS, Option
 from gan_jax.core.spec import DataSpec
 from gan_jax.core.state import TrainState, new_state
 from gan_jax.core.task import Batch, Key, Metrics, Phase, Task
 from gan_jax.methods.adversarial import discriminator_loss
-from gan_jax.methods.gan.augment import make_augment
-from gan_jax.methods.gan.checks import check_task
+from gan_jax.methods.gan.augment import AUGMENTATIONS
+from gan_jax.methods.gan.codes import Codes
 from gan_jax.methods.gan.growth import make_growth
 from gan_jax.methods.gan.latents import Players, make_interpolate, make_latents, sample_grid
 from gan_jax.methods.gan.networks import check_terms
 from gan_jax.methods.gan.odds import make_check_odds
-from gan_jax.methods.gan.terms import DISC_SEEN, GEN_SEEN, make_terms
+from gan_jax.methods.gan.rules import RULES
+from gan_jax.methods.gan.terms import DISC_SEEN, DISC_TERMS, GEN_SEEN, GEN_TERMS
+from gan_jax.methods.terms import Term, make_terms
 from gan_jax.methods.update import Aux, Nets, make_net, make_update
 from gan_jax.metrics.totals import masked_sums, means
-from gan_jax.objectives.adversarial import make_game, top_k_share, top_k_weights
+from gan_jax.objectives.adversarial import top_k_share, top_k_weights
 from gan_jax.objectives.weights import clip_weights, frozen
 from gan_jax.parallel.axes import axis_mean, example_keys
 from gan_jax.sampling.rejection import OPTIONS as REJECTION
@@ -47,23 +51,34 @@ OPTIONS = {
 }
 
 
-def make_gan(config: ConfigDict, spec: DataSpec, players: Players) -> Task:
-    """Build a GAN of given networks."""
+def make_gan(config: ConfigDict, spec: DataSpec, players: Players, codes: Codes) -> Task:
+    """Build a GAN of given networks.
+
+    Args:
+      config: the whole config, complete.
+      spec: of the data.
+      players: the networks.
+      codes: beside the latents.
+    """
     generator, discriminator, classes, draw, given_shape, condition_on = players
-    game = make_game(config.task.loss, label_smoothing=config.task.label_smoothing)
-    check_task(config)
-    task, updates = config.task, config.task.disc_updates
+    rules = build("task", without(config.task, "growth"), RULES)
+    game, updates = rules.game, rules.disc_updates
     growth = make_growth(config, spec.image_shape)
-    augment = make_augment(config.augment, game)
-    semi = config.model.conditional == "semi_supervised"
-    dropout = config.model.disc_dropout > 0
+    augment = build("augment", config.augment, AUGMENTATIONS, game=game)
+    semi = config.model.conditional.name == "semi_supervised"
+    dropout = config.model.disc.get("dropout", 0.0) > 0
     # In steps, for top-k: each has as many batches of real images as the discriminator updates.
     epoch = max(spec.counts.get("train", 0), 1) / (config.train.batch_size * updates)
     labels = (jax.ShapeDtypeStruct((1,), jnp.int32),) if classes else ()
     images = jax.ShapeDtypeStruct((1, *spec.image_shape), jnp.float32)
     given = jax.ShapeDtypeStruct((1, *given_shape), jnp.float32)
     check_terms(config, discriminator, (images, *labels))
-    freeze, clip = task.freeze_disc, task.weight_clipping
+    freeze, clip = rules.freeze_disc, rules.weight_clipping
+    if freeze and config.optim.disc.weight_decay:
+        raise UserError(
+            f"task.freeze_disc={freeze} with optim.disc.weight_decay, which would move what is"
+            " frozen: set one of them to 0"
+        )
     nets = {
         "gen": make_net(generator, (given, *labels), config.optim.gen, config.train),
         "disc": make_net(
@@ -77,9 +92,13 @@ def make_gan(config: ConfigDict, spec: DataSpec, players: Players) -> Task:
             project=functools.partial(clip_weights, limit=clip) if clip else None,
         ),
     }
+    kinds, latents = {"disc": DISC_TERMS, "gen": GEN_TERMS}, config.model.latent
+    terms: dict[str, Term] = {}
+    for name, choice in kinds.items():
+        terms |= make_terms(name, config.terms[name], choice, latent=latents, codes=codes)
     update = make_update(
         nets,
-        make_terms(config),
+        terms,
         microbatches=config.train.microbatches,
         offers={"gen": GEN_SEEN, "disc": DISC_SEEN},
     )
@@ -87,7 +106,7 @@ def make_gan(config: ConfigDict, spec: DataSpec, players: Players) -> Task:
     def init(key: Key) -> TrainState:
         keys = dict(zip(("gen", "disc"), jax.random.split(key), strict=True))
         start = {name: net.init(keys[name]) for name, net in nets.items()}
-        adaptive = {"ada": ada.initial()} if config.augment.name == "ada" else {}
+        adaptive = {"ada": ada.initial()} if augment.name == "ada" else {}
         return new_state(start, {**adaptive, **update.buffers(start)})
 
     def split(key: Key, terms: bool, batch: int) -> tuple[Any, ...]:
@@ -102,7 +121,7 @@ def make_gan(config: ConfigDict, spec: DataSpec, players: Players) -> Task:
 
     def drawn_for(key: Key, real: jax.Array, given: tuple) -> Any:
         """Return the generator's arguments for a batch of real images with labels `given`."""
-        labels = given[0] if given and task.fake_labels == "real" else None
+        labels = given[0] if given and rules.fake_labels == "real" else None
         return condition_on(draw(example_keys(key, len(real)), labels), real)
 
     def judging(growing: dict[str, Any], masks: Any) -> dict[str, Any]:
@@ -161,14 +180,14 @@ def make_gan(config: ConfigDict, spec: DataSpec, players: Players) -> Task:
             fake_out = seen["judge_fake"](fake)
             compared = {"real_logits": seen["judge"](real).logits} if game.relativistic else {}
             values = game.generator(fake_logits=fake_out.logits, **compared)
-            if task.top_k < 1:
+            if rules.top_k < 1:
                 share = top_k_share(
-                    step=state.step, epoch=epoch, decay=task.top_k_decay, lowest=task.top_k
+                    step=state.step, epoch=epoch, decay=rules.top_k_decay, lowest=rules.top_k
                 )
                 values = values * top_k_weights(fake_logits=fake_out.logits, share=share)
             value = values.mean()
             seen |= dict(real=real, fake=fake, fake_out=fake_out)
-            return task.gen_weight * value, Aux({"gen": value}, seen=seen)
+            return rules.gen_weight * value, Aux({"gen": value}, seen=seen)
 
         drawn = drawn_for(key, real, given)
         inputs = (real, given, drawn, augment.keys(augment_key, len(real)), masks)
@@ -266,7 +285,7 @@ def make_gan(config: ConfigDict, spec: DataSpec, players: Players) -> Task:
         eval_step=eval_step,
         eval_metrics=means,
         latents=make_latents(draw, classes, spec.name),
-        interpolate=make_interpolate(config.model, classes),
+        interpolate=make_interpolate(config.model.latent, classes),
         generate=generate,
         statistics=statistics,
         judge=judge,

@@ -18,11 +18,37 @@ import jax
 import jax.numpy as jnp
 from ml_collections import ConfigDict
 
+from gan_jax.core.choices import Choice, build
 from gan_jax.core.errors import UserError
 from gan_jax.models import progan
 from gan_jax.models.blocks.layers import avg_pool, double
 
-GROWING = ("progan",)  # of `model.net`
+GROWING = ("progan",)  # of `model.gen.name`
+
+
+class Stages(NamedTuple):
+    """How many generated images each stage takes; 0 where networks do not grow.
+
+    Attributes:
+      alone: that a stage is trained on.
+      fading: during which a stage is blended in.
+    """
+
+    alone: int = 0
+    fading: int = 0
+
+
+def no_growth() -> Stages:
+    """Return none."""
+    return Stages()
+
+
+def stages(*, stage_images: int = 800_000, fade_images: int = 800_000) -> Stages:
+    """Return the stages; images are generator updates times the batch."""
+    return Stages(stage_images, fade_images)
+
+
+GROWTH = Choice({"none": no_growth, "stages": stages}, default="none")
 
 
 class Growth(NamedTuple):
@@ -58,23 +84,29 @@ def make_growth(config: ConfigDict, shape: tuple[int, int, int]) -> Growth:
     """Return how the networks of a config grow.
 
     Args:
-      config: the whole config; `task.stage_images` and `task.fade_images` count generator updates
-        times the batch.
+      config: the whole config.
       shape: (height, width, channels) of the images.
 
     Raises:
-      UserError: for numbers of images that make no sense.
+      UserError: for numbers of images that make no sense, or networks that do not grow.
     """
-    if config.model.net not in GROWING:
+    section, net = config.task.growth, config.model.gen.name
+    if (section.name == "none") == (net in GROWING):
+        raise UserError(
+            f"task.growth={section.name} with model.gen.name={net}: stages belong to"
+            f" {', '.join(GROWING)}, none to the others"
+        )
+    if section.name == "none":
         return NONE
+    images = build("task.growth", section, GROWTH)
     batch, last = config.train.batch_size, progan.stages(*shape[:2]) - 1
     for name in ("stage_images", "fade_images"):
-        if config.task[name] < batch:
+        if section[name] < batch:
             raise UserError(
-                f"task.{name}={config.task[name]}: at least a batch of {batch} images, as a stage"
-                " takes one step or more"
+                f"task.growth.{name}={section[name]}: at least a batch of {batch} images, as a"
+                " stage takes one step or more"
             )
-    alone, fading = (config.task[name] // batch for name in ("stage_images", "fade_images"))
+    alone, fading = images.alone // batch, images.fading // batch
     starts = [0] + [alone + i * (fading + alone) for i in range(last)]
 
     def stage(step: int) -> int:

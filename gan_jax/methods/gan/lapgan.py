@@ -1,4 +1,4 @@
-"""LAPGAN: a GAN for each level of a Laplacian pyramid (`model.net=lapgan`).
+"""LAPGAN: a GAN for each level of a Laplacian pyramid (`model.gen=lapgan`).
 
 Denton et al. 2015 (arXiv:1506.05751, algorithm 1). Each level is a GAN as any other
 (`gan.make_gan`), with its own networks, optimizers and terms; it is trained on real images of the
@@ -23,11 +23,13 @@ import jax.numpy as jnp
 import numpy as np
 from ml_collections import ConfigDict
 
+from gan_jax.core.choices import build
 from gan_jax.core.errors import UserError
 from gan_jax.core.spec import DataSpec
 from gan_jax.core.state import TrainState, new_state
 from gan_jax.core.task import Batch, Key, Metrics, Phase, Task
 from gan_jax.methods.gan import gan
+from gan_jax.methods.gan.codes import Codes
 from gan_jax.methods.gan.latents import (
     Players,
     make_draw,
@@ -35,44 +37,29 @@ from gan_jax.methods.gan.latents import (
     make_latents,
     sample_grid,
 )
-from gan_jax.methods.gan.networks import class_count, make_head
+from gan_jax.methods.gan.networks import DISCRIMINATORS, GENERATORS, class_count, make_head
 from gan_jax.models import lapgan, mlp_gan
 
 
 def check(config: ConfigDict) -> None:
     """Raise UserError for what a pyramid of GANs cannot have."""
     model, terms = config.model, config.terms
-    if model.disc_norm not in lapgan.NORMS:
+    if model.conditional.name == "semi_supervised" or model.codes.name != "none":
         raise UserError(
-            f"model.disc_norm={model.disc_norm}: not for model.net=lapgan: set model.disc_norm to"
-            f" one of {', '.join(lapgan.NORMS)}"
-        )
-    if model.conditional == "semi_supervised" or model.categorical_codes or model.continuous_codes:
-        raise UserError(
-            "model.net=lapgan is a GAN a level, which would each say classes or codes of their own:"
-            " set model.conditional other than semi_supervised, and no codes"
-        )
-    if model.gen_conditional not in ("default", "concat"):
-        raise UserError(
-            f"model.gen_conditional={model.gen_conditional}: model.net=lapgan has no BatchNorm:"
-            " set model.gen_conditional=default"
+            "model.gen=lapgan is a GAN a level, which would each say classes or codes of their own:"
+            " set model.conditional other than semi_supervised, and model.codes=none"
         )
     if config.task.fake_labels != "real":
         raise UserError(
-            f"task.fake_labels={config.task.fake_labels} with model.net=lapgan, whose generators"
+            f"task.fake_labels={config.task.fake_labels} with model.gen=lapgan, whose generators"
             " are given a real image made small, which has its class: set task.fake_labels=real"
         )
     for player, name in (("disc", "latent_consistency"), ("gen", "latent_diversity")):
-        if terms[player][name].weight > 0:
+        if name in terms[player]:
             raise UserError(
-                f"terms.{player}.{name} with model.net=lapgan, whose generators are given an image"
+                f"terms.{player}.{name} with model.gen=lapgan, whose generators are given an image"
                 " beside the latents: a step in both is not one in the latents: set its weight to 0"
             )
-    if model.coarsest < 5 or model.coarse_width < 2:
-        raise UserError(
-            f"model.coarsest={model.coarsest} and coarse_width={model.coarse_width}: at least 5 px"
-            " and 2 units with model.net=lapgan"
-        )
 
 
 def make_task(config: ConfigDict, spec: DataSpec) -> Task:
@@ -80,11 +67,10 @@ def make_task(config: ConfigDict, spec: DataSpec) -> Task:
     check(config)
     height, width, channels = spec.image_shape
     model, classes = config.model, class_count(config, spec)
-    sizes = lapgan.sizes(height, width, model.coarsest)
+    sizes = lapgan.sizes(height, width, model.gen.coarsest)
     noise = [model.latent, *(h * w for h, w in sizes[1:])]
     ends, count = np.cumsum(noise)[:-1].tolist(), len(sizes)
-    whole = with_latent(config, sum(noise)).model
-    draw, _ = make_draw(whole, classes)
+    draw, _ = make_draw(sum(noise), Codes(), classes)
     levels = [
         make_level(with_latent(config, n), spec, (*size, channels), classes, coarse=i == 0)
         for i, (size, n) in enumerate(zip(sizes, noise, strict=True))
@@ -155,7 +141,7 @@ def make_task(config: ConfigDict, spec: DataSpec) -> Task:
         eval_step=eval_step,
         eval_metrics=levels[0].eval_metrics,
         latents=make_latents(draw, classes, spec.name),
-        interpolate=make_interpolate(whole, classes),
+        interpolate=make_interpolate(sum(noise), classes),
         generate=generate,
         judge=judge,
         check_odds=levels[-1].check_odds,
@@ -185,41 +171,27 @@ def make_level(
     """
     stream = dataclasses.replace(spec.streams["image"], shape=shape)
     spec = dataclasses.replace(spec, streams={**spec.streams, "image": stream})
-    model, head = config.model, make_head(config, spec)
-    draw, latent = make_draw(model, classes)
+    model, head = config.model, make_head(config, spec, Codes())
+    draw, latent = make_draw(model.latent, Codes(), classes)
+    networks = {
+        "gen": build("model.gen", model.gen, GENERATORS, classes=classes),
+        "disc": build(
+            "model.disc",
+            model.disc,
+            DISCRIMINATORS,
+            classes=classes,
+            head=head,
+            coarse=model.gen.coarse_width // 2 if coarse else 0,
+        ),
+    }
     if coarse:
-        return gan.make_gan(
-            config,
-            spec,
-            Players(
-                generator=mlp_gan.Generator(shape, model.coarse_width, classes),
-                discriminator=lapgan.Discriminator(
-                    *(model.coarse_width // 2, classes, model.disc_norm, head),
-                    coarse=True,
-                    dropout_rate=model.disc_dropout,
-                ),
-                classes=classes,
-                draw=draw,
-                given_shape=(latent,),
-            ),
-        )
+        networks["gen"] = mlp_gan.Generator(shape, model.gen.coarse_width, classes)
+    given_shape = (latent,) if coarse else (*shape[:2], shape[2] + 1)
 
     def condition_on(drawn: tuple, real: jax.Array) -> tuple:
         low = lapgan.enlarge(lapgan.shrink(real))
         return (lapgan.planes(low, drawn[0]), *drawn[1:])
 
-    return gan.make_gan(
-        config,
-        spec,
-        Players(
-            generator=lapgan.Generator(model.width, classes),
-            discriminator=lapgan.Discriminator(
-                *(model.disc_width, classes, model.disc_norm, head),
-                dropout_rate=model.disc_dropout,
-            ),
-            classes=classes,
-            draw=draw,
-            given_shape=(*shape[:2], shape[2] + 1),
-            condition_on=condition_on,
-        ),
-    )
+    given = {} if coarse else {"condition_on": condition_on}
+    players = Players(networks["gen"], networks["disc"], classes, draw, given_shape, **given)
+    return gan.make_gan(config, spec, players, Codes())

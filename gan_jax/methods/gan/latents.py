@@ -8,10 +8,10 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 from flax import linen as nn
-from ml_collections import ConfigDict
 
 from gan_jax.core.errors import UserError
 from gan_jax.core.task import Key
+from gan_jax.methods.gan.codes import Codes
 from gan_jax.metrics.path_length import slerp
 from gan_jax.models.blocks.soft_labels import one_hot
 
@@ -40,7 +40,7 @@ class Players(NamedTuple):
     condition_on: Callable[[tuple, jax.Array], tuple] = lambda drawn, real: drawn
 
 
-def make_draw(model: ConfigDict, classes: int) -> tuple[Draw, int]:
+def make_draw(latent: int, codes: Codes, classes: int) -> tuple[Draw, int]:
     """Return (draw, dimensions of what it draws).
 
     `draw(keys, labels, truncation=0.0)` gives the generator's arguments, (latents,) or (latents,
@@ -49,13 +49,14 @@ def make_draw(model: ConfigDict, classes: int) -> tuple[Draw, int]:
     that are uniform in [-1, 1).
 
     Args:
-      model: the section of the config.
+      latent: dimensions of the normal latents.
+      codes: beside them.
       classes: that the generator is given; 0 for none.
     """
-    sizes, continuous = tuple(model.categorical_codes), model.continuous_codes
-    coded = bool(sizes or continuous)
+    sizes, continuous = codes
+    coded = codes.size > 0
 
-    def codes(key: Key) -> jax.Array:
+    def draw_codes(key: Key) -> jax.Array:
         *keys, last = jax.random.split(key, len(sizes) + 1)
         parts = [
             jax.nn.one_hot(jax.random.randint(key, (), 0, size), size)
@@ -67,31 +68,31 @@ def make_draw(model: ConfigDict, classes: int) -> tuple[Draw, int]:
     def draw(keys: jax.Array, labels: jax.Array | None, truncation: float = 0.0) -> Any:
         def normal(key: Key) -> jax.Array:
             if truncation:
-                return jax.random.truncated_normal(key, -truncation, truncation, (model.latent,))
-            return jax.random.normal(key, (model.latent,))
+                return jax.random.truncated_normal(key, -truncation, truncation, (latent,))
+            return jax.random.normal(key, (latent,))
 
         split = jax.vmap(lambda key: jax.random.split(key, 3 if coded else 2))(keys)
         z_keys, label_keys, *code_keys = jnp.moveaxis(split, 1, 0)
         z = jax.vmap(normal)(z_keys)
         if coded:
-            z = jnp.concatenate([z, jax.vmap(codes)(code_keys[0])], -1)
+            z = jnp.concatenate([z, jax.vmap(draw_codes)(code_keys[0])], -1)
         if not classes:
             return (z,)
         if labels is None:
             labels = jax.vmap(lambda key: jax.random.randint(key, (), 0, classes))(label_keys)
         return (z, labels)
 
-    return draw, model.latent + sum(sizes) + continuous
+    return draw, latent + codes.size
 
 
-def make_interpolate(model: ConfigDict, classes: int) -> Callable[..., Any]:
+def make_interpolate(latent: int, classes: int) -> Callable[..., Any]:
     """Return (start, end, place, along) -> the generator's arguments at a place of a path.
 
     The normal latents move along the sphere, codes along a line. A class moves along a line too, as
     weights of the two classes (`models.soft_labels`). What does not move is that of the start.
 
     Args:
-      model: the section of the config.
+      latent: dimensions of the normal latents.
       classes: that the generator is given; 0 for none.
     """
 
@@ -104,7 +105,7 @@ def make_interpolate(model: ConfigDict, classes: int) -> Callable[..., Any]:
         z = start[0]
         if along != "classes":
             (a, a_codes), (b, b_codes) = (
-                jnp.split(each[0], [model.latent], axis=1) for each in (start, end)
+                jnp.split(each[0], [latent], axis=1) for each in (start, end)
             )
             codes = (1 - share) * a_codes + share * b_codes
             z = jnp.concatenate([slerp(a, b, place), codes], 1)

@@ -2,20 +2,67 @@
 
 from __future__ import annotations
 
+import jax
+import jax.numpy as jnp
 from ml_collections import ConfigDict
 
+from gan_jax.core.choices import Sections, build, without
+from gan_jax.core.outside import is_outside
 from gan_jax.core.spec import DataSpec
 from gan_jax.core.task import Task
 from gan_jax.methods.gan import lapgan
+from gan_jax.methods.gan.augment import AUGMENTATIONS
+from gan_jax.methods.gan.codes import CODES, CONDITIONS, LATENTS
 from gan_jax.methods.gan.gan import make_gan
+from gan_jax.methods.gan.growth import GROWTH
 from gan_jax.methods.gan.latents import Players, make_draw
-from gan_jax.methods.gan.networks import make_networks
+from gan_jax.methods.gan.networks import DISCRIMINATORS, GENERATORS, make_networks
+from gan_jax.methods.gan.roles import as_discriminator, check_discriminator, check_generator
+from gan_jax.methods.gan.rules import RULES
+from gan_jax.methods.gan.terms import DISC_TERMS, GEN_TERMS
+from gan_jax.training.optimizers import OPTIMIZERS
+
+SECTIONS: Sections = {
+    "task": RULES,
+    "task.growth": GROWTH,
+    "model": LATENTS,
+    "model.conditional": CONDITIONS,
+    "model.codes": CODES,
+    "model.gen": GENERATORS,
+    "model.disc": DISCRIMINATORS,
+    "optim.gen": OPTIMIZERS,
+    "optim.disc": OPTIMIZERS,
+    "augment": AUGMENTATIONS,
+    "terms.disc": DISC_TERMS,
+    "terms.gen": GEN_TERMS,
+}
+
+
+def sections(config: ConfigDict) -> Sections:
+    """Return what the sections of a GAN's config choose from."""
+    return SECTIONS
 
 
 def make_task(config: ConfigDict, spec: DataSpec) -> Task:
     """Build a GAN; see `configs/dcgan.py` for its fields, `configs/lapgan.py` for a pyramid's."""
-    if config.model.net == "lapgan":
+    build("model", without(config.model, "conditional", "codes", "gen", "disc"), LATENTS)
+    build("model.conditional", config.model.conditional, CONDITIONS)
+    if config.model.gen.name == config.model.disc.name == "lapgan":
         return lapgan.make_task(config, spec)
-    generator, discriminator, classes = make_networks(config, spec)
-    draw, latent = make_draw(config.model, classes)
-    return make_gan(config, spec, Players(generator, discriminator, classes, draw, (latent,)))
+    codes = build("model.codes", config.model.codes, CODES)
+    generator, discriminator, classes = make_networks(config, spec, codes)
+    draw, latent = make_draw(config.model.latent, codes, classes)
+    labels = (jax.ShapeDtypeStruct((1,), jnp.int32),) if classes else ()
+    of = {
+        "gen": (jax.ShapeDtypeStruct((1, latent), jnp.float32), *labels),
+        "disc": (jax.ShapeDtypeStruct((1, *spec.image_shape), jnp.float32), *labels),
+    }
+    if is_outside(config.model.gen.name):
+        where = f"model.gen.name={config.model.gen.name}"
+        check_generator(where, generator, of["gen"], spec.image_shape)
+    if is_outside(config.model.disc.name):
+        where = f"model.disc.name={config.model.disc.name}"
+        check_discriminator(where, discriminator, of["disc"])
+        discriminator = as_discriminator(discriminator)
+    players = Players(generator, discriminator, classes, draw, (latent,))
+    return make_gan(config, spec, players, codes)

@@ -31,8 +31,8 @@ def make_check_odds(config: ConfigDict, game: Game) -> Callable[[str], None]:
         why = f"task.label_smoothing={config.task.label_smoothing}"
     if config.augment.name != "none":
         why = f"augment.name={config.augment.name}"
-    if config.model.net == "lapgan":
-        why = "model.net=lapgan, whose last level is trained on what it makes of real images,"
+    if config.model.gen.name == "lapgan":
+        why = "model.gen=lapgan, whose last level is trained on what it makes of real images,"
 
     def check(how: str) -> None:
         asked = f"--rejection={how}"
@@ -43,7 +43,7 @@ def make_check_odds(config: ConfigDict, game: Game) -> Callable[[str], None]:
                 " and are no function of the density ratio of real to generated: it needs a"
                 f" discriminator of {able}"
             )
-        if config.model.minibatch_kernels or config.model.net in GROWING:
+        if config.model.disc.get("minibatch_kernels") or config.model.gen.name in GROWING:
             raise UserError(
                 f"{asked}: this discriminator looks at the images of a batch together, so that its"
                 " logits say nothing of one image: leave the option out"

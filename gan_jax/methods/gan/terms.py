@@ -17,18 +17,17 @@ What an update of either player sees is in `DISC_SEEN` and `GEN_SEEN`:
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import jax
 import jax.numpy as jnp
-from ml_collections import ConfigDict
 
 from gan_jax.augment.diffaugment import PARTS, diffaugment
 from gan_jax.augment.geometric import random_flip, random_jitter
-from gan_jax.core.errors import UserError
-from gan_jax.methods.gan.classes import class_loss
-from gan_jax.methods.terms import Kind, Term, historical, orthogonal, plain
+from gan_jax.methods.gan import classes
+from gan_jax.methods.gan.codes import Codes
+from gan_jax.methods.terms import Kind, plain, terms_of
 from gan_jax.models.blocks.heads import Outputs
 from gan_jax.objectives import gradient_penalty as penalties
 from gan_jax.objectives import logits
@@ -39,6 +38,8 @@ from gan_jax.parallel.axes import axis_mean
 
 GEN_SEEN = ("judge", "judge_fake", "generate", "real", "fake", "fake_out", "given", "drawn")
 DISC_SEEN = (*GEN_SEEN, "real_out", "labelled")
+# Of what the head of that model.conditional says.
+CLASS_TERMS = ("classifier", "contrastive", "d2d_ce")
 # Of the discriminator's, those that take the gradient of a logit in its own image.
 GRADIENT_TERMS = (
     "gradient_penalty",
@@ -52,88 +53,12 @@ LECAM_DECAY = 0.99  # of the averages of logits, arXiv:2104.03310, section 4.1
 Seen = Mapping[str, Any]
 
 
-def disc_terms(config: ConfigDict) -> dict[str, Kind]:
-    """Return the discriminator's terms by name; each docstring of a function called has its paper.
-
-    Args:
-      config: the whole config.
-    """
-    terms = config.terms
-    return {
-        "gradient_penalty": penalty(penalties.one_centred),
-        "zero_centred_penalty": penalty(penalties.zero_centred),
-        "one_sided_penalty": penalty(penalties.one_sided),
-        "dragan": plain(
-            lambda seen, keys: penalties.dragan(
-                critic=critic(seen["judge"]), real=seen["real"], keys=keys
-            ),
-            ("judge", "real"),
-        ),
-        "r1": plain(
-            lambda seen, _: penalties.r1(critic=critic(seen["judge"]), images=seen["real"]),
-            ("judge", "real"),
-        ),
-        "r2": plain(
-            lambda seen, _: penalties.r1(critic=critic(seen["judge_fake"]), images=seen["fake"]),
-            ("judge_fake", "fake"),
-        ),
-        "consistency": consistency(terms.flip),
-        "fake_consistency": fake_consistency(terms.flip),
-        "latent_consistency": latent_consistency(terms.latent_step),
-        "lecam": lecam(),
-        "drift": plain(lambda seen, _: logits.drift(logits=seen["real_out"].logits), ("real_out",)),
-        "orthogonal": orthogonal("disc"),
-        "historical": historical("disc"),
-        "classes": real_classes(config),
-        "rotation": rotation("judge", "real"),
-        "codes": codes(config.model.latent, config.model.categorical_codes),
-        "labelled": plain(labelled, ("judge", "labelled")),
-        "views": views(terms.temperature),
-    }
-
-
-def gen_terms(config: ConfigDict) -> dict[str, Kind]:
-    """Return the generator's terms by name, as `disc_terms`."""
-    return {
-        "latent_diversity": latent_diversity(config.terms.latent_step),
-        "path_length": path_length(),
-        "orthogonal": orthogonal("gen"),
-        "historical": historical("gen"),
-        "feature_matching": plain(feature_matching, ("judge", "real", "fake_out")),
-        "classes": fake_classes(config),
-        "rotation": rotation("judge_fake", "fake"),
-        "codes": codes(config.model.latent, config.model.categorical_codes),
-    }
-
-
-def make_terms(config: ConfigDict) -> dict[str, Term]:
-    """Return the terms of both players whose weight is not 0, by "PLAYER/NAME".
-
-    Args:
-      config: the whole config; `terms.PLAYER.NAME` has a weight and an interval.
-
-    Raises:
-      UserError: a negative weight, or an interval below 1.
-    """
-    found = {}
-    for player, kinds in (("disc", disc_terms(config)), ("gen", gen_terms(config))):
-        for name, kind in kinds.items():
-            weight, every = (config.terms[player][name][field] for field in ("weight", "every"))
-            if weight < 0:
-                raise UserError(f"terms.*.{name}.weight={weight}: at least 0, which is none")
-            if every < 1:
-                raise UserError(f"terms.*.{name}.every={every}: at least 1, which is every step")
-            if weight:
-                found[f"{player}/{name}"] = kind.term(player, weight, every)
-    return found
-
-
 def critic(judge: Callable[[jax.Array], Outputs]) -> Callable[[jax.Array], jax.Array]:
     """Return a function from images to logits."""
     return lambda images: judge(images).logits
 
 
-def penalty(target: Callable[[jax.Array], jax.Array]) -> Kind:
+def _penalty(target: Callable[[jax.Array], jax.Array]) -> Kind:
     """Return a penalty between real and generated images, see `penalties.gradient_penalty`."""
 
     def value(seen: Seen, keys: jax.Array) -> jax.Array:
@@ -143,8 +68,59 @@ def penalty(target: Callable[[jax.Array], jax.Array]) -> Kind:
     return plain(value, ("judge", "real", "fake"))
 
 
-def consistency(flip: bool) -> Kind:
-    """Return CR: real images are judged as `shifted` ones are."""
+def gradient_penalty() -> Kind:
+    """Return WGAN-GP's penalty, one-centred."""
+    return _penalty(penalties.one_centred)
+
+
+def zero_centred_penalty() -> Kind:
+    """Return the penalty that draws the slope to 0."""
+    return _penalty(penalties.zero_centred)
+
+
+def one_sided_penalty() -> Kind:
+    """Return the penalty on a slope above 1 only."""
+    return _penalty(penalties.one_sided)
+
+
+def dragan() -> Kind:
+    """Return DRAGAN's penalty, around real images."""
+
+    def value(seen: Seen, keys: jax.Array) -> jax.Array:
+        return penalties.dragan(critic=critic(seen["judge"]), real=seen["real"], keys=keys)
+
+    return plain(value, ("judge", "real"))
+
+
+def r1() -> Kind:
+    """Return the penalty on real images; the weight is the paper's gamma."""
+
+    def value(seen: Seen, keys: jax.Array) -> jax.Array:
+        return penalties.r1(critic=critic(seen["judge"]), images=seen["real"])
+
+    return plain(value, ("judge", "real"))
+
+
+def r2() -> Kind:
+    """Return the penalty on generated images; the weight is the paper's gamma."""
+
+    def value(seen: Seen, keys: jax.Array) -> jax.Array:
+        return penalties.r1(critic=critic(seen["judge_fake"]), images=seen["fake"])
+
+    return plain(value, ("judge_fake", "fake"))
+
+
+def drift() -> Kind:
+    """Return ProGAN's penalty on the logits of real images."""
+    return plain(lambda seen, _: logits.drift(logits=seen["real_out"].logits), ("real_out",))
+
+
+def consistency(*, flip: bool = True) -> Kind:
+    """Return CR: real images are judged as `shifted` ones are.
+
+    Args:
+      flip: whether these are mirrored; not where left and right differ, as in digits.
+    """
 
     def value(seen: Seen, keys: jax.Array) -> jax.Array:
         again = seen["judge"](shifted(seen["real"], keys, flip=flip))
@@ -153,8 +129,8 @@ def consistency(flip: bool) -> Kind:
     return plain(value, ("judge", "real", "real_out"))
 
 
-def fake_consistency(flip: bool) -> Kind:
-    """Return the generated images' half of bCR."""
+def fake_consistency(*, flip: bool = True) -> Kind:
+    """Return the generated images' half of bCR; `flip` as of `consistency`."""
 
     def value(seen: Seen, keys: jax.Array) -> jax.Array:
         again = seen["judge_fake"](shifted(seen["fake"], keys, flip=flip))
@@ -163,8 +139,8 @@ def fake_consistency(flip: bool) -> Kind:
     return plain(value, ("judge_fake", "fake", "fake_out"))
 
 
-def latent_consistency(std: float) -> Kind:
-    """Return the discriminator's half of zCR."""
+def latent_consistency(*, std: float = 0.05) -> Kind:
+    """Return the discriminator's half of zCR; `std` is the deviation of the step in the latents."""
 
     def value(seen: Seen, keys: jax.Array) -> jax.Array:
         near = seen["generate"](*stepped(seen["drawn"], keys, std))
@@ -174,11 +150,14 @@ def latent_consistency(std: float) -> Kind:
     return plain(value, ("generate", "drawn", "judge_fake", "fake_out"))
 
 
-def latent_diversity(std: float) -> Kind:
+def latent_diversity(*, std: float = 0.05) -> Kind:
     """Return the generator's half of zCR (arXiv:2002.04724, algorithm 2): near latents look apart.
 
     A mean over the pixels, as StudioGAN has it, with weight 0.5; the algorithm has a squared norm,
     H W C times as much.
+
+    Args:
+      std: deviation of the step in the latents.
     """
 
     def value(seen: Seen, keys: jax.Array) -> jax.Array:
@@ -216,7 +195,8 @@ def lecam() -> Kind:
 def path_length() -> Kind:
     """Return path length regularisation, see `objectives.path_length`.
 
-    Its buffer is the length that paths are drawn to, an average of those so far. With the class
+    Its buffer is the length that paths are drawn to, an average of those so far and of the batch at
+    hand, which is a microbatch where there are such. With the class
     held, and in the latents that the generator is given: there is no mapping network here.
     """
 
@@ -235,28 +215,72 @@ def path_length() -> Kind:
     )
 
 
-def real_classes(config: ConfigDict) -> Kind:
-    """Return what the discriminator loses by its head of classes, see `class_loss`.
-
-    An auxiliary classifier learns on real and on generated images (arXiv:1610.09585), embeddings on
-    real ones (arXiv:2006.12681, algorithm 1; arXiv:2111.01118, section 3.3).
-    """
-    loss, both = class_loss(config), config.model.conditional == "classifier"
+def _of_real(loss: classes.Loss, *, fake: bool = False) -> Kind:
+    """Return a discriminator's term of classes: of real images, and of generated ones by `fake`."""
 
     def value(seen: Seen, keys: jax.Array) -> jax.Array:
-        on_fake = loss(seen["fake_out"], seen["drawn"][1]) if both else 0.0
+        on_fake = loss(seen["fake_out"], seen["drawn"][1]) if fake else 0.0
         return loss(seen["real_out"], seen["given"][0]) + on_fake
 
     return plain(value, ("real_out", "fake_out", "given", "drawn"))
 
 
-def fake_classes(config: ConfigDict) -> Kind:
-    """Return what the generator loses by the discriminator's head of classes, on its own images."""
-    loss = class_loss(config)
+def _of_fake(loss: classes.Loss) -> Kind:
+    """Return a generator's term of classes, of its own images."""
     return plain(lambda seen, _: loss(seen["fake_out"], seen["drawn"][1]), ("fake_out", "drawn"))
 
 
-def rotation(judge: str, images: str) -> Kind:
+def disc_classifier() -> Kind:
+    """Return an auxiliary classifier's loss, on real and on generated images (arXiv:1610.09585)."""
+    return _of_real(classes.classifier(), fake=True)
+
+
+def gen_classifier() -> Kind:
+    """Return an auxiliary classifier's loss, on generated images."""
+    return _of_fake(classes.classifier())
+
+
+def disc_contrastive(*, temperature: float = 1.0) -> Kind:
+    """Return ContraGAN's loss on real images (arXiv:2006.12681, algorithm 1)."""
+    return _of_real(classes.contrastive(temperature))
+
+
+def gen_contrastive(*, temperature: float = 1.0) -> Kind:
+    """Return ContraGAN's loss on generated images."""
+    return _of_fake(classes.contrastive(temperature))
+
+
+def disc_d2d_ce(
+    *,
+    temperature: float = 1.0,
+    positive_margin: float = 0.98,
+    negative_margin: float = 0.02,
+    shift_negatives: bool = False,
+) -> Kind:
+    """Return ReACGAN's loss on real images (arXiv:2111.01118, section 3.3).
+
+    Args:
+      temperature: of the cosines.
+      positive_margin, negative_margin: cosines.
+      shift_negatives: True as in the authors' code, False as in the paper.
+    """
+    given = (temperature, positive_margin, negative_margin, shift_negatives)
+    return _of_real(classes.d2d_ce(*given))
+
+
+def gen_d2d_ce(
+    *,
+    temperature: float = 1.0,
+    positive_margin: float = 0.98,
+    negative_margin: float = 0.02,
+    shift_negatives: bool = False,
+) -> Kind:
+    """Return ReACGAN's loss on generated images; fields as of `disc_d2d_ce`."""
+    given = (temperature, positive_margin, negative_margin, shift_negatives)
+    return _of_fake(classes.d2d_ce(*given))
+
+
+def _rotation(judge: str, images: str) -> Kind:
     """Return the cross entropy of guessing how images were turned (SSGAN, arXiv:1811.11212).
 
     Each image is turned once, by 0, 90, 180 or 270 degrees drawn from its key. (The authors turn a
@@ -276,7 +300,17 @@ def rotation(judge: str, images: str) -> Kind:
     return plain(value, (judge, images))
 
 
-def codes(latent: int, categorical: Sequence[int]) -> Kind:
+def disc_rotation() -> Kind:
+    """Return the cross entropy of the turns of real images, see `_rotation`."""
+    return _rotation("judge", "real")
+
+
+def gen_rotation() -> Kind:
+    """Return the cross entropy of the turns of generated images, see `_rotation`."""
+    return _rotation("judge_fake", "fake")
+
+
+def codes(*, latent: int, codes: Codes) -> Kind:
     """Return -log Q(c | G(z, c)), the negative bound of InfoGAN (arXiv:1606.03657).
 
     The codes are the last dimensions of the latents: one-hot categorical ones, then continuous
@@ -284,13 +318,13 @@ def codes(latent: int, categorical: Sequence[int]) -> Kind:
 
     Args:
       latent: dimensions before the codes.
-      categorical: sizes of the categorical codes.
+      codes: what they are.
     """
 
     def value(seen: Seen, keys: jax.Array) -> jax.Array:
         guessed, latents = seen["fake_out"].heads["codes"], seen["drawn"][0]
         given, total, start = latents[:, latent:], jnp.zeros(len(latents)), 0
-        for size in categorical:
+        for size in codes.categorical:
             part = slice(start, start + size)
             labels = given[:, part].argmax(-1)
             total = total + cross_entropy(logits=guessed[:, part], labels=labels)
@@ -300,8 +334,12 @@ def codes(latent: int, categorical: Sequence[int]) -> Kind:
     return plain(value, ("fake_out", "drawn"))
 
 
-def views(temperature: float) -> Kind:
-    """Return SimCLR's loss of two DiffAugment views of each real image (arXiv:2002.05709)."""
+def views(*, temperature: float = 1.0) -> Kind:
+    """Return SimCLR's loss of two DiffAugment views of each real image (arXiv:2002.05709).
+
+    Args:
+      temperature: of the cosines.
+    """
 
     def value(seen: Seen, keys: jax.Array) -> jax.Array:
         both = jnp.moveaxis(jax.vmap(jax.random.split)(keys), 1, 0)
@@ -315,25 +353,32 @@ def views(temperature: float) -> Kind:
     return plain(value, ("judge", "real"))
 
 
-def labelled(seen: Seen, keys: jax.Array) -> jax.Array:
+def labelled() -> Kind:
     """Return the cross entropy of the class, given real (arXiv:1606.03498, section 5).
 
     -log p(y | x, y < K + 1), of images with a label.
     """
-    images, labels = seen["labelled"]
-    return cross_entropy(logits=seen["judge"](images).heads["class"], labels=labels)
+
+    def value(seen: Seen, keys: jax.Array) -> jax.Array:
+        images, labels = seen["labelled"]
+        return cross_entropy(logits=seen["judge"](images).heads["class"], labels=labels)
+
+    return plain(value, ("judge", "labelled"))
 
 
-def feature_matching(seen: Seen, keys: jax.Array) -> jax.Array:
+def feature_matching() -> Kind:
     """Return |E f(x) - E f(G(z))|^2 (Salimans et al. 2016, arXiv:1606.03498, section 3.1).
 
     f is what the discriminator's last layer sees (the authors' code for MNIST: the layer before);
     the means are over the batch, on all devices.
     """
-    real, fake = (
-        axis_mean(out.features.mean(0)) for out in (seen["judge"](seen["real"]), seen["fake_out"])
-    )
-    return jnp.square(real - fake).sum()
+
+    def value(seen: Seen, keys: jax.Array) -> jax.Array:
+        both = (seen["judge"](seen["real"]), seen["fake_out"])
+        real, fake = (axis_mean(out.features.mean(0)) for out in both)
+        return jnp.square(real - fake).sum()
+
+    return plain(value, ("judge", "real", "fake_out"))
 
 
 def shifted(images: jax.Array, keys: jax.Array, *, flip: bool) -> jax.Array:
@@ -358,3 +403,42 @@ def stepped(drawn: tuple, keys: jax.Array, std: float) -> tuple:
     latents, *labels = drawn
     noise = jax.vmap(lambda key: jax.random.normal(key, latents.shape[1:]))(keys)
     return (latents + std * noise, *labels)
+
+
+GIVEN = ("latent", "codes")
+DISC_TERMS = terms_of(
+    {
+        "gradient_penalty": gradient_penalty,  # this and the next five refuse BatchNorm
+        "zero_centred_penalty": zero_centred_penalty,
+        "one_sided_penalty": one_sided_penalty,
+        "dragan": dragan,
+        "r1": r1,
+        "r2": r2,
+        "consistency": consistency,  # CR; with the next one bCR
+        "fake_consistency": fake_consistency,
+        "latent_consistency": latent_consistency,  # zCR, with the generator's latent_diversity
+        "lecam": lecam,
+        "drift": drift,
+        "classifier": disc_classifier,  # these three with that model.conditional
+        "contrastive": disc_contrastive,
+        "d2d_ce": disc_d2d_ce,
+        "rotation": disc_rotation,  # self-supervised
+        "codes": codes,  # InfoGAN
+        "labelled": labelled,  # with model.conditional=semi_supervised
+        "views": views,  # unsupervised contrastive
+    },
+    GIVEN,
+)
+GEN_TERMS = terms_of(
+    {
+        "latent_diversity": latent_diversity,
+        "path_length": path_length,  # StyleGAN2's; its authors take it at one step of 4, weight 2
+        "feature_matching": feature_matching,
+        "classifier": gen_classifier,
+        "contrastive": gen_contrastive,
+        "d2d_ce": gen_d2d_ce,
+        "rotation": gen_rotation,
+        "codes": codes,
+    },
+    GIVEN,
+)

@@ -12,7 +12,7 @@ ICLR 2017, eq. 4). "elbo" is always that of beta = 1.
 
 Bernoulli likelihood: the targets are the grey levels (x + 1) / 2 in [0, 1]. They are not binarised,
 so that elbo is not comparable with published numbers on binarised MNIST. Gaussian: a density in the
-[-1, 1] scale with a fixed standard deviation `model.scale`; elbo may be positive.
+[-1, 1] scale with a fixed standard deviation `model.likelihood.scale`; elbo may be positive.
 
 Evaluations by name are in `evaluations`.
 """
@@ -21,18 +21,20 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 from ml_collections import ConfigDict
 
-from gan_jax.core.errors import UserError, check_choice
+from gan_jax.core.choices import Choice, Sections, build, without
+from gan_jax.core.errors import UserError
 from gan_jax.core.keys import fold_in_each
 from gan_jax.core.options import WEIGHTS, Option
 from gan_jax.core.spec import DataSpec
 from gan_jax.core.state import TrainState, new_state
 from gan_jax.core.task import Batch, Key, Metrics, Phase, Task
+from gan_jax.methods.terms import make_terms, terms_of
 from gan_jax.methods.update import Aux, Nets, make_net, make_update
 from gan_jax.methods.vae.evaluations import make_evaluations
 from gan_jax.metrics.path_length import slerp
@@ -44,9 +46,93 @@ from gan_jax.objectives.likelihood import (
     gaussian_log_likelihood,
 )
 from gan_jax.parallel.axes import example_keys
+from gan_jax.training.optimizers import OPTIMIZERS
 
-NETS = {"conv": (ConvEncoder, ConvDecoder), "mlp": (MLPEncoder, MLPDecoder)}
-LIKELIHOODS = ("bernoulli", "gaussian")
+
+class Likelihood(NamedTuple):
+    """What the decoder's outputs mean.
+
+    Attributes:
+      name: as of the config.
+      scale: of a Gaussian, its standard deviation.
+      log_prob: (outputs, images in [-1, 1]) -> log p(x|z) [B].
+      mean: outputs -> its mean in [-1, 1]; that of a Gaussian is clipped to it.
+    """
+
+    name: str
+    scale: float
+    log_prob: Callable[[jax.Array, jax.Array], jax.Array]
+    mean: Callable[[jax.Array], jax.Array]
+
+
+def conv(*, image_shape: tuple[int, int, int], latent: int, width: int = 32) -> VAE:
+    """Return a convolutional VAE for sides divisible by 4.
+
+    Args:
+      image_shape: of the data.
+      latent: dimensions.
+      width: channels of the first convolution.
+    """
+    _check_width(width)
+    encoder, decoder = ConvEncoder(latent=latent, width=width), ConvDecoder(image_shape, width)
+    return VAE(encoder=encoder, decoder=decoder)
+
+
+def mlp(*, image_shape: tuple[int, int, int], latent: int, width: int = 512) -> VAE:
+    """Return a VAE of dense layers, for images of any size; `width` units of a hidden layer."""
+    _check_width(width)
+    encoder, decoder = MLPEncoder(latent=latent, width=width), MLPDecoder(image_shape, width)
+    return VAE(encoder=encoder, decoder=decoder)
+
+
+def bernoulli() -> Likelihood:
+    """Return the likelihood of grey levels (x + 1) / 2 in [0, 1], of logits."""
+    return Likelihood(
+        "bernoulli",
+        0.0,
+        lambda outputs, images: bernoulli_log_likelihood(logits=outputs, target01=(images + 1) / 2),
+        lambda outputs: 2 * jax.nn.sigmoid(outputs) - 1,
+    )
+
+
+def gaussian(*, scale: float = 0.2) -> Likelihood:
+    """Return a Gaussian likelihood of pixels in [-1, 1], with `scale` as standard deviation."""
+    if scale <= 0:
+        raise UserError(f"model.likelihood.scale={scale}: a standard deviation is above 0")
+    return Likelihood(
+        "gaussian",
+        scale,
+        lambda outputs, images: gaussian_log_likelihood(mean=outputs, target=images, scale=scale),
+        lambda outputs: jnp.clip(outputs, -1, 1),
+    )
+
+
+def rules(*, beta: float = 1.0) -> float:
+    """Return the weight of the KL divergence: 1 is the VAE, more is beta-VAE."""
+    if beta < 0:
+        raise UserError(f"task.beta={beta}: at least 0; 1 is the plain VAE")
+    return beta
+
+
+def latents_of(*, latent: int = 20) -> int:
+    """Return the dimensions of the latents."""
+    if latent < 1:
+        raise UserError(f"model.latent={latent}: at least 1")
+    return latent
+
+
+NETWORKS = Choice({"conv": conv, "mlp": mlp}, ("image_shape", "latent"), "conv")
+LIKELIHOODS = Choice({"bernoulli": bernoulli, "gaussian": gaussian}, default="gaussian")
+RULES = Choice({"vae": rules})
+LATENTS = Choice({"": latents_of})
+SECTIONS: Sections = {
+    "task": RULES,
+    "model": LATENTS,
+    "model.likelihood": LIKELIHOODS,
+    "model.vae": NETWORKS,
+    "optim.vae": OPTIMIZERS,
+    "terms.vae": terms_of(),
+}
 TEMPERATURE = Option(1.0, "standard deviation of the latents that are drawn", low=0.0, high=10.0)
 _SAMPLE_ROWS = 8
 
@@ -55,41 +141,29 @@ def make_task(config: ConfigDict, spec: DataSpec) -> Task:
     """Build a VAE.
 
     Args:
-      config: reads `task.beta`, `model` (net, likelihood, scale, latent, width), `optim.vae`,
-        `train` (steps, ema_decay) and `eval.grid`.
+      config: complete, see `SECTIONS`.
       spec: of data with a stream "image"; labels are not used.
 
     Raises:
       UserError: a field outside its range.
     """
-    _check(config)
-    model, beta = config.model, config.task.beta
-    encoder, decoder = NETS[model.net]
-    vae = VAE(
-        encoder=encoder(latent=model.latent, width=model.width),
-        decoder=decoder(image_shape=tuple(spec.image_shape), width=model.width),
-    )
+    beta = build("task", config.task, RULES)
+    latent = build("model", without(config.model, "likelihood", "vae"), LATENTS)
+    likelihood = build("model.likelihood", config.model.likelihood, LIKELIHOODS)
+    shape = tuple(spec.image_shape)
+    vae = build("model.vae", config.model.vae, NETWORKS, image_shape=shape, latent=latent)
     inputs = (jax.ShapeDtypeStruct((1, *spec.image_shape), jnp.float32),)
     net = make_net(vae, inputs, config.optim.vae, config.train)
-    update = make_update({"vae": net}, microbatches=config.train.microbatches)
-    bernoulli = model.likelihood == "bernoulli"
-
-    def log_likelihood(outputs: jax.Array, images: jax.Array) -> jax.Array:
-        if bernoulli:
-            return bernoulli_log_likelihood(logits=outputs, target01=(images + 1) / 2)
-        return gaussian_log_likelihood(mean=outputs, target=images, scale=model.scale)
-
-    def to_images(outputs: jax.Array) -> jax.Array:
-        """Return the mean of the likelihood, in [-1, 1]; that of a Gaussian is clipped to it."""
-        return 2 * jax.nn.sigmoid(outputs) - 1 if bernoulli else jnp.clip(outputs, -1, 1)
+    terms = make_terms("vae", config.terms.vae, SECTIONS["terms.vae"])
+    update = make_update({"vae": net}, terms, microbatches=config.train.microbatches)
 
     def draw(keys: Key) -> jax.Array:
-        return jax.vmap(lambda key: jax.random.normal(key, (model.latent,)))(keys)
+        return jax.vmap(lambda key: jax.random.normal(key, (latent,)))(keys)
 
     def bound(apply: Callable[..., Any], images: jax.Array, keys: Key) -> Metrics:
         """Return loss and parts of the bound, [B] each, with one draw an image."""
         outputs, mean, log_variance = apply(images, draw(keys))
-        reconstruction = log_likelihood(outputs, images)
+        reconstruction = likelihood.log_prob(outputs, images)
         kl = gaussian_kl(mean=mean, log_variance=log_variance)
         return {
             "loss": beta * kl - reconstruction,
@@ -99,7 +173,8 @@ def make_task(config: ConfigDict, spec: DataSpec) -> Task:
         }
 
     def init(key: Key) -> TrainState:
-        return new_state({"vae": net.init(key)})
+        start = {"vae": net.init(key)}
+        return new_state(start, update.buffers(start))
 
     def train_step(
         phase: Phase, state: TrainState, batch: Batch, key: Key
@@ -109,8 +184,9 @@ def make_task(config: ConfigDict, spec: DataSpec) -> Task:
             return metrics["loss"], Aux(metrics)
 
         images = batch["image"][0]
+        key, terms_key = jax.random.split(key) if terms else (key, None)
         inputs = (images, example_keys(key, len(images)))
-        return update(state, ("vae",), loss, inputs, phase=phase)[:2]
+        return update(state, ("vae",), loss, inputs, key=terms_key, phase=phase)[:2]
 
     def eval_step(state: TrainState, batch: Batch, key: Key) -> Metrics:
         keys = fold_in_each(key, batch["index"])
@@ -136,7 +212,7 @@ def make_task(config: ConfigDict, spec: DataSpec) -> Task:
         state: TrainState, latents: jax.Array, *, weights: str = "ema", **_: Any
     ) -> jax.Array:
         variables = state.nets["vae"].variables(weights)
-        return to_images(vae.apply(variables, latents, train=False, method="decode"))
+        return likelihood.mean(vae.apply(variables, latents, train=False, method="decode"))
 
     def encode(
         state: TrainState, images: jax.Array, keys: Key, *, weights: str = "ema", **_: Any
@@ -150,7 +226,7 @@ def make_task(config: ConfigDict, spec: DataSpec) -> Task:
     ) -> jax.Array:
         """Reconstruct images from the posterior's mean; `keys` are not used."""
         outputs, _, _ = vae.apply(state.nets["vae"].variables(weights), images, train=False)
-        return to_images(outputs)
+        return likelihood.mean(outputs)
 
     def grids(state: TrainState, batch: Batch, key: Key) -> dict[str, jax.Array]:
         images = batch["image"]
@@ -166,7 +242,7 @@ def make_task(config: ConfigDict, spec: DataSpec) -> Task:
         name="vae",
         modules={"vae": vae},
         example_inputs={"vae": inputs},
-        phase=lambda step: Phase(),
+        phase=lambda step: Phase(due=update.due(step)),
         init=init,
         train_step=train_step,
         eval_step=eval_step,
@@ -180,23 +256,20 @@ def make_task(config: ConfigDict, spec: DataSpec) -> Task:
         options={"weights": WEIGHTS, "temperature": TEMPERATURE},
         evaluations=make_evaluations(
             vae,
-            image_shape=tuple(spec.image_shape),
-            latent=model.latent,
-            likelihood=model.likelihood,
-            scale=model.scale,
-            log_likelihood=log_likelihood,
+            image_shape=shape,
+            latent=latent,
+            likelihood=likelihood.name,
+            scale=likelihood.scale,
+            log_likelihood=likelihood.log_prob,
         ),
     )
 
 
-def _check(config: ConfigDict) -> None:
-    model = config.model
-    check_choice("model.net", model.net, NETS)
-    check_choice("model.likelihood", model.likelihood, LIKELIHOODS)
-    for name in ("latent", "width"):
-        if model[name] < 1:
-            raise UserError(f"model.{name}={model[name]}: at least 1")
-    if model.scale <= 0:
-        raise UserError(f"model.scale={model.scale}: a standard deviation is above 0")
-    if config.task.beta < 0:
-        raise UserError(f"task.beta={config.task.beta}: at least 0; 1 is the plain VAE")
+def sections(config: ConfigDict) -> Sections:
+    """Return what the sections of a VAE's config choose from."""
+    return SECTIONS
+
+
+def _check_width(width: int) -> None:
+    if width < 1:
+        raise UserError(f"model.vae.width={width}: at least 1")

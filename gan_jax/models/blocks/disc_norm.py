@@ -1,4 +1,4 @@
-"""The layers of a discriminator under each of its normalisations: `model.disc_norm`.
+"""The layers of a discriminator under each of its normalisations: `model.disc.norm`.
 
 "batch" is BatchNorm (DCGAN), "layer" is LayerNorm (arXiv:1704.00028, section 4), "spectral" divides
 each weight by its spectral norm and has no layer of normalisation (arXiv:1802.05957), "none" has

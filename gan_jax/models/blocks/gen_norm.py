@@ -13,7 +13,7 @@ from gan_jax.models.blocks.norm import BatchNorm
 from gan_jax.models.blocks.soft_labels import one_hot
 from gan_jax.models.blocks.wide import affine, widen
 
-# How a generator is conditioned (`model.gen_conditional`), beside "default", the network's own.
+# How a generator is conditioned (`model.gen.conditional`), beside "default", the network's own.
 # concat: the one-hot class beside the latents (arXiv:1411.1784).
 # batch_norm: a scale and a bias of each BatchNorm for each class (arXiv:1610.07629).
 # self_modulation: scales and biases from the latents, and from the class where there is one.

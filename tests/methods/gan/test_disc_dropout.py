@@ -80,7 +80,7 @@ def test_a_fifth_of_the_pixels_turn_black() -> None:
     np.testing.assert_allclose(mean.std() * 16, 1.0, rtol=0.2)
 
 
-PENALISED = pytest.param(dict(terms__disc__r1__weight=0.1), marks=pytest.mark.slow)
+PENALISED = pytest.param(dict(terms__disc__r1=0.1), marks=pytest.mark.slow)
 
 
 @pytest.mark.parametrize("changes", [{}, PENALISED])
@@ -99,7 +99,7 @@ def test_each_players_update_has_masks() -> None:
     for player, other in (("gen", "disc"), ("disc", "gen")):
         params = []
         for rate in (0.0, 0.5):
-            config = sgd(smoke_config("gan", model__disc_dropout=rate))
+            config = sgd(smoke_config("gan", model__disc__dropout=rate))
             config.optim[other].lr = 1e-12
             params.append(first_steps(config, "jit", 1, steps=1).nets[player].params)
         with pytest.raises(AssertionError):
@@ -108,11 +108,11 @@ def test_each_players_update_has_masks() -> None:
 
 @pytest.mark.parametrize("rate", [-0.1, 1.0])
 def test_a_rate_that_is_none(rate: float) -> None:
-    config = smoke_config("gan", model__disc_dropout=rate)
-    with pytest.raises(UserError, match=rf"disc_dropout={rate}: in \[0, 1\)"):
+    config = smoke_config("gan", model__disc__dropout=rate)
+    with pytest.raises(UserError, match=rf"disc\.dropout={rate}: in \[0, 1\)"):
         make_task(config, open_data(config.data).spec)
 
 
 def test_networks_without_it() -> None:
-    with pytest.raises(UserError, match=r"disc_dropout=0\.5 with model\.net=dcgan"):
-        build("dcgan", model__disc_dropout=0.5)
+    with pytest.raises(UserError, match=r"model\.disc=dcgan has no 'dropout'"):
+        build("dcgan", model__disc__dropout=0.5)

@@ -11,6 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from conftest import smoke_config
+from learning import sgd
 
 from gan_jax.augment.distortion import PARTS, distortion
 from gan_jax.core.errors import UserError
@@ -27,8 +28,7 @@ from gan_jax.training.step import make_step
 def build(**changes: Any) -> tuple[Task, Any, dict[str, np.ndarray]]:
     """Return a tiny GAN, its state and a batch of 16 with one draw."""
     config = smoke_config("dcgan", train__batch_size=16, **changes)
-    for section in config.optim.values():
-        section.update(dict(name="sgd", b1=0.0, lr=0.05))
+    sgd(config, 0.05)
     dataset = open_data(config.data)
     task = make_task(config, dataset.spec)
     state = jax.jit(task.init)(jax.random.key(1))
@@ -55,7 +55,7 @@ def stepped() -> tuple[Task, Any, Any, dict[str, np.ndarray], dict[str, Any]]:
 @pytest.mark.parametrize("labels", [pytest.param("real", marks=pytest.mark.slow), "uniform"])
 def test_classes_of_generated_images(labels: str) -> None:
     """All real images are of class 3: whose tables move tells what the generated ones were."""
-    given = dict(model__conditional="projection", model__gen_conditional="batch_norm")
+    given = dict(model__conditional="projection", model__gen__conditional="batch_norm")
     task, state, batch = build(**given, task__fake_labels=labels)
     batch["label"] = np.full_like(batch["label"], 3)
     step = jax.jit(make_step(task, 16), static_argnums=0)
@@ -136,7 +136,7 @@ def test_the_generator_learns_to_fool() -> None:
     """With the discriminator frozen (its learning rate is tiny) the generator's loss falls."""
     task, state, batch = build()
     config = smoke_config("dcgan", train__batch_size=16)
-    config.optim.disc.update(dict(name="sgd", b1=0.0, lr=1e-12))
+    sgd(config, 1e-12, "disc")
     config.optim.gen.update(dict(lr=2e-3))
     task = make_task(config, open_data(config.data).spec)
     state = jax.jit(task.init)(jax.random.key(1))
@@ -202,33 +202,50 @@ def test_evaluation_does_not_depend_on_the_batch_size() -> None:
 
 def test_labels_and_networks_that_do_not_fit_are_refused() -> None:
     with pytest.raises(UserError, match="tutorial is unconditional"):
-        build(model__net="tutorial", model__conditional="projection")
-    with pytest.raises(UserError, match=r"model\.net"):
-        build(model__net="dcgann")
+        build(model__gen="tutorial", model__disc="tutorial", model__conditional="projection")
+    with pytest.raises(UserError, match=r"model\.gen\.name='dcgann'.*did you mean 'dcgan'"):
+        build(model__gen="dcgann")
     with pytest.raises(UserError, match="disc_updates"):
         build(task__disc_updates=0)
     with pytest.raises(UserError, match=r"task\.loss='hinges'.*did you mean 'hinge'"):
         build(task__loss="hinges")
-    with pytest.raises(UserError, match=r"model\.disc_norm"):
-        build(model__disc_norm="spectrall")
-    with pytest.raises(UserError, match=r"disc_norm=batch.*resnet.*spectral, layer, none"):
-        build(model__net="resnet")
-    with pytest.raises(UserError, match=r"disc_norm=layer.*BatchNorm"):
-        build(model__net="tutorial", model__disc_norm="layer")
+    with pytest.raises(UserError, match=r"model\.disc\.norm='spectrall'"):
+        build(model__disc__norm="spectrall")
+    with pytest.raises(UserError, match=r"disc\.norm='batch'.*spectral, layer, none"):
+        build(model__disc="resnet", model__disc__norm="batch")
+    with pytest.raises(UserError, match=r"model\.disc=tutorial has no 'norm'"):
+        build(model__disc="tutorial", model__disc__norm="layer")
+
+
+def test_the_two_networks_are_chosen_apart() -> None:
+    """A DCGAN's generator against a residual discriminator, and its fields only."""
+    task, state, batch = build(
+        model__disc="resnet", model__disc__attention=8, terms__disc__r1=0.1, train__ema_decay=0.9
+    )
+    names = {name: type(net).__module__ for name, net in task.modules.items()}
+    assert names == {"gen": "gan_jax.models.dcgan", "disc": "gan_jax.models.resnet_gan"}
+    step = jax.jit(make_step(task, 16), static_argnums=0)
+    new, metrics = step(Phase(), state, batch, jax.random.key(5))
+    assert all(np.isfinite(float(x)) for x in metrics.values()) and "disc/r1" in metrics
+    for name in ("gen", "disc"):
+        moved = jax.tree.map(
+            lambda a, b: abs(a - b).max(), new.nets[name].params, state.nets[name].params
+        )
+        assert max(float(x) for x in jax.tree.leaves(moved)) > 0
 
 
 def test_a_gradient_penalty_refuses_batch_norm() -> None:
     for net in ("dcgan", "tutorial"):
         for name in GRADIENT_TERMS:
-            with pytest.raises(UserError, match=rf"{name} with BatchNorm.*disc_norm"):
-                build(model__net=net, **{f"terms__disc__{name}__weight": 10.0})
+            with pytest.raises(UserError, match=rf"{name} with BatchNorm.*model\.disc\.norm"):
+                build(model__gen=net, model__disc=net, **{f"terms__disc__{name}": 10.0})
     with pytest.raises(UserError, match=r"minibatch discrimination.*minibatch_kernels=0"):
-        build(model__disc_norm="none", model__minibatch_kernels=3, terms__disc__r1__weight=1.0)
-    with pytest.raises(UserError, match="at least 0"):
-        build(terms__disc__gradient_penalty__weight=-1.0)
+        build(model__disc__norm="none", model__disc__minibatch_kernels=3, terms__disc__r1=1.0)
+    with pytest.raises(UserError, match=r"weight=-1\.0: above 0"):
+        build(model__disc__norm="layer", terms__disc__gradient_penalty=-1.0)
     with pytest.raises(UserError, match=r"r1\.every=0: at least 1"):
-        build(model__disc_norm="none", terms__disc__r1__every=0)
-    build(model__disc_norm="layer", terms__disc__gradient_penalty__weight=10.0)
+        build(model__disc__norm="none", terms__disc__r1=1.0, terms__disc__r1__every=0)
+    build(model__disc__norm="layer", terms__disc__gradient_penalty=10.0)
 
 
 def test_the_penalty_is_that_of_the_images_at_hand() -> None:
@@ -236,9 +253,9 @@ def test_the_penalty_is_that_of_the_images_at_hand() -> None:
     found = {}
     for weight in (1.0, 3.0):
         task, state, batch = build(
-            model__disc_norm="none",
+            model__disc__norm="none",
             task__loss="wasserstein",
-            terms__disc__gradient_penalty__weight=weight,
+            terms__disc__gradient_penalty=weight,
         )
         step = jax.jit(make_step(task, 16), static_argnums=0)
         new, metrics = step(Phase(), state, batch, jax.random.key(5))
@@ -271,7 +288,7 @@ def test_the_penalty_is_that_of_the_images_at_hand() -> None:
 
 
 def test_spectral_vectors_move_with_the_discriminator_only() -> None:
-    task, state, batch = build(model__disc_norm="spectral", task__loss="hinge")
+    task, state, batch = build(model__disc__norm="spectral", task__loss="hinge")
     assert set(state.nets["disc"].extra) == {"spectral"}
     step = jax.jit(make_step(task, 16), static_argnums=0)
     new, _ = step(Phase(), state, batch, jax.random.key(5))
@@ -296,7 +313,7 @@ def test_a_semi_supervised_discriminator_says_classes_by_its_average() -> None:
         train__ema_decay=0.9,
         augment__name="distortion",
     )
-    config.optim.disc.update(dict(name="sgd", b1=0.0, lr=0.5))
+    sgd(config, 0.5, "disc")
     dataset = open_data(config.data)
     task = make_task(config, dataset.spec)
     state = jax.jit(task.init)(jax.random.key(1))

@@ -20,7 +20,7 @@ SHAPE = (16, 16, 1)
 
 def test_the_schedule_by_hand() -> None:
     """Three stages of 3 steps alone, each later one after 2 steps of blending."""
-    config = smoke_config("progan", task__stage_images=24, task__fade_images=16)
+    config = smoke_config("progan", task__growth__stage_images=24, task__growth__fade_images=16)
     growth = make_growth(config, SHAPE)
     stages = [growth.stage(step) for step in range(15)]
     assert stages == [0] * 3 + [1] * 5 + [2] * 7
@@ -31,7 +31,7 @@ def test_the_schedule_by_hand() -> None:
 
 
 def test_real_images_are_blended_as_generated_ones() -> None:
-    config = smoke_config("progan", task__stage_images=24, task__fade_images=16)
+    config = smoke_config("progan", task__growth__stage_images=24, task__growth__fade_images=16)
     growth = make_growth(config, SHAPE)
     images = jax.random.normal(jax.random.key(0), (2, *SHAPE))
     np.testing.assert_allclose(growth.resize(images, 0, jnp.int32(0)), avg_pool(images, 4))
@@ -51,7 +51,7 @@ def test_networks_that_do_not_grow() -> None:
 
 def test_numbers_of_images_below_a_batch_are_refused() -> None:
     with pytest.raises(UserError, match="fade_images=4: at least a batch of 8"):
-        make_growth(smoke_config("progan", task__fade_images=4), SHAPE)
+        make_growth(smoke_config("progan", task__growth__fade_images=4), SHAPE)
 
 
 def test_a_training_passes_all_stages() -> None:

@@ -20,17 +20,17 @@ from gan_jax.sampling.standing import with_standing
 FAMILIES = {
     "dcgan": ("dcgan", {}, True),
     "virtual": ("dcgan", {"reference_batch": 3}, False),
-    "self_modulation": ("dcgan", {"gen_conditional": "self_modulation"}, True),
+    "self_modulation": ("dcgan", {"model__gen__conditional": "self_modulation"}, True),
     "infogan": ("infogan", {}, True),
     "tutorial": ("tutorial_gan", {}, True),
-    "resnet": ("sngan", {"conditional": "projection"}, True),
+    "resnet": ("sngan", {"model__conditional": "projection"}, True),
     "sagan": ("sagan", {}, True),
-    "biggan": ("biggan", {"conditional": "projection"}, True),
+    "biggan": ("biggan", {"model__conditional": "projection"}, True),
     "biggan_deep": ("biggan_deep", {}, True),
     "progan": ("progan", {}, False),
     "lapgan": ("lapgan", {}, False),
     "mlp": ("gan", {}, False),
-    "conv2014": ("gan", {"net": "conv2014"}, False),
+    "conv2014": ("gan", {"model__gen": "conv2014", "model__disc": "conv2014"}, False),
 }
 DEFAULT = ("progan", "mlp")
 
@@ -40,8 +40,7 @@ DEFAULT = ("progan", "mlp")
 )
 def test_options(family: str) -> None:
     name, fields, normalised = FAMILIES[family]
-    config = smoke_config(name, train__ema_decay=0.9)
-    config.model.update(fields)
+    config = smoke_config(name, train__ema_decay=0.9, **fields)
     spec = open_data(config.data).spec
     task = make_task(config, spec)
     state = jax.jit(task.init)(jax.random.key(0))
@@ -59,7 +58,7 @@ def test_options(family: str) -> None:
     def draw(**given: object) -> np.ndarray:
         options = task.check_options(given)
         labels = lambda place: (place % 10).astype(np.int32)  # noqa: E731
-        conditional = config.model.conditional != "none"
+        conditional = config.model.conditional.name != "none"
         to_draw_from = with_standing(
             task,
             state,

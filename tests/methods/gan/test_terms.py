@@ -17,22 +17,23 @@ import gan_jax
 from gan_jax.core.errors import UserError
 from gan_jax.data import open_data
 from gan_jax.experiment.train import train
+from gan_jax.methods.gan.codes import Codes
 from gan_jax.methods.gan.terms import (
-    disc_terms,
+    DISC_TERMS,
+    GEN_TERMS,
+    codes,
+    disc_rotation,
     feature_matching,
-    gen_terms,
-    make_terms,
-    rotation,
 )
 from gan_jax.methods.registry import make_task
-from gan_jax.methods.terms import Kind, due_names, taken
+from gan_jax.methods.terms import Kind, due_names, make_terms, taken
 from gan_jax.methods.update import TERMS
 from gan_jax.models.blocks.heads import Outputs
 from gan_jax.training.step import make_step
 
 
 def weights(player: str, **named: float) -> dict[str, float]:
-    return {f"terms__{player}__{name}__weight": value for name, value in named.items()}
+    return {f"terms__{player}__{name}": value for name, value in named.items()}
 
 
 def build(config: Any) -> tuple[Any, Any, Any]:
@@ -54,9 +55,9 @@ def after(task: Any, state: Any, dataset: Any, step: int) -> tuple[Any, dict[str
 
 
 def test_a_lazy_term_is_taken_at_one_step_of_so_many() -> None:
-    config = smoke_config("dcgan", model__disc_norm="none", **weights("disc", r1=2.0, drift=0.5))
+    config = smoke_config("dcgan", model__disc__norm="none", **weights("disc", r1=2.0, drift=0.5))
     config.terms.disc.r1.every = 3
-    terms = make_terms(config)
+    terms = make_terms("disc", config.terms.disc, DISC_TERMS)
     assert set(terms) == {"disc/r1", "disc/drift"}
     due = [due_names(terms, step) for step in range(7)]
     assert due == [(), (), ("disc/r1",), (), (), ("disc/r1",), ()]
@@ -67,7 +68,7 @@ def test_a_lazy_term_is_taken_at_one_step_of_so_many() -> None:
 
 def test_a_lazy_penalty_weighs_as_much_as_a_steady_one() -> None:
     """Of plain SGD: the step with the term differs from that without by every times the steady."""
-    given = dict(model__disc_norm="none", task__loss="wasserstein")
+    given = dict(model__disc__norm="none", task__loss="wasserstein")
     moved = {}
     for every, step in ((1, 2), (3, 2), (3, 1)):
         config = smoke_config("dcgan", train__batch_size=16, **given, **weights("disc", r1=1e3))
@@ -121,7 +122,7 @@ def seen(**changes: Any) -> dict[str, Any]:
 def test_feature_matching_by_hand() -> None:
     given = seen()
     real, fake = (given["judge"](given[x]).features.mean(0) for x in ("real", "fake"))
-    found = float(feature_matching(given, KEYS))
+    found = float(value(feature_matching(), given))
     assert found == pytest.approx(float(((real - fake) ** 2).sum()))
 
 
@@ -131,7 +132,7 @@ def test_rotation_knows_the_turn() -> None:
     image[0, 0], image[0, -1], image[-1, -1], image[-1, 0] = 0, 1, 2, 3
     images = jnp.stack([image] * 40)
     keys = jax.random.split(jax.random.key(0), 40)
-    found = value(rotation("judge", "real"), seen(real=images), keys)
+    found = value(disc_rotation(), seen(real=images), keys)
     np.testing.assert_allclose(found, np.zeros(40), atol=1e-6)
 
 
@@ -158,11 +159,12 @@ def test_terms_are_judged_with_the_classes_of_their_images(player: str) -> None:
         },
         "gen": {"real": "feature_matching", "fake": "rotation"},
     }[player]
-    functions = (disc_terms if player == "disc" else gen_terms)(smoke_config("dcgan"))
+    factories = (DISC_TERMS if player == "disc" else GEN_TERMS).factories
     for side, names in sides.items():
         for name in names.split():
             asked.clear()
-            jax.eval_shape(lambda kind=functions[name]: value(kind, given))
+            kind = factories[name]()
+            jax.eval_shape(lambda kind=kind: value(kind, given))
             assert set(asked) == {side}, name
 
 
@@ -171,8 +173,7 @@ def test_terms_are_judged_with_the_classes_of_their_images(player: str) -> None:
 )
 def test_class_terms_take_the_labels_of_their_side(kind: str, most: float) -> None:
     """Labels of the two sides differ, and the embeddings are those of the right ones."""
-    config = smoke_config("dcgan", model__conditional=kind)
-    config.terms.temperature = 0.02
+    own = {} if kind == "classifier" else {"temperature": 0.02}
     real, fake = jnp.array([0, 0, 1, 1, 2, 2]), jnp.array([0, 1, 2, 0, 1, 2])
 
     def said(labels: jax.Array) -> Outputs:
@@ -182,17 +183,16 @@ def test_class_terms_take_the_labels_of_their_side(kind: str, most: float) -> No
 
     given = seen(real_out=said(real), fake_out=said(fake), given=(real,))
     given["drawn"] = (jnp.zeros((6, 3)), fake)
-    for functions in (disc_terms, gen_terms):
-        assert float(value(functions(config)["classes"], given).max()) < most
+    for choice in (DISC_TERMS, GEN_TERMS):
+        assert float(value(choice.factories[kind](**own), given).max()) < most
 
 
 def test_codes_by_hand() -> None:
-    config = smoke_config("dcgan", model__categorical_codes=(2, 3), model__continuous_codes=1)
-    config.model.latent = 1
     latents = jnp.array([[9.0, 0, 1, 1, 0, 0, 0.5], [9.0, 1, 0, 0, 0, 1, -0.25]])
     said = jnp.zeros((2, 6)).at[:, 5].set(0.25)
     heads = Outputs(jnp.zeros(2), (), {"codes": said})
-    found = value(gen_terms(config)["codes"], seen(drawn=(latents,), fake_out=heads))
+    kind = codes(latent=1, codes=Codes((2, 3), 1))
+    found = value(kind, seen(drawn=(latents,), fake_out=heads))
     expected = np.log(2) + np.log(3) + np.array([0.25**2, 0.5**2]) / 2
     np.testing.assert_allclose(found, expected, rtol=1e-5)
 
@@ -200,43 +200,44 @@ def test_codes_by_hand() -> None:
 LEGAL = {
     "classifier": dict(
         model__conditional="classifier",
-        **weights("disc", classes=1.0),
-        **weights("gen", classes=0.1),
+        **weights("disc", classifier=1.0),
+        **weights("gen", classifier=0.1),
     ),
     "contrastive": dict(
         model__conditional="contrastive",
-        **weights("disc", classes=1.0),
-        **weights("gen", classes=1.0),
+        **weights("disc", contrastive=1.0),
+        **weights("gen", contrastive=1.0),
     ),
     "d2d_ce": dict(
         model__conditional="d2d_ce",
-        model__gen_conditional="self_modulation",
-        **weights("disc", classes=0.5),
-        **weights("gen", classes=0.5),
+        model__gen__conditional="self_modulation",
+        **weights("disc", d2d_ce=0.5),
+        **weights("gen", d2d_ce=0.5),
     ),
     "infogan": dict(
-        model__categorical_codes=(10,),
-        model__continuous_codes=2,
+        model__codes="infogan",
+        model__codes__categorical=(10,),
+        model__codes__continuous=2,
         **weights("disc", codes=1.0),
         **weights("gen", codes=1.0),
     ),
     "ssgan": dict(**weights("disc", rotation=1.0), **weights("gen", rotation=0.2)),
     "improved": dict(
         task__gen_weight=0.0,
-        model__minibatch_kernels=5,
-        model__reference_batch=4,
+        model__disc__minibatch_kernels=5,
+        model__gen__reference_batch=4,
         task__label_smoothing=0.1,
         **weights("disc", historical=1.0),
         **weights("gen", historical=1.0, feature_matching=1.0),
     ),
     "balanced": dict(
-        model__disc_norm="spectral",
+        model__disc__norm="spectral",
         **weights("disc", consistency=1.0, fake_consistency=1.0, latent_consistency=1.0, views=0.1),
         **weights("gen", latent_diversity=0.1, orthogonal=1e-4, path_length=1.0),
     ),
     "semi_supervised": dict(
         model__conditional="semi_supervised",
-        model__disc_norm="layer",
+        model__disc__norm="layer",
         data__labelled=20,
         task__gen_weight=0.0,
         **weights("disc", labelled=1.0),
@@ -248,7 +249,7 @@ LEGAL = {
     "diffaugment": dict(
         augment__name="diffaugment",
         task__loss="relativistic",
-        model__disc_norm="layer",
+        model__disc__norm="layer",
         **weights("disc", dragan=10.0, drift=1e-3),
     ),
     "clipped": dict(
@@ -279,9 +280,10 @@ def test_weights_stay_within_their_limit() -> None:
 
 
 def test_state_of_the_terms_moves() -> None:
-    config = smoke_config("dcgan", train__batch_size=16, **LEGAL["limited"])
+    config = smoke_config(
+        "dcgan", train__batch_size=16, **LEGAL["limited"], **weights("gen", historical=0.1)
+    )
     config.augment.update(dict(parts="color", ramp_images=100.0))
-    config.terms.gen.historical.weight = 0.1
     task, state, dataset = build(config)
     new, metrics = after(task, state, dataset, 3)
     sign = 2 * metrics["accuracy/real"] - 1
@@ -302,7 +304,7 @@ def test_state_of_the_terms_moves() -> None:
 def test_lecam_follows_every_update_of_the_discriminator() -> None:
     """The first update compares with its own mean, the second with both, the nearer heavier."""
     config = smoke_config("gan", train__batch_size=16, **weights("disc", lecam=0.3))
-    config.task.disc_updates, config.model.disc_dropout = 2, 0.0
+    config.task.disc_updates, config.model.disc.dropout = 2, 0.0
     config = sgd(config)
     for section in config.optim.values():
         section.lr = 1e-12
@@ -337,40 +339,47 @@ def test_a_resumed_run_has_the_state_of_its_terms(tmp_path: Path) -> None:
 
 
 REFUSED = {
-    "classes without a head": (weights("disc", classes=1.0), r"classes\.weight=1\.0 with .*none"),
-    "a head without classes": (dict(model__conditional="classifier"), r"classes\.weight=0\.0"),
-    "codes without a term": (dict(model__continuous_codes=2), "go together"),
+    "classes without a head": (weights("disc", classifier=1.0), r"classifier is there with .*none"),
+    "a head without classes": (dict(model__conditional="classifier"), "classifier is not there"),
+    "another head than the term": (
+        dict(model__conditional="contrastive", **weights("disc", d2d_ce=1.0)),
+        "contrastive is not there",
+    ),
+    "codes without a term": (dict(model__codes="infogan"), "go together"),
     "a term without codes": (weights("gen", codes=1.0), "go together"),
     "turns of oblongs": (
         dict(data__size=(16, 32), **weights("disc", rotation=1.0)),
         "rotation turns .* 16x32",
     ),
     "the tutorial asked more": (
-        dict(model__net="tutorial", **weights("disc", rotation=1.0)),
+        dict(model__gen="tutorial", model__disc="tutorial", **weights("disc", rotation=1.0)),
         "tutorial says real or not",
     ),
     "features of the tutorial": (
-        dict(model__net="tutorial", **weights("gen", feature_matching=1.0)),
+        dict(model__gen="tutorial", model__disc="tutorial", **weights("gen", feature_matching=1.0)),
         "does not show its features",
     ),
     "classes of the generator alone": (
-        dict(model__gen_conditional="batch_norm"),
+        dict(model__gen__conditional="batch_norm"),
         "gives the generator classes",
     ),
     "normalisation that an MLP has not": (
-        dict(model__net="mlp", model__disc_norm="none", model__gen_conditional="self_modulation"),
-        "has no BatchNorm",
+        dict(model__gen="mlp", model__gen__conditional="self_modulation"),
+        r"model\.gen=mlp has no 'conditional', it has width",
     ),
-    "BatchNorm of an MLP": (dict(model__net="mlp"), "one of none, spectral"),
+    "BatchNorm of an MLP": (
+        dict(model__gen="mlp", model__disc="mlp", model__disc__norm="batch"),
+        "one of none, spectral",
+    ),
     "a reference batch of others": (
-        dict(model__net="resnet", model__disc_norm="none", model__reference_batch=4),
-        "model.net to one of dcgan",
+        dict(model__gen="resnet", model__gen__reference_batch=4),
+        r"model\.gen=resnet has no 'reference_batch'",
     ),
     "a reference batch with scales of classes": (
         dict(
-            model__reference_batch=4,
+            model__gen__reference_batch=4,
             model__conditional="projection",
-            model__gen_conditional="batch_norm",
+            model__gen__conditional="batch_norm",
         ),
         "one scale for all images",
     ),
@@ -396,14 +405,17 @@ REFUSED = {
         r"augment\.parts of ada='cutout'",
     ),
     "an augmentation": (dict(augment__name="diffaug"), "did you mean 'diffaugment'"),
-    "a ramp of nothing": (dict(augment__ramp_images=0.0), "ramp_images=0.0: above 0"),
+    "a ramp of nothing": (
+        dict(augment="ada", augment__ramp_images=0.0),
+        "ramp_images=0.0: above 0",
+    ),
     "top-k of pairs": (dict(task__top_k=0.5, task__loss="relativistic"), "none of which"),
     "classes of nobody": (dict(task__fake_labels="drawn"), r"fake_labels='drawn'.*real, uniform"),
     "top-k of none": (dict(task__top_k=0.0), r"in \(0, 1\]"),
     "clipping below 0": (dict(task__weight_clipping=-1.0), "at least 0"),
     "a weight below 0": (dict(task__gen_weight=-1.0), "at least 0"),
     "a size that conv2014 cannot halve": (
-        dict(model__net="conv2014", model__disc_norm="none", data__size=(20, 20)),
+        dict(model__gen="conv2014", model__disc="conv2014", data__size=(20, 20)),
         "must divide by 8",
     ),
     "a conditioning": (dict(model__conditional="projected"), "did you mean 'projection'"),

@@ -72,7 +72,7 @@ def test_dropout_is_the_noise_of_a_translation() -> None:
     [
         ("unet", dict(data__target_path=""), "target_path"),
         ("unet", dict(data__size=(12, 12)), "divide by 8"),
-        ("pix2pix", dict(model__disc_layers=3), "disc_layers=3"),
+        ("pix2pix", dict(model__disc__layers=3), "disc.layers=3"),
     ],
 )
 def test_refuses(name: str, changes: dict[str, Any], message: str) -> None:

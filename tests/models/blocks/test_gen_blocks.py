@@ -142,11 +142,14 @@ def test_spectral_norm_and_attention() -> None:
 @pytest.mark.parametrize(
     ("changes", "says"),
     [
-        (dict(model__gen_block="densenet"), "gen_block='densenet' is not known: one of residual"),
-        (dict(model__gen_block="dense", model__net="mlp"), "gen_block=dense with model.net=mlp"),
+        (dict(model__gen__block="densenet"), "gen.block='densenet' is not known: one of residual"),
+        (
+            dict(model__gen__block="dense", model__gen="mlp"),
+            "model.gen=mlp has no 'block'",
+        ),
     ],
 )
 def test_what_is_refused(changes: dict[str, str], says: str) -> None:
-    config = smoke_config("sngan", **changes)
     with pytest.raises(UserError, match=says):
+        config = smoke_config("sngan", **changes)
         make_task(config, open_data(config.data).spec)

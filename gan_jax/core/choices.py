@@ -1,0 +1,260 @@
+"""Sections of a config that choose by name: a network, an optimizer, a loss's term.
+
+A section is `{name, and keywords of the factory of that name}`. What a factory can be told is read
+from its signature, so a field that nothing reads cannot exist, and there is no second list of
+fields. The task gives the rest: sizes, classes, other networks.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import inspect
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+from ml_collections import ConfigDict
+
+from gan_jax.core.errors import UserError, check_choice, did_you_mean
+from gan_jax.core.outside import imported, is_outside
+
+REQUIRED = inspect.Parameter.empty
+MODULE = ("parent", "name")  # what every Flax module takes beside its own
+
+
+@dataclasses.dataclass(frozen=True)
+class Choice:
+    """A section that names one of several factories.
+
+    Attributes:
+      factories: by name; those with one entry, of the name "", have no field `name`.
+      given: parameters that the task fills in, which are no fields.
+      default: the name where a config has no such section.
+    """
+
+    factories: Mapping[str, Callable[..., Any]]
+    given: tuple[str, ...] = ()
+    default: str = ""
+
+    @property
+    def named(self) -> bool:
+        """Whether the section has a field `name`."""
+        return tuple(self.factories) != ("",)
+
+    def factory(self, where: str, name: str) -> Callable[..., Any]:
+        """Return the factory of a name, which may lie outside (`core.outside`).
+
+        Raises:
+          UserError: there is none.
+        """
+        if is_outside(name):
+            return imported(where, name)
+        check_choice(where, name, self.factories)
+        return self.factories[name]
+
+    def fields(self, where: str, name: str) -> dict[str, Any]:
+        """Return the fields of a factory and their defaults, `REQUIRED` for none."""
+        given = (*self.given, *MODULE)
+        taken = parameters(self.factory(where, name))
+        return {key: default for key, default in taken.items() if key not in given}
+
+
+@dataclasses.dataclass(frozen=True)
+class Several:
+    """A section of sections, each of the name that its own name chooses: terms of a loss.
+
+    Attributes:
+      factories: by name.
+      given: as of `Choice`.
+      common: fields that each has beside its factory's, and their defaults.
+      short: the field that a bare number is.
+    """
+
+    factories: Mapping[str, Callable[..., Any]]
+    given: tuple[str, ...]
+    common: Mapping[str, Any]
+    short: str
+
+    def factory(self, where: str, name: str, entry: Mapping[str, Any]) -> Callable[..., Any]:
+        """Return the factory of an entry: that of its name, or an outside one, its field `name`."""
+        return Choice(self.factories).factory(where, entry.get("name", name))
+
+    def fields(self, where: str, name: str, entry: Mapping[str, Any]) -> dict[str, Any]:
+        """Return the fields of an entry and their defaults, `REQUIRED` for none."""
+        outside = {"name": REQUIRED} if "name" in entry else {}
+        taken = parameters(self.factory(where, name, entry))
+        own = {key: default for key, default in taken.items() if key not in self.given}
+        return {**outside, **self.common, **own}
+
+
+Sections = Mapping[str, Choice | Several]
+
+
+def build(where: str, section: Mapping[str, Any], choice: Choice, **given: Any) -> Any:
+    """Call the factory that a section names, with its fields and what the task gives.
+
+    Args:
+      where: of the section, for messages.
+      section: complete, see `complete`.
+      choice: what it chooses from.
+      **given: of which the factory takes those that it has a parameter for.
+    """
+    fields = dict(section)
+    name = fields.pop("name") if choice.named else ""
+    return called(choice.factory(f"{where}.name", name), fields, given)
+
+
+def called(factory: Callable[..., Any], fields: Mapping[str, Any], given: Mapping[str, Any]) -> Any:
+    """Call a factory with all of its fields, and with what it takes of what is given."""
+    takes = parameters(factory)
+    return factory(**fields, **{key: value for key, value in given.items() if key in takes})
+
+
+def parameters(factory: Callable[..., Any]) -> dict[str, Any]:
+    """Return what a factory takes and the defaults, `REQUIRED` for none."""
+    found = inspect.signature(factory).parameters.values()
+    return {p.name: p.default for p in found if p.kind not in (p.VAR_KEYWORD, p.VAR_POSITIONAL)}
+
+
+def without(section: Mapping[str, Any], *inner: str) -> dict[str, Any]:
+    """Return a section without the sections within it, as `build` takes it."""
+    return {key: value for key, value in section.items() if key not in inner}
+
+
+def complete(config: ConfigDict, sections: Sections) -> None:
+    """Fill in the defaults of every section that chooses, in place; a bare name is one too.
+
+    Args:
+      config: of a file or of a run, with or without defaults.
+      sections: by path, an outer one before those within it.
+
+    Raises:
+      UserError: no such name or field, or a field without a default that is missing.
+    """
+    with config.unlocked():
+        for path, choice in sections.items():
+            if isinstance(choice, Several):
+                holder = _section(config, path)
+                for name in list(holder):
+                    entry = _entry(path, name, holder[name], choice)
+                    del holder[name]
+                    holder[name] = entry
+                continue
+            outer, _, leaf = path.rpartition(".")
+            holder = _section(config, outer)
+            given = holder.get(leaf, {})
+            given = {"name": given} if isinstance(given, str) else dict(given)
+            inner = {key for other in sections if (key := _within(other, path))}
+            found = _completed(path, given, choice, inner)
+            if leaf in holder:  # a config that checks types takes no section for a name
+                del holder[leaf]
+            holder[leaf] = found
+
+
+def _within(other: str, path: str) -> str:
+    """Return the name of the section `other` in the section `path`, if it lies there."""
+    return other.removeprefix(f"{path}.").partition(".")[0] if other.startswith(f"{path}.") else ""
+
+
+def _completed(path: str, given: dict[str, Any], choice: Choice, inner: set[str]) -> ConfigDict:
+    name = given.pop("name", choice.default) if choice.named else ""
+    legal = choice.fields(f"config.{path}.name", name)
+    inside = {key: given.pop(key) for key in inner if key in given}
+    filled = _filled(path, name, given, legal)
+    return ConfigDict({**({"name": name} if choice.named else {}), **filled, **inside})
+
+
+def _entry(path: str, name: str, given: Any, choice: Several) -> ConfigDict:
+    if isinstance(given, (int, float)):
+        given = {choice.short: float(given)}
+    legal = choice.fields(f"config.{path} (a term)", name, given)
+    return ConfigDict(_filled(f"{path}.{name}", "", dict(given), legal))
+
+
+def _filled(
+    path: str, name: str, given: dict[str, Any], legal: Mapping[str, Any]
+) -> dict[str, Any]:
+    for key in given:
+        if key not in legal:
+            hint = did_you_mean(f"{path}.{key}", [f"{path}.{field}" for field in legal])
+            there = f"{path}={name}" if name else path
+            raise UserError(
+                f"no config field {f'{path}.{key}'!r}{hint}: {there} has"
+                f" {', '.join(legal) or 'none'}"
+            )
+    for key, default in legal.items():
+        if default is REQUIRED and key not in given:
+            raise UserError(f"the field {f'{path}.{key}'!r} is not there")
+    return {
+        key: _typed(given[key], default) if key in given else default
+        for key, default in legal.items()
+    }
+
+
+def _typed(value: Any, default: Any) -> Any:
+    if isinstance(default, float) and isinstance(value, int) and not isinstance(value, bool):
+        return float(value)
+    return tuple(value) if isinstance(default, tuple) and isinstance(value, list) else value
+
+
+def rename(config: ConfigDict, path: str, choice: Choice, name: str) -> None:
+    """Let a section choose another factory, in place.
+
+    Fields that both have keep a value that was chosen for them; all others are the new one's
+    defaults.
+
+    Args:
+      config: complete.
+      path: of the section.
+      choice: what it chooses from.
+      name: the new one.
+    """
+    where = f"config.{path}.name"
+    outer, _, leaf = path.rpartition(".")
+    with config.unlocked():
+        holder = _section(config, outer)
+        old, new = holder[leaf], choice.fields(where, name)
+        before = choice.fields(where, old.name)
+        kept = {key: old[key] for key in before if key in new and old[key] != before[key]}
+        inside = {key: x for key, x in old.items() if key not in before and key != "name"}
+        lacking = [key for key, x in new.items() if x is REQUIRED and key not in kept]
+        if lacking:
+            raise UserError(f"config.{path}={name} lacks a field {lacking[0]!r}: name a config")
+        holder[leaf] = ConfigDict({"name": name, **new, **kept, **inside})
+
+
+def set_entry(config: ConfigDict, path: str, name: str, choice: Several, number: float) -> None:
+    """Set the short field of an entry, which is added if need be; 0 takes it away.
+
+    Args:
+      config: complete.
+      path: of the section of sections.
+      name: of the entry.
+      choice: what it chooses from.
+      number: the value.
+    """
+    with config.unlocked():
+        holder = _section(config, path)
+        if not number:
+            check_choice(f"config.{path} (a term)", name, choice.factories)
+            if name in holder:
+                del holder[name]
+            return
+        kept = dict(holder.get(name, {}))
+        holder[name] = _entry(path, name, {**kept, choice.short: number}, choice)
+
+
+def owners(name: str, sections: Sections) -> Iterator[str]:
+    """Yield the paths of the sections that hold a field, the innermost first."""
+    parts = name.split(".")
+    for end in range(len(parts), 0, -1):
+        path = ".".join(parts[:end])
+        if path in sections:
+            yield path
+
+
+def _section(config: ConfigDict, path: str) -> ConfigDict:
+    for part in path.split(".") if path else ():
+        if part not in config:
+            config[part] = ConfigDict()
+        config = config[part]
+    return config

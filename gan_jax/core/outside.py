@@ -1,0 +1,78 @@
+"""Code from outside of this package that a config names: "my_package.module:Factory".
+
+Its directory is on the path (PYTHONPATH, or the one that the command is called in). A config file
+and flags are their user's own, and may name any. A run may come from a stranger, and must execute
+nothing: what it names is imported only where the caller says so (`--trust-code`,
+`gan_jax.load(..., trust_code=True)`).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import contextvars
+import importlib
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from gan_jax.core.errors import UserError, did_you_mean
+
+_trusted: contextvars.ContextVar[bool] = contextvars.ContextVar("trusted", default=False)
+
+
+def is_outside(name: Any) -> bool:
+    """Return whether a name is that of outside code."""
+    return isinstance(name, str) and ":" in name
+
+
+@contextlib.contextmanager
+def trusting(trusted: bool = True) -> Iterator[None]:
+    """Let outside code be imported in a block; False leaves it as it was around the block."""
+    token = _trusted.set(trusted or _trusted.get())
+    try:
+        yield
+    finally:
+        _trusted.reset(token)
+
+
+def called(where: str, name: str, *args: Any, **kwargs: Any) -> Any:
+    """Call outside code; raise UserError where it can't be called so, or as `imported` does."""
+    factory = imported(where, name)
+    try:
+        return factory(*args, **kwargs)
+    except TypeError as error:
+        raise UserError(f"{where}={name} can't be called as it is: {error}") from None
+
+
+def imported(where: str, name: str) -> Callable[..., Any]:
+    """Return the callable "MODULE:ATTRIBUTE".
+
+    Args:
+      where: the field, for messages.
+      name: of the code.
+
+    Raises:
+      UserError: not trusted, not there, or nothing to call.
+    """
+    if not _trusted.get():
+        raise UserError(
+            f"{where}={name} is code from outside of gan_jax, and to load this run would execute"
+            " it: if you trust it, say --trust-code (gan_jax.load(..., trust_code=True))"
+        )
+    module, _, attribute = name.partition(":")
+    try:
+        found = importlib.import_module(module)
+    except ImportError as error:
+        raise UserError(
+            f"{where}={name}: {error}: put the directory of {module.partition('.')[0]} on the path,"
+            " such as PYTHONPATH=DIR"
+        ) from None
+    except Exception as error:
+        raise UserError(f"{where}={name}: importing it raised {error!r}") from None
+    value = getattr(found, attribute, None)
+    if not callable(value):
+        there = [key for key, x in vars(found).items() if callable(x) and not key.startswith("_")]
+        raise UserError(
+            f"{where}={name}: {module} has no {attribute!r} to call"
+            f"{did_you_mean(attribute, there)}: it has {', '.join(there) or 'none'}"
+        )
+    return value

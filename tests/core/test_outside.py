@@ -1,0 +1,205 @@
+"""Code of one's own that a config names, and that a run of a stranger may not execute."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+from commands import refuse, succeed
+from conftest import ROOT
+
+import gan_jax
+from gan_jax.core.errors import UserError
+from gan_jax.core.outside import imported, is_outside, trusting
+
+OWN = """
+import jax, jax.numpy as jnp, numpy as np
+from flax import linen as nn
+from gan_jax.data.dataset import Dataset
+from gan_jax.data.sources import open_synthetic
+from gan_jax.methods.terms import Kind
+from gan_jax.objectives.adversarial import Game
+
+
+class Generator(nn.Module):
+    image_shape: tuple
+    width: int = 8
+
+    @nn.compact
+    def __call__(self, latents, *, train):
+        x = nn.relu(nn.Dense(self.width)(latents))
+        return jnp.tanh(nn.Dense(int(np.prod(self.image_shape)))(x)).reshape(-1, *self.image_shape)
+
+
+class Discriminator(nn.Module):
+    width: int = 8
+
+    @nn.compact
+    def __call__(self, images, *, train):
+        x = nn.relu(nn.Dense(self.width)(images.reshape(len(images), -1)))
+        return nn.Dense(1)(x)
+
+
+class Vectors(nn.Module):
+    @nn.compact
+    def __call__(self, latents, *, train):
+        return nn.Dense(3)(latents)
+
+
+class Argumentative(nn.Module):
+    def __call__(self, a, b, c, *, train):
+        return a
+
+
+def not_a_network(*, size: int = 3):
+    return size
+
+
+def quadratic():
+    square = lambda *, real_logits, fake_logits: (real_logits - 1) ** 2 + (fake_logits + 1) ** 2
+    return Game(square, lambda *, fake_logits: fake_logits**2, 0.0)
+
+
+def small(*, scale: float = 2.0):
+    def value(nets, seen, keys, buffer):
+        return scale * jnp.square(seen["real_out"].logits), {}
+
+    return Kind(value, ("real_out",))
+
+
+def source(section):
+    return open_synthetic(section)
+"""
+
+
+@pytest.fixture
+def mine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Return a directory on the path with a module `own_nets`, forgotten after the test."""
+    import sys
+
+    folder = tmp_path / "mine"
+    folder.mkdir()
+    (folder / "own_nets.py").write_text(OWN)
+    monkeypatch.syspath_prepend(folder)
+    yield folder
+    sys.modules.pop("own_nets", None)
+
+
+SMOKE = f"--config={ROOT}/configs/dcgan.py:smoke"
+NETS = (
+    "--config.model.gen=own_nets:Generator",
+    "--config.model.gen.width=5",
+    "--config.model.disc=own_nets:Discriminator",
+    "--config.task.loss=own_nets:quadratic",
+    "--config.data.source=own_nets:source",
+)
+
+
+def test_a_run_of_own_networks(
+    capsys: pytest.CaptureFixture, mine: Path, workdir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It trains, resumes and samples; its fields are those of the module; a run imports nothing."""
+    succeed(capsys, SMOKE, *NETS, f"--workdir={workdir}")
+    recorded = json.loads((workdir / "config.json").read_text())
+    assert recorded["model"]["gen"] == {"name": "own_nets:Generator", "width": 5}
+    assert recorded["model"]["disc"] == {"name": "own_nets:Discriminator", "width": 4}  # kept
+    run = f"--workdir={workdir}"
+    out = f"--output={workdir / 'out'}"
+    says = ["model.gen.name=own_nets:Generator", "--trust-code"]
+    refuse(capsys, "--mode=sample", run, "--num=2", out, says=says, keeps=workdir)
+    refuse(capsys, run, "--config.train.steps=4", says=says, keeps=workdir)
+    with pytest.raises(UserError, match="trust_code=True"):
+        gan_jax.load(workdir)
+    succeed(capsys, "--mode=sample", run, "--num=2", out, "--trust-code")
+    succeed(capsys, run, "--config.train.steps=4", "--trust-code")
+    images = gan_jax.load(workdir, trust_code=True).sample(3)
+    assert images.shape == (3, 16, 16, 1)
+    shutil.rmtree(mine)
+    import sys
+
+    sys.modules.pop("own_nets")
+    says = ["model.gen.name=own_nets:Generator", "No module named 'own_nets'", "PYTHONPATH=DIR"]
+    again = ("--mode=sample", run, "--num=2", out, "--overwrite", "--trust-code")
+    refuse(capsys, *again, says=says, keeps=workdir)
+
+
+def test_a_term_of_ones_own(capsys: pytest.CaptureFixture, mine: Path, workdir: Path) -> None:
+    own = mine / "own_config.py"
+    own.write_text(
+        "from configs import dcgan\n"
+        "def get_config(arg=''):\n"
+        "    config = dcgan.get_config('smoke')\n"
+        "    with config.unlocked():\n"
+        "        config.terms.disc.mine = dict(name='own_nets:small', weight=0.5, scale=3.0)\n"
+        "    return config\n"
+    )
+    succeed(capsys, f"--config={own}", f"--workdir={workdir}")
+    recorded = json.loads((workdir / "config.json").read_text())["terms"]["disc"]["mine"]
+    assert recorded == {"name": "own_nets:small", "weight": 0.5, "every": 1, "scale": 3.0}
+    assert "disc/mine" in (workdir / "metrics.jsonl").read_text()
+
+
+@pytest.mark.parametrize(
+    ("fields", "says"),
+    [
+        (["model.gen=own_nets:Nobody"], ["own_nets has no 'Nobody'", "Generator"]),
+        (["model.gen=nowhere_at_all:Net"], ["No module named 'nowhere_at_all'"]),
+        (["model.gen=own_nets:Vectors"], ["returns [1, 3]", "images [B, H, W, C]"]),
+        (["model.disc=own_nets:Argumentative"], ["can't be called as network(images"]),
+        (["model.gen=own_nets:not_a_network"], ["returned 3", "a flax.linen Module"]),
+        (["model.gen=own_nets:Generator", "model.gen.wdth=3"], ["wdth", "it has width"]),
+        (["task.loss=own_nets:not_a_network"], ["returned 3", "a Game of"]),
+        (["data.source=own_nets:not_a_network"], ["not_a_network"]),
+        (
+            ["model.gen=own_nets:Generator", "model.conditional=projection"],
+            ["model.gen.name=own_nets:Generator is unconditional"],
+        ),
+    ],
+)
+def test_what_does_not_fit_is_one_line(
+    fields: list[str], says: list[str], capsys: pytest.CaptureFixture, mine: Path, workdir: Path
+) -> None:
+    fields = [f"--config.{field}" for field in fields]
+    refuse(capsys, SMOKE, *fields, f"--workdir={workdir}", says=says, keeps=workdir)
+
+
+def test_a_run_of_a_stranger_executes_nothing(
+    capsys: pytest.CaptureFixture, copied: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ran = []
+    monkeypatch.setattr("os.system", lambda *given, **fields: ran.append(given))
+    path = copied / "config.json"
+    original = json.loads(path.read_text())
+    for section in ("model.gen", "model.disc", "optim.gen", "augment", "task.loss", "data.source"):
+        config = json.loads(json.dumps(original))
+        *outer, leaf = section.split(".")
+        holder = config
+        for part in outer:
+            holder = holder[part]
+        holder[leaf] = "os:system" if isinstance(holder[leaf], str) else {"name": "os:system"}
+        path.write_text(json.dumps(config))
+        run = f"--workdir={copied}"
+        given = dict(says=["os:system", "--trust-code"], keeps=copied)
+        if section != "data.source":
+            refuse(capsys, "--mode=sample", run, "--num=2", **given)
+        refuse(capsys, "--mode=eval", run, **given)
+        refuse(capsys, run, "--config.train.steps=9", **given)
+        with pytest.raises(UserError, match="trust_code=True"):
+            gan_jax.load(copied).held_out()
+    assert not ran
+
+
+def test_trust_is_asked_for_and_ends() -> None:
+    assert is_outside("a.b:C") and not is_outside("dcgan") and not is_outside(3)
+    with pytest.raises(UserError, match="would execute"):
+        imported("x", "json:dumps")
+    with trusting():
+        assert imported("x", "json:dumps") is json.dumps
+        with trusting(False):  # of a run within: it inherits
+            assert imported("x", "json:dumps") is json.dumps
+        with pytest.raises(UserError, match=r"x=json:dmps: json has no 'dmps'.*mean 'dumps'"):
+            imported("x", "json:dmps")
+    with pytest.raises(UserError, match="would execute"):
+        imported("x", "json:dumps")
