@@ -31,6 +31,7 @@ from gan_jax.core.metric_names import MetricName
 from gan_jax.core.spec import DataSpec
 from gan_jax.core.state import TrainState, new_state
 from gan_jax.core.task import Batch, Evaluation, Key, Metrics, Phase, Task
+from gan_jax.methods.roles import check_network
 from gan_jax.methods.terms import make_terms, terms_of
 from gan_jax.methods.update import Aux, Nets, make_net, make_update
 from gan_jax.metrics.calibration import (
@@ -159,7 +160,16 @@ def make_network(config: ConfigDict, spec: DataSpec) -> nn.Module:
         size = "x".join(map(str, spec.image_shape[:2]))
         raise UserError(f"model.net={name}: images of {size} px, at least 8x8: set data.size")
     outputs = {"label": spec.num_classes, "angle": 2}.get(target) or vector.shape[0]
-    return build("model.net", config.model.net, NETWORKS, outputs=outputs)
+    network = build("model.net", config.model.net, NETWORKS, outputs=outputs)
+    check_network(
+        "model.net.name",
+        name,
+        network,
+        (jax.ShapeDtypeStruct((1, *spec.image_shape), jnp.float32),),
+        fits=lambda shapes: shapes[0] == (1, outputs) and len(shapes) == 2,
+        wanted=f"(outputs {[1, outputs]}, features [B, F])",
+    )
+    return network
 
 
 def make_task(config: ConfigDict, spec: DataSpec) -> Task:

@@ -146,8 +146,11 @@ def test_a_term_of_ones_own(capsys: pytest.CaptureFixture, mine: Path, workdir: 
     [
         (["model.gen=own_nets:Nobody"], ["own_nets has no 'Nobody'", "Generator"]),
         (["model.gen=nowhere_at_all:Net"], ["No module named 'nowhere_at_all'"]),
-        (["model.gen=own_nets:Vectors"], ["returns [1, 3]", "images [B, H, W, C]"]),
-        (["model.disc=own_nets:Argumentative"], ["can't be called as network(images"]),
+        (["model.gen=own_nets:Vectors"], ["returns [1, 3] of [1, 8]", "images [B, H, W, C]"]),
+        (
+            ["model.disc=own_nets:Argumentative"],
+            ["can't be called as network([1, 16, 16, 1], train="],
+        ),
         (["model.gen=own_nets:not_a_network"], ["returned 3", "a flax.linen Module"]),
         (["model.gen=own_nets:Generator", "model.gen.wdth=3"], ["wdth", "it has width"]),
         (["task.loss=own_nets:not_a_network"], ["returned 3", "a Game of"]),
@@ -163,6 +166,22 @@ def test_what_does_not_fit_is_one_line(
 ) -> None:
     fields = [f"--config.{field}" for field in fields]
     refuse(capsys, SMOKE, *fields, f"--workdir={workdir}", says=says, keeps=workdir)
+
+
+@pytest.mark.parametrize(
+    ("config", "field", "says"),
+    [
+        ("vae", "model.vae=own_nets:Vectors", "has no method 'encode': encode, decode"),
+        ("classifier", "model.net=own_nets:Vectors", "returns [1, 16, 16, 3] of [1, 16, 16, 1]"),
+        ("unet", "model.gen=own_nets:Discriminator", "returns [1, 1] of [1, 16, 16, 1]: images"),
+        ("pix2pix", "model.disc=own_nets:Argumentative", "can't be called as network("),
+    ],
+)
+def test_roles_of_other_methods(
+    config: str, field: str, says: str, capsys: pytest.CaptureFixture, mine: Path, workdir: Path
+) -> None:
+    command = (f"--config={ROOT}/configs/{config}.py:smoke", f"--config.{field}")
+    refuse(capsys, *command, f"--workdir={workdir}", says=[says], keeps=workdir)
 
 
 def test_a_run_of_a_stranger_executes_nothing(

@@ -7,7 +7,6 @@ import jax.numpy as jnp
 from ml_collections import ConfigDict
 
 from gan_jax.core.choices import Sections, build, without
-from gan_jax.core.outside import is_outside
 from gan_jax.core.spec import DataSpec
 from gan_jax.core.task import Task
 from gan_jax.methods.gan import lapgan
@@ -17,9 +16,9 @@ from gan_jax.methods.gan.gan import make_gan
 from gan_jax.methods.gan.growth import GROWTH
 from gan_jax.methods.gan.latents import Players, make_draw
 from gan_jax.methods.gan.networks import DISCRIMINATORS, GENERATORS, make_networks
-from gan_jax.methods.gan.roles import as_discriminator, check_discriminator, check_generator
 from gan_jax.methods.gan.rules import RULES
 from gan_jax.methods.gan.terms import DISC_TERMS, GEN_TERMS
+from gan_jax.methods.roles import check_generator, checked_discriminator
 from gan_jax.training.optimizers import OPTIMIZERS
 
 SECTIONS: Sections = {
@@ -57,12 +56,7 @@ def make_task(config: ConfigDict, spec: DataSpec) -> Task:
         "gen": (jax.ShapeDtypeStruct((1, latent), jnp.float32), *labels),
         "disc": (jax.ShapeDtypeStruct((1, *spec.image_shape), jnp.float32), *labels),
     }
-    if is_outside(config.model.gen.name):
-        where = f"model.gen.name={config.model.gen.name}"
-        check_generator(where, generator, of["gen"], spec.image_shape)
-    if is_outside(config.model.disc.name):
-        where = f"model.disc.name={config.model.disc.name}"
-        check_discriminator(where, discriminator, of["disc"])
-        discriminator = as_discriminator(discriminator)
+    check_generator(config.model.gen.name, generator, of["gen"], spec.image_shape)
+    discriminator = checked_discriminator(config.model.disc.name, discriminator, of["disc"])
     players = Players(generator, discriminator, classes, draw, (latent,))
     return make_gan(config, spec, players, codes)

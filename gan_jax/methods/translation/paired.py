@@ -26,6 +26,7 @@ from gan_jax.core.task import Batch, Key, Metrics, Phase, Task
 from gan_jax.methods.adversarial import discriminator_loss
 from gan_jax.methods.gan.codes import Codes
 from gan_jax.methods.gan.terms import DISC_TERMS
+from gan_jax.methods.roles import check_generator, checked_discriminator
 from gan_jax.methods.terms import make_terms, terms_of
 from gan_jax.methods.update import Aux, Nets, make_net, make_update
 from gan_jax.metrics.image_quality import psnr, ssim
@@ -130,7 +131,7 @@ def check_spec(config: ConfigDict, spec: DataSpec) -> None:
             f"task.adversarial_weight={weight} with model.disc={disc.name}: a weight above 0"
             " belongs to patchgan, 0 to none"
         )
-    if weight and min(spec.image_shape[:2]) < (least := 3 * 2**disc.layers):
+    if disc.name == "patchgan" and min(spec.image_shape[:2]) < (least := 3 * 2**disc.layers):
         raise UserError(
             f"model.disc.layers={disc.layers} needs images of at least {least} px, got"
             f" {spec.image_shape[0]}x{spec.image_shape[1]}: use fewer layers or a larger data.size"
@@ -148,6 +149,9 @@ def make_task(config: ConfigDict, spec: DataSpec) -> Task:
     adversarial = discriminator is not None
     source = jax.ShapeDtypeStruct((1, *shape), jnp.float32)
     made = jax.ShapeDtypeStruct((1, *shape[:2], outputs), jnp.float32)
+    check_generator(config.model.gen.name, generator, (source,), (*shape[:2], outputs))
+    if adversarial:
+        checked_discriminator(config.model.disc.name, discriminator, (source, made))
     nets = {"gen": make_net(generator, (source,), config.optim.gen, config.train)}
     terms = make_terms("gen", config.terms.gen, terms_of())
     if adversarial:

@@ -34,6 +34,7 @@ from gan_jax.core.options import WEIGHTS, Option
 from gan_jax.core.spec import DataSpec
 from gan_jax.core.state import TrainState, new_state
 from gan_jax.core.task import Batch, Key, Metrics, Phase, Task
+from gan_jax.methods.roles import check_network
 from gan_jax.methods.terms import make_terms, terms_of
 from gan_jax.methods.update import Aux, Nets, make_net, make_update
 from gan_jax.methods.vae.evaluations import make_evaluations
@@ -153,6 +154,15 @@ def make_task(config: ConfigDict, spec: DataSpec) -> Task:
     shape = tuple(spec.image_shape)
     vae = build("model.vae", config.model.vae, NETWORKS, image_shape=shape, latent=latent)
     inputs = (jax.ShapeDtypeStruct((1, *spec.image_shape), jnp.float32),)
+    check_network(
+        "model.vae.name",
+        config.model.vae.name,
+        vae,
+        (*inputs, jax.ShapeDtypeStruct((1, latent), jnp.float32)),
+        fits=lambda shapes: shapes == [(1, *shape), (1, latent), (1, latent)],
+        wanted=f"outputs {[1, *shape]}, mean and log variance {[1, latent]}",
+        methods=("encode", "decode"),
+    )
     net = make_net(vae, inputs, config.optim.vae, config.train)
     terms = make_terms("vae", config.terms.vae, SECTIONS["terms.vae"])
     update = make_update({"vae": net}, terms, microbatches=config.train.microbatches)

@@ -177,6 +177,15 @@ def test_encode_transform_and_grids(likelihood):
     np.testing.assert_allclose(pictures["reconstructions"][1], out, atol=1e-5)
 
 
+def test_a_term_of_any_network():
+    """Orthogonal weights are a VAE's as well."""
+    _, dataset, task, state = get(terms__vae__orthogonal=0.5)
+    _, _, plain, _ = get()
+    batch = {"image": images_of(dataset, 8)[None]}
+    with_term, without = (step_of(t)(t.phase(0), state, batch, KEY)[1] for t in (task, plain))
+    assert set(with_term) - set(without) == {"vae/orthogonal"}
+
+
 def test_labels_and_options_are_refused():
     _, _, task = build()
     with pytest.raises(UserError, match="unconditional"):

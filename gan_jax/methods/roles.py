@@ -1,0 +1,114 @@
+"""What a network must take and return in a role, checked of those from outside of this package.
+
+`gan_jax/methods/README.md` has the table. A discriminator without a method `outputs`, a plain
+module that returns logits, is taken for one that shows no features and has no heads.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from flax import linen as nn
+
+from gan_jax.core.errors import UserError
+from gan_jax.core.outside import is_outside
+from gan_jax.models.blocks.heads import Outputs
+
+Inputs = tuple[jax.ShapeDtypeStruct, ...]
+
+
+class Logits(nn.Module):
+    """A discriminator around a plain module that returns logits."""
+
+    module: nn.Module
+
+    def __call__(self, images: jax.Array, *labels: jax.Array, train: bool) -> jax.Array:
+        """Return logits [B]."""
+        return self.outputs(images, *labels, train=train).logits
+
+    @nn.compact
+    def outputs(self, images: jax.Array, *labels: jax.Array, train: bool) -> Outputs:
+        """Return the logits, and no features or heads."""
+        logits = self.module(images, *labels, train=train)
+        return Outputs(logits[:, 0] if logits.ndim == 2 else logits)
+
+
+def check_network(
+    where: str,
+    name: str,
+    network: Any,
+    inputs: Inputs,
+    *,
+    fits: Callable[[list[tuple[int, ...]]], bool],
+    wanted: str,
+    methods: tuple[str, ...] = (),
+) -> None:
+    """Raise UserError unless a network from outside fits its role; others are taken to.
+
+    Args:
+      where: the field that named it.
+      name: as of the config.
+      network: what its factory returned.
+      inputs: abstract inputs of one example.
+      fits: the shapes that it returns, one or several, -> whether they are those of the role.
+      wanted: what it should return, in words.
+      methods: that it must have, beside being called.
+    """
+    if not is_outside(name):
+        return
+    who = f"{where}={name}"
+    if not isinstance(network, nn.Module):
+        raise UserError(f"{who} returned {network!r:.60}: a flax.linen Module")
+    if lacking := [method for method in methods if not hasattr(network, method)]:
+        raise UserError(f"{who} has no method {lacking[0]!r}: {', '.join(methods)}")
+    given = ", ".join(str([*x.shape]) for x in inputs)
+
+    def call(key: jax.Array, *x: jax.Array) -> Any:
+        return network.init_with_output(key, *x, train=False)[0]
+
+    try:
+        found = jax.eval_shape(call, jax.random.key(0), *inputs)
+    except UserError:
+        raise
+    except Exception as error:
+        first = str(error).strip().partition("\n")[0]
+        raise UserError(
+            f"{who} can't be called as network({given}, train=False): {type(error).__name__}:"
+            f" {first}"
+        ) from None
+    several = found if isinstance(found, tuple) else (found,)
+    arrays = [x for x in several if hasattr(x, "shape") and jnp.issubdtype(x.dtype, jnp.floating)]
+    if len(arrays) < len(several):
+        raise UserError(f"{who} returns {type(found).__name__} of {given}: {wanted}")
+    shapes = [tuple(x.shape) for x in arrays]
+    if not fits(shapes):
+        said = ", ".join(str([*shape]) for shape in shapes)
+        raise UserError(f"{who} returns {said} of {given}: {wanted}")
+
+
+def check_generator(name: str, network: Any, inputs: Inputs, image_shape: tuple) -> None:
+    """Raise UserError unless a GAN's or a translator's generator returns images of that shape."""
+    check_network(
+        "model.gen.name",
+        name,
+        network,
+        inputs,
+        fits=lambda shapes: shapes == [(1, *image_shape)],
+        wanted=f"images [B, H, W, C], here {[1, *image_shape]}",
+    )
+
+
+def checked_discriminator(name: str, network: Any, inputs: Inputs) -> nn.Module:
+    """Return a discriminator that has the method `outputs`; UserError unless it gives logits."""
+    check_network(
+        "model.disc.name",
+        name,
+        network,
+        inputs,
+        fits=lambda shapes: shapes[0] in ((1,), (1, 1)) or len(shapes[0]) == 3,
+        wanted="logits [B] or [B, 1], or [B, h, w] of patches",
+    )
+    return Logits(network) if is_outside(name) and not hasattr(network, "outputs") else network
