@@ -18,6 +18,7 @@ from gan_jax.core.errors import UserError, check_choice, did_you_mean
 from gan_jax.core.outside import imported, is_outside
 
 REQUIRED = inspect.Parameter.empty
+SECTION = (ConfigDict, Mapping)
 MODULE = ("parent", "name")  # what every Flax module takes beside its own
 
 
@@ -94,11 +95,11 @@ def build(where: str, section: Mapping[str, Any], choice: Choice, **given: Any) 
 
     Args:
       where: of the section, for messages.
-      section: complete, see `complete`.
+      section: complete, see `complete`; sections within it are left out.
       choice: what it chooses from.
       **given: of which the factory takes those that it has a parameter for.
     """
-    fields = dict(section)
+    fields = {key: value for key, value in section.items() if not isinstance(value, SECTION)}
     name = fields.pop("name") if choice.named else ""
     return called(choice.factory(f"{where}.name", name), fields, given)
 
@@ -113,11 +114,6 @@ def parameters(factory: Callable[..., Any]) -> dict[str, Any]:
     """Return what a factory takes and the defaults, `REQUIRED` for none."""
     found = inspect.signature(factory).parameters.values()
     return {p.name: p.default for p in found if p.kind not in (p.VAR_KEYWORD, p.VAR_POSITIONAL)}
-
-
-def without(section: Mapping[str, Any], *inner: str) -> dict[str, Any]:
-    """Return a section without the sections within it, as `build` takes it."""
-    return {key: value for key, value in section.items() if key not in inner}
 
 
 def complete(config: ConfigDict, sections: Sections) -> None:

@@ -16,7 +16,7 @@ import jax.numpy as jnp
 from ml_collections import ConfigDict
 
 from gan_jax.augment import ada
-from gan_jax.core.choices import build, without
+from gan_jax.core.choices import build
 from gan_jax.core.errors import UserError
 from gan_jax.core.keys import fold_in_each
 from gan_jax.core.options import WEIGHTS, Option
@@ -32,6 +32,7 @@ from gan_jax.methods.gan.networks import check_terms
 from gan_jax.methods.gan.odds import make_check_odds
 from gan_jax.methods.gan.rules import RULES
 from gan_jax.methods.gan.terms import DISC_SEEN, DISC_TERMS, GEN_SEEN, GEN_TERMS
+from gan_jax.methods.roles import check_generator, checked_discriminator
 from gan_jax.methods.terms import Term, make_terms
 from gan_jax.methods.update import Aux, Nets, make_net, make_update
 from gan_jax.metrics.totals import masked_sums, means
@@ -61,7 +62,7 @@ def make_gan(config: ConfigDict, spec: DataSpec, players: Players, codes: Codes)
       codes: beside the latents.
     """
     generator, discriminator, classes, draw, given_shape, condition_on = players
-    rules = build("task", without(config.task, "growth"), RULES)
+    rules = build("task", config.task, RULES)
     game, updates = rules.game, rules.disc_updates
     growth = make_growth(config, spec.image_shape)
     augment = build("augment", config.augment, AUGMENTATIONS, game=game)
@@ -72,7 +73,11 @@ def make_gan(config: ConfigDict, spec: DataSpec, players: Players, codes: Codes)
     labels = (jax.ShapeDtypeStruct((1,), jnp.int32),) if classes else ()
     images = jax.ShapeDtypeStruct((1, *spec.image_shape), jnp.float32)
     given = jax.ShapeDtypeStruct((1, *given_shape), jnp.float32)
-    check_terms(config, discriminator, (images, *labels))
+    inputs = {"gen": (given, *labels), "disc": (images, *labels)}
+    names = {role: config.model[role].name for role in inputs}
+    check_generator(names["gen"], generator, inputs["gen"], spec.image_shape)
+    discriminator = checked_discriminator(names["disc"], discriminator, inputs["disc"])
+    check_terms(config, discriminator, inputs["disc"])
     freeze, clip = rules.freeze_disc, rules.weight_clipping
     if freeze and config.optim.disc.weight_decay:
         raise UserError(
@@ -80,10 +85,10 @@ def make_gan(config: ConfigDict, spec: DataSpec, players: Players, codes: Codes)
             " frozen: set one of them to 0"
         )
     nets = {
-        "gen": make_net(generator, (given, *labels), config.optim.gen, config.train),
+        "gen": make_net(generator, inputs["gen"], config.optim.gen, config.train),
         "disc": make_net(
             discriminator,
-            (images, *labels),
+            inputs["disc"],
             config.optim.disc,
             config.train,
             updates=updates,

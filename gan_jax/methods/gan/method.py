@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import jax
-import jax.numpy as jnp
 from ml_collections import ConfigDict
 
-from gan_jax.core.choices import Sections, build, without
+from gan_jax.core.choices import Sections, build
 from gan_jax.core.spec import DataSpec
 from gan_jax.core.task import Task
 from gan_jax.methods.gan import lapgan
@@ -18,7 +16,6 @@ from gan_jax.methods.gan.latents import Players, make_draw
 from gan_jax.methods.gan.networks import DISCRIMINATORS, GENERATORS, make_networks
 from gan_jax.methods.gan.rules import RULES
 from gan_jax.methods.gan.terms import DISC_TERMS, GEN_TERMS
-from gan_jax.methods.roles import check_generator, checked_discriminator
 from gan_jax.training.optimizers import OPTIMIZERS
 
 SECTIONS: Sections = {
@@ -44,19 +41,12 @@ def sections(config: ConfigDict) -> Sections:
 
 def make_task(config: ConfigDict, spec: DataSpec) -> Task:
     """Build a GAN; see `configs/dcgan.py` for its fields, `configs/lapgan.py` for a pyramid's."""
-    build("model", without(config.model, "conditional", "codes", "gen", "disc"), LATENTS)
+    build("model", config.model, LATENTS)
     build("model.conditional", config.model.conditional, CONDITIONS)
     if config.model.gen.name == config.model.disc.name == "lapgan":
         return lapgan.make_task(config, spec)
     codes = build("model.codes", config.model.codes, CODES)
     generator, discriminator, classes = make_networks(config, spec, codes)
     draw, latent = make_draw(config.model.latent, codes, classes)
-    labels = (jax.ShapeDtypeStruct((1,), jnp.int32),) if classes else ()
-    of = {
-        "gen": (jax.ShapeDtypeStruct((1, latent), jnp.float32), *labels),
-        "disc": (jax.ShapeDtypeStruct((1, *spec.image_shape), jnp.float32), *labels),
-    }
-    check_generator(config.model.gen.name, generator, of["gen"], spec.image_shape)
-    discriminator = checked_discriminator(config.model.disc.name, discriminator, of["disc"])
     players = Players(generator, discriminator, classes, draw, (latent,))
     return make_gan(config, spec, players, codes)

@@ -27,7 +27,7 @@ import jax
 import jax.numpy as jnp
 from ml_collections import ConfigDict
 
-from gan_jax.core.choices import Choice, Sections, build, without
+from gan_jax.core.choices import Choice, Sections, build
 from gan_jax.core.errors import UserError
 from gan_jax.core.keys import fold_in_each
 from gan_jax.core.options import WEIGHTS, Option
@@ -149,7 +149,7 @@ def make_task(config: ConfigDict, spec: DataSpec) -> Task:
       UserError: a field outside its range.
     """
     beta = build("task", config.task, RULES)
-    latent = build("model", without(config.model, "likelihood", "vae"), LATENTS)
+    latent = build("model", config.model, LATENTS)
     likelihood = build("model.likelihood", config.model.likelihood, LIKELIHOODS)
     shape = tuple(spec.image_shape)
     vae = build("model.vae", config.model.vae, NETWORKS, image_shape=shape, latent=latent)
