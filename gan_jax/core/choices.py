@@ -14,6 +14,7 @@ from typing import Any
 
 from ml_collections import ConfigDict
 
+from gan_jax.core import outside
 from gan_jax.core.errors import UserError, check_choice, did_you_mean
 from gan_jax.core.outside import imported, is_outside
 
@@ -30,11 +31,13 @@ class Choice:
       factories: by name; those with one entry, of the name "", have no field `name`.
       given: parameters that the task fills in, which are no fields.
       default: the name where a config has no such section.
+      returns: what a factory from outside (`core.outside`) must return; None: none may be named.
     """
 
     factories: Mapping[str, Callable[..., Any]]
     given: tuple[str, ...] = ()
     default: str = ""
+    returns: type | None = None
 
     @property
     def named(self) -> bool:
@@ -42,12 +45,12 @@ class Choice:
         return tuple(self.factories) != ("",)
 
     def factory(self, where: str, name: str) -> Callable[..., Any]:
-        """Return the factory of a name, which may lie outside (`core.outside`).
+        """Return the factory of a name, which may lie outside.
 
         Raises:
           UserError: there is none.
         """
-        if is_outside(name):
+        if self.returns and is_outside(name):
             return imported(where, name)
         check_choice(where, name, self.factories)
         return self.factories[name]
@@ -57,6 +60,22 @@ class Choice:
         given = (*self.given, *MODULE)
         taken = parameters(self.factory(where, name))
         return {key: default for key, default in taken.items() if key not in given}
+
+    def called(
+        self, where: str, name: str, fields: Mapping[str, Any], given: Mapping[str, Any]
+    ) -> Any:
+        """Return what the factory of a name makes of all fields, and of what it takes of `given`.
+
+        Raises:
+          UserError: there is none, or one from outside that can't be called so or returns
+            something else.
+        """
+        factory = self.factory(where, name)
+        takes = parameters(factory)
+        keywords = {**fields, **{key: value for key, value in given.items() if key in takes}}
+        if self.returns and is_outside(name):
+            return outside.called(where, name, self.returns, **keywords)
+        return factory(**keywords)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -68,23 +87,25 @@ class Several:
       given: as of `Choice`.
       common: fields that each has beside its factory's, and their defaults.
       short: the field that a bare number is.
+      returns: as of `Choice`.
     """
 
     factories: Mapping[str, Callable[..., Any]]
     given: tuple[str, ...]
     common: Mapping[str, Any]
     short: str
+    returns: type | None = None
 
-    def factory(self, where: str, name: str, entry: Mapping[str, Any]) -> Callable[..., Any]:
-        """Return the factory of an entry: that of its name, or an outside one, its field `name`."""
-        return Choice(self.factories).factory(where, entry.get("name", name))
+    @property
+    def one(self) -> Choice:
+        """What an entry chooses from, by its name; or by its field `name`, where it has one."""
+        return Choice(self.factories, self.given, returns=self.returns)
 
     def fields(self, where: str, name: str, entry: Mapping[str, Any]) -> dict[str, Any]:
         """Return the fields of an entry and their defaults, `REQUIRED` for none."""
-        outside = {"name": REQUIRED} if "name" in entry else {}
-        taken = parameters(self.factory(where, name, entry))
-        own = {key: default for key, default in taken.items() if key not in self.given}
-        return {**outside, **self.common, **own}
+        named = {"name": REQUIRED} if "name" in entry else {}
+        own = self.one.fields(where, entry.get("name", name))
+        return {**named, **self.common, **own}
 
 
 Sections = Mapping[str, Choice | Several]
@@ -101,13 +122,7 @@ def build(where: str, section: Mapping[str, Any], choice: Choice, **given: Any) 
     """
     fields = {key: value for key, value in section.items() if not isinstance(value, SECTION)}
     name = fields.pop("name") if choice.named else ""
-    return called(choice.factory(f"{where}.name", name), fields, given)
-
-
-def called(factory: Callable[..., Any], fields: Mapping[str, Any], given: Mapping[str, Any]) -> Any:
-    """Call a factory with all of its fields, and with what it takes of what is given."""
-    takes = parameters(factory)
-    return factory(**fields, **{key: value for key, value in given.items() if key in takes})
+    return choice.called(f"{where}.name", name, fields, given)
 
 
 def parameters(factory: Callable[..., Any]) -> dict[str, Any]:
@@ -214,7 +229,10 @@ def rename(config: ConfigDict, path: str, choice: Choice, name: str) -> None:
         inside = {key: x for key, x in old.items() if key not in before and key != "name"}
         lacking = [key for key, x in new.items() if x is REQUIRED and key not in kept]
         if lacking:
-            raise UserError(f"config.{path}={name} lacks a field {lacking[0]!r}: name a config")
+            raise UserError(
+                f"config.{path}={name} needs {path}.{lacking[0]}, which has no default: give it"
+                " one, or choose both in a config file"
+            )
         holder[leaf] = ConfigDict({"name": name, **new, **kept, **inside})
 
 

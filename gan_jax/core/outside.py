@@ -34,13 +34,27 @@ def trusting(trusted: bool = True) -> Iterator[None]:
         _trusted.reset(token)
 
 
-def called(where: str, name: str, *args: Any, **kwargs: Any) -> Any:
-    """Call outside code; raise UserError where it can't be called so, or as `imported` does."""
+def called(where: str, name: str, returns: type, *args: Any, **kwargs: Any) -> Any:
+    """Call outside code.
+
+    Args:
+      where: the field, for messages.
+      name: of the code.
+      returns: what it must return.
+      *args, **kwargs: what it is given.
+
+    Raises:
+      UserError: as `imported`; or it can't be called so, or returns something else.
+    """
     factory = imported(where, name)
     try:
-        return factory(*args, **kwargs)
+        value = factory(*args, **kwargs)
     except TypeError as error:
         raise UserError(f"{where}={name} can't be called as it is: {error}") from None
+    if not isinstance(value, returns):
+        kind = f"{returns.__module__}.{returns.__qualname__}"
+        raise UserError(f"{where}={name} returned {value!r:.60}: a {kind}")
+    return value
 
 
 def imported(where: str, name: str) -> Callable[..., Any]:

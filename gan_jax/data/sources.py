@@ -51,11 +51,7 @@ def open_data(config: ConfigDict) -> Dataset:
     if len(config.size) != 2 or min(config.size) < 1:
         raise UserError(f"data.size={config.size}: (height, width), both at least 1 px")
     if outside:
-        dataset = called("data.source", config.source, config)
-        if not isinstance(dataset, Dataset):
-            raise UserError(
-                f"data.source={config.source} returned {dataset!r:.60}: a gan_jax.data.Dataset"
-            )
+        dataset = called("data.source", config.source, Dataset, config)
     else:
         dataset = openers[config.source](config)
     if not config.labelled:

@@ -127,7 +127,7 @@ def rules(
     )
 
 
-NETWORKS = Choice({"cnn": cnn, "resnet18": resnet18}, ("outputs",), "cnn")
+NETWORKS = Choice({"cnn": cnn, "resnet18": resnet18}, ("outputs",), "cnn", nn.Module)
 RULES = Choice({"classifier": rules})
 SECTIONS: Sections = {
     "task": RULES,
@@ -168,6 +168,7 @@ def make_network(config: ConfigDict, spec: DataSpec) -> nn.Module:
         (jax.ShapeDtypeStruct((1, *spec.image_shape), jnp.float32),),
         fits=lambda shapes: shapes[0] == (1, outputs) and len(shapes) == 2,
         wanted=f"(outputs {[1, outputs]}, features [B, F])",
+        keywords=("keys",),
     )
     return network
 

@@ -18,6 +18,7 @@ from gan_jax.core.outside import is_outside
 from gan_jax.models.blocks.heads import Outputs
 
 Inputs = tuple[jax.ShapeDtypeStruct, ...]
+KEYWORDS = {"keys": "keys [1]", "dropout": "False"}
 
 
 class Logits(nn.Module):
@@ -45,6 +46,7 @@ def check_network(
     fits: Callable[[list[tuple[int, ...]]], bool],
     wanted: str,
     methods: tuple[str, ...] = (),
+    keywords: tuple[str, ...] = (),
 ) -> None:
     """Raise UserError unless a network from outside fits its role; others are taken to.
 
@@ -56,18 +58,20 @@ def check_network(
       fits: the shapes that it returns, one or several, -> whether they are those of the role.
       wanted: what it should return, in words.
       methods: that it must have, beside being called.
+      keywords: of `KEYWORDS`, that it is given beside `train`.
     """
     if not is_outside(name):
         return
     who = f"{where}={name}"
-    if not isinstance(network, nn.Module):
-        raise UserError(f"{who} returned {network!r:.60}: a flax.linen Module")
     if lacking := [method for method in methods if not hasattr(network, method)]:
         raise UserError(f"{who} has no method {lacking[0]!r}: {', '.join(methods)}")
     given = ", ".join(str([*x.shape]) for x in inputs)
+    named = ", ".join(["train=False", *(f"{name}={KEYWORDS[name]}" for name in keywords)])
 
     def call(key: jax.Array, *x: jax.Array) -> Any:
-        return network.init_with_output(key, *x, train=False)[0]
+        values = {"keys": jax.random.split(key, 1), "dropout": False}
+        given = {name: values[name] for name in keywords}
+        return network.init_with_output(key, *x, train=False, **given)[0]
 
     try:
         found = jax.eval_shape(call, jax.random.key(0), *inputs)
@@ -76,8 +80,7 @@ def check_network(
     except Exception as error:
         first = str(error).strip().partition("\n")[0]
         raise UserError(
-            f"{who} can't be called as network({given}, train=False): {type(error).__name__}:"
-            f" {first}"
+            f"{who} can't be called as network({given}, {named}): {type(error).__name__}: {first}"
         ) from None
     several = found if isinstance(found, tuple) else (found,)
     arrays = [x for x in several if hasattr(x, "shape") and jnp.issubdtype(x.dtype, jnp.floating)]
@@ -89,7 +92,9 @@ def check_network(
         raise UserError(f"{who} returns {said} of {given}: {wanted}")
 
 
-def check_generator(name: str, network: Any, inputs: Inputs, image_shape: tuple) -> None:
+def check_generator(
+    name: str, network: Any, inputs: Inputs, image_shape: tuple, keywords: tuple[str, ...] = ()
+) -> None:
     """Raise UserError unless a GAN's or a translator's generator returns images of that shape."""
     check_network(
         "model.gen.name",
@@ -98,6 +103,7 @@ def check_generator(name: str, network: Any, inputs: Inputs, image_shape: tuple)
         inputs,
         fits=lambda shapes: shapes == [(1, *image_shape)],
         wanted=f"images [B, H, W, C], here {[1, *image_shape]}",
+        keywords=keywords,
     )
 
 

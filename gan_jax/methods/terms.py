@@ -18,7 +18,7 @@ import jax
 import jax.numpy as jnp
 from ml_collections import ConfigDict
 
-from gan_jax.core.choices import REQUIRED, Several, called
+from gan_jax.core.choices import REQUIRED, Several
 from gan_jax.core.errors import UserError
 from gan_jax.core.state import NetState
 from gan_jax.objectives import weights
@@ -115,7 +115,7 @@ def terms_of(
       kinds: by name, functions of the fields that they have beside weight and interval.
       given: parameters of these that the task fills in.
     """
-    return Several({**(kinds or {}), **ANY}, ("net", *given), COMMON, "weight")
+    return Several({**(kinds or {}), **ANY}, ("net", *given), COMMON, "weight", Kind)
 
 
 def make_terms(net: str, section: ConfigDict, choice: Several, **given: Any) -> dict[str, Term]:
@@ -134,15 +134,15 @@ def make_terms(net: str, section: ConfigDict, choice: Several, **given: Any) -> 
     order = [name for name in choice.factories if name in section]
     for name in (*order, *sorted(name for name in section if name not in order)):
         fields = dict(section[name])
-        factory = choice.factory(f"terms.{net}.{name}.name", name, fields)
-        fields.pop("name", None)
+        called = fields.pop("name", name)
         weight, every = fields.pop("weight"), fields.pop("every")
         if weight <= 0:
             raise UserError(
                 f"terms.{net}.{name}.weight={weight}: above 0; --config.terms.{net}.{name}=0 takes"
                 " it away"
             )
-        kind = called(factory, fields, {"net": net, **given})
+        where = f"terms.{net}.{name}.name"
+        kind = choice.one.called(where, called, fields, {"net": net, **given})
         found[f"{net}/{name}"] = kind.term(net, weight, every)
     return found
 

@@ -277,9 +277,7 @@ def make_game(name: str, *, label_smoothing: float = 0.0) -> Game:
       UserError: no such game, or one whose real images have no target to smooth.
     """
     if is_outside(name):
-        game = called("task.loss", name)
-        if not isinstance(game, Game):
-            raise UserError(f"task.loss={name} returned {game!r:.60}: a Game of {__name__}")
+        game = called("task.loss", name, Game)
     else:
         check_choice("task.loss", name, GAMES)
         game = GAMES[name]

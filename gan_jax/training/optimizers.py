@@ -117,7 +117,12 @@ def rmsprop(
     return _rule(rule, rate, weight_decay, clip_norm)
 
 
-OPTIMIZERS = Choice({"adam": adam, "sgd": sgd, "rmsprop": rmsprop}, ("steps",), "adam")
+OPTIMIZERS = Choice(
+    {"adam": adam, "sgd": sgd, "rmsprop": rmsprop},
+    ("steps",),
+    "adam",
+    optax.GradientTransformation,
+)
 
 
 def make_optimizer(*, steps: int, **section: Any) -> optax.GradientTransformationExtraArgs:
@@ -127,7 +132,7 @@ def make_optimizer(*, steps: int, **section: Any) -> optax.GradientTransformatio
       steps: updates in the whole training of this network.
       **section: complete.
     """
-    return build("optim.*", section, OPTIMIZERS, steps=steps)
+    return optax.with_extra_args_support(build("optim.*", section, OPTIMIZERS, steps=steps))
 
 
 def _check_eps(eps: float) -> None:

@@ -6,6 +6,7 @@ import json
 import shutil
 from pathlib import Path
 
+import numpy as np
 import pytest
 from commands import refuse, succeed
 from conftest import ROOT
@@ -48,6 +49,12 @@ class Vectors(nn.Module):
         return nn.Dense(3)(latents)
 
 
+class Net(nn.Module):
+    @nn.compact
+    def __call__(self, images, *, train, keys, dropout=False):
+        return nn.Dense(3)(images)
+
+
 class Argumentative(nn.Module):
     def __call__(self, a, b, c, *, train):
         return a
@@ -67,6 +74,28 @@ def small(*, scale: float = 2.0):
         return scale * jnp.square(seen["real_out"].logits), {}
 
     return Kind(value, ("real_out",))
+
+
+def unfinished(nowhere, *, scale: float = 2.0):
+    raise AssertionError("it lacks an argument")
+
+
+def positional(width: int = 3, /):  # what is named can't be given
+    raise AssertionError("it can't be called")
+
+
+class Translator(nn.Module):
+    outputs: int
+
+    @nn.compact
+    def __call__(self, images, *, train, keys=None, dropout=True):
+        return jnp.tanh(nn.Conv(self.outputs, (3, 3))(images))
+
+
+class Judge(nn.Module):
+    @nn.compact
+    def __call__(self, source, made, *, train):
+        return nn.Dense(1)(jnp.concatenate([source, made], -1).reshape(len(made), -1))
 
 
 def source(section):
@@ -151,10 +180,21 @@ def test_a_term_of_ones_own(capsys: pytest.CaptureFixture, mine: Path, workdir: 
             ["model.disc=own_nets:Argumentative"],
             ["can't be called as network([1, 16, 16, 1], train="],
         ),
-        (["model.gen=own_nets:not_a_network"], ["returned 3", "a flax.linen Module"]),
+        (["model.gen=own_nets:not_a_network"], ["returned 3", "flax.linen.module.Module"]),
         (["model.gen=own_nets:Generator", "model.gen.wdth=3"], ["wdth", "it has width"]),
-        (["task.loss=own_nets:not_a_network"], ["returned 3", "a Game of"]),
+        (["task.loss=own_nets:not_a_network"], ["returned 3", "adversarial.Game"]),
+        (["task.loss=own_nets:Argumentative.wrong"], ["has no 'Argumentative.wrong' to call"]),
         (["data.source=own_nets:not_a_network"], ["not_a_network"]),
+        (["augment=own_nets:not_a_network"], ["returned 3", "augment.Augment"]),
+        (["optim.gen=own_nets:not_a_network"], ["returned 3", "GradientTransformation"]),
+        (["model.gen=own_nets:unfinished"], ["needs model.gen.nowhere, which has no default"]),
+        (["model.disc=own_nets:positional"], ["model.disc.name=own_nets:positional can't be"]),
+        (["optim.gen=own_nets:positional"], ["name=own_nets:positional can't be called"]),
+        (["augment=own_nets:positional"], ["augment.name=own_nets:positional can't be called"]),
+        (
+            ["model.disc=own_nets:Discriminator", "terms.gen.feature_matching=1"],
+            ["feature_matching with model.disc.name=own_nets:Discriminator", "features"],
+        ),
         (
             ["model.gen=own_nets:Generator", "model.conditional=projection"],
             ["model.gen.name=own_nets:Generator is unconditional"],
@@ -172,8 +212,10 @@ def test_what_does_not_fit_is_one_line(
     ("config", "field", "says"),
     [
         ("vae", "model.vae=own_nets:Vectors", "has no method 'encode': encode, decode"),
-        ("classifier", "model.net=own_nets:Vectors", "returns [1, 16, 16, 3] of [1, 16, 16, 1]"),
-        ("unet", "model.gen=own_nets:Discriminator", "returns [1, 1] of [1, 16, 16, 1]: images"),
+        ("classifier", "model.net=own_nets:Net", "returns [1, 16, 16, 3] of [1, 16, 16, 1]"),
+        ("classifier", "model.net=own_nets:Vectors", "train=False, keys=keys [1]): TypeError"),
+        ("unet", "model.gen=own_nets:Net", "returns [1, 16, 16, 3] of [1, 16, 16, 1]: images"),
+        ("unet", "model.gen=own_nets:Vectors", "keys=keys [1], dropout=False): TypeError"),
         ("pix2pix", "model.disc=own_nets:Argumentative", "can't be called as network("),
     ],
 )
@@ -182,6 +224,50 @@ def test_roles_of_other_methods(
 ) -> None:
     command = (f"--config={ROOT}/configs/{config}.py:smoke", f"--config.{field}")
     refuse(capsys, *command, f"--workdir={workdir}", says=[says], keeps=workdir)
+
+
+@pytest.mark.parametrize(
+    ("entry", "says"),
+    [
+        ({"name": "own_nets:not_a_network"}, ["returned 3", "terms.Kind"]),
+        ({"name": "own_nets:positional", "width": 2}, ["terms.disc.mine.name=own_nets:positional"]),
+    ],
+)
+def test_a_term_that_does_not_fit(
+    entry: dict, says: list[str], capsys: pytest.CaptureFixture, mine: Path, workdir: Path
+) -> None:
+    own = mine / "own_config.py"
+    own.write_text(
+        "from configs import dcgan\n"
+        "def get_config(arg=''):\n"
+        "    config = dcgan.get_config('smoke')\n"
+        "    with config.unlocked():\n"
+        f"        config.terms.disc.mine = dict({entry!r}, weight=1.0)\n"
+        "    return config\n"
+    )
+    refuse(capsys, f"--config={own}", f"--workdir={workdir}", says=says, keeps=workdir)
+
+
+def test_a_translation_by_own_networks(
+    capsys: pytest.CaptureFixture, mine: Path, workdir: Path
+) -> None:
+    """A generator that drops nothing, and a discriminator of whole pairs."""
+    nets = ("--config.model.gen=own_nets:Translator", "--config.model.disc=own_nets:Judge")
+    command = f"--config={ROOT}/configs/pix2pix.py:smoke"
+    succeed(capsys, command, *nets, f"--workdir={workdir}")
+    assert gan_jax.load(workdir, trust_code=True).transform(
+        np.zeros((2, 16, 16, 1), np.uint8)
+    ).shape == (2, 16, 16, 1)
+
+
+def test_only_what_can_be_ones_own_is_imported(
+    capsys: pytest.CaptureFixture, mine: Path, workdir: Path
+) -> None:
+    """The other sections choose from this package."""
+    for field in ("model.conditional", "model.codes", "task.growth"):
+        says = ["own_nets:small", "none"]
+        command = (SMOKE, f"--config.{field}=own_nets:small", f"--workdir={workdir}")
+        refuse(capsys, *command, says=says, keeps=workdir)
 
 
 def test_a_run_of_a_stranger_executes_nothing(

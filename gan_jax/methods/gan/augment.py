@@ -119,6 +119,7 @@ AUGMENTATIONS = Choice(
     },
     ("game",),
     "none",
+    Augment,
 )
 
 

@@ -24,11 +24,11 @@ from gan_jax.core.spec import DataSpec
 from gan_jax.core.state import TrainState, new_state
 from gan_jax.core.task import Batch, Key, Metrics, Phase, Task
 from gan_jax.methods.adversarial import discriminator_loss
+from gan_jax.methods.gan.assembly import check_terms
 from gan_jax.methods.gan.augment import AUGMENTATIONS
 from gan_jax.methods.gan.codes import Codes
 from gan_jax.methods.gan.growth import make_growth
 from gan_jax.methods.gan.latents import Players, make_interpolate, make_latents, sample_grid
-from gan_jax.methods.gan.networks import check_terms
 from gan_jax.methods.gan.odds import make_check_odds
 from gan_jax.methods.gan.rules import RULES
 from gan_jax.methods.gan.terms import DISC_SEEN, DISC_TERMS, GEN_SEEN, GEN_TERMS

@@ -29,6 +29,7 @@ from gan_jax.core.spec import DataSpec
 from gan_jax.core.state import TrainState, new_state
 from gan_jax.core.task import Batch, Key, Metrics, Phase, Task
 from gan_jax.methods.gan import gan
+from gan_jax.methods.gan.assembly import class_count, make_head
 from gan_jax.methods.gan.codes import Codes
 from gan_jax.methods.gan.latents import (
     Players,
@@ -37,7 +38,7 @@ from gan_jax.methods.gan.latents import (
     make_latents,
     sample_grid,
 )
-from gan_jax.methods.gan.networks import DISCRIMINATORS, GENERATORS, class_count, make_head
+from gan_jax.methods.gan.networks import DISCRIMINATORS, GENERATORS
 from gan_jax.models import lapgan, mlp_gan
 
 

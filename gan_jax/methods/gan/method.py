@@ -8,12 +8,13 @@ from gan_jax.core.choices import Sections, build
 from gan_jax.core.spec import DataSpec
 from gan_jax.core.task import Task
 from gan_jax.methods.gan import lapgan
+from gan_jax.methods.gan.assembly import make_networks
 from gan_jax.methods.gan.augment import AUGMENTATIONS
 from gan_jax.methods.gan.codes import CODES, CONDITIONS, LATENTS
 from gan_jax.methods.gan.gan import make_gan
 from gan_jax.methods.gan.growth import GROWTH
 from gan_jax.methods.gan.latents import Players, make_draw
-from gan_jax.methods.gan.networks import DISCRIMINATORS, GENERATORS, make_networks
+from gan_jax.methods.gan.networks import DISCRIMINATORS, GENERATORS
 from gan_jax.methods.gan.rules import RULES
 from gan_jax.methods.gan.terms import DISC_TERMS, GEN_TERMS
 from gan_jax.training.optimizers import OPTIMIZERS
@@ -42,7 +43,6 @@ def sections(config: ConfigDict) -> Sections:
 def make_task(config: ConfigDict, spec: DataSpec) -> Task:
     """Build a GAN; see `configs/dcgan.py` for its fields, `configs/lapgan.py` for a pyramid's."""
     build("model", config.model, LATENTS)
-    build("model.conditional", config.model.conditional, CONDITIONS)
     if config.model.gen.name == config.model.disc.name == "lapgan":
         return lapgan.make_task(config, spec)
     codes = build("model.codes", config.model.codes, CODES)

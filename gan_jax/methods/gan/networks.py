@@ -10,15 +10,11 @@ from __future__ import annotations
 import dataclasses
 from typing import Any
 
-import jax
 from flax import linen as nn
-from ml_collections import ConfigDict
 
-from gan_jax.core.choices import Choice, build, parameters
+from gan_jax.core.choices import Choice
 from gan_jax.core.errors import UserError, check_choice
-from gan_jax.core.spec import DataSpec
 from gan_jax.methods.gan.codes import Codes
-from gan_jax.methods.gan.terms import CLASS_TERMS, GRADIENT_TERMS
 from gan_jax.models import (
     biggan,
     biggan_deep,
@@ -34,11 +30,8 @@ from gan_jax.models.blocks.disc_norm import DISC_NORMS
 from gan_jax.models.blocks.gen_norm import GEN_CONDITIONALS
 from gan_jax.models.blocks.heads import Head
 from gan_jax.models.plans import check_attention
-from gan_jax.objectives.weights import stage_of
 
 Shape = tuple[int, int, int]
-VIEW = 128  # dimensions of the embedding of term "views", as SimCLR's
-PAIRED = ("lapgan", "progan")  # these generators and discriminators have each other only
 
 
 def dcgan_generator(
@@ -361,6 +354,7 @@ GENERATORS = Choice(
     },
     ("image_shape", "classes", "latent", "codes"),
     "dcgan",
+    nn.Module,
 )
 DISCRIMINATORS = Choice(
     {
@@ -376,168 +370,8 @@ DISCRIMINATORS = Choice(
     },
     ("image_shape", "classes", "head", "coarse"),
     "dcgan",
+    nn.Module,
 )
-
-
-def make_networks(
-    config: ConfigDict, spec: DataSpec, codes: Codes
-) -> tuple[nn.Module, nn.Module, int]:
-    """Return (generator, discriminator, number of classes that they are given).
-
-    Args:
-      config: the whole config; which heads the discriminator has follows from `terms`.
-      spec: of the data, which give the size and the classes.
-      codes: beside the latents.
-
-    Raises:
-      UserError: for sizes that do not fit, and networks that cannot be what is asked for.
-    """
-    model = config.model
-    for name in PAIRED:
-        if (model.gen.name == name) != (model.disc.name == name):
-            raise UserError(
-                f"model.gen.name={model.gen.name} with model.disc.name={model.disc.name}: those of"
-                f" {name} have each other only: name both, or neither"
-            )
-    classes = class_count(config, spec)
-    given = dict(image_shape=spec.image_shape, classes=classes)
-    generator = build("model.gen", model.gen, GENERATORS, latent=model.latent, codes=codes, **given)
-    head = make_head(config, spec, codes)
-    discriminator = build("model.disc", model.disc, DISCRIMINATORS, head=head, **given)
-    return generator, discriminator, classes
-
-
-def class_count(config: ConfigDict, spec: DataSpec) -> int:
-    """Return how many classes the networks are given, 0 for none.
-
-    Raises:
-      UserError: for a condition without labels, or networks that can't be given classes.
-    """
-    conditional = config.model.conditional.name
-    if conditional == "none":
-        return 0
-    for role, choice in (("gen", GENERATORS), ("disc", DISCRIMINATORS)):
-        name = config.model[role].name
-        if "classes" not in parameters(choice.factory(f"model.{role}.name", name)):
-            raise UserError(
-                f"model.{role}.name={name} is unconditional: set model.conditional=none"
-            )
-    if not spec.num_classes:
-        raise UserError(
-            f"model.conditional={conditional} needs labels, and {spec.unlabelled}: use a folder"
-            " with one sub-folder a class, or --config.model.conditional=none"
-        )
-    # A semi-supervised GAN is not given classes: its discriminator says them.
-    return 0 if conditional == "semi_supervised" else spec.num_classes
-
-
-def make_head(config: ConfigDict, spec: DataSpec, codes: Codes) -> Head:
-    """Return the discriminator's last layers: what the terms ask, and `model.conditional`.
-
-    Raises:
-      UserError: a term without what it is about.
-    """
-    terms, conditional = config.terms, config.model.conditional
-    asked = {
-        name: any(name in terms[player] for player in ("disc", "gen"))
-        for name in ("rotation", "codes", "views")
-    }
-    linear = []
-    if asked["rotation"]:
-        height, width = spec.image_shape[:2]
-        if height != width:
-            raise UserError(
-                f"terms.*.rotation turns images by 90 degrees, and they are {height}x{width} px:"
-                " set a square --config.data.size, or its weight to 0"
-            )
-        linear.append(("rotation", 4))
-    if asked["codes"] != (codes.size > 0):
-        there = f"{codes.size} dimensions" if codes.size else "none"
-        raise UserError(
-            f"terms.*.codes is {'' if asked['codes'] else 'not '}there, and model.codes has"
-            f" {there}: codes and their term go together"
-        )
-    if codes.size:
-        linear.append(("codes", codes.size))
-    if asked["views"]:
-        linear.append(("view", VIEW))
-    name = config.model.disc.name
-    shows = "head" in parameters(DISCRIMINATORS.factory("model.disc.name", name))
-    if linear and not shows:
-        raise UserError(
-            f"model.disc.name={name} says real or not and no more, and {linear[0][0]} is asked of"
-            " it: set the term's weight to 0, or another model.disc"
-        )
-    semi_supervised = conditional.name == "semi_supervised"
-    if ("labelled" in terms.disc) != semi_supervised:
-        there = "is there" if "labelled" in terms.disc else "is not there"
-        raise UserError(
-            f"terms.disc.labelled {there} with model.conditional={conditional.name}: it belongs to"
-            " semi_supervised"
-        )
-    if semi_supervised and "labelled_image" not in spec.streams:
-        raise UserError(
-            "model.conditional=semi_supervised learns from some labels: say how many, such as"
-            " --config.data.labelled=100"
-        )
-    return Head(
-        "projection" if conditional.name == "none" else conditional.name,
-        conditional.get("embedding", 0),
-        tuple(linear),
-        spec.num_classes if semi_supervised else 0,
-    )
-
-
-def check_terms(config: ConfigDict, discriminator: nn.Module, inputs: tuple) -> None:
-    """Raise UserError unless every term fits the networks.
-
-    Args:
-      config: the whole config.
-      discriminator: the network.
-      inputs: its abstract inputs.
-    """
-    terms, conditional = config.terms, config.model.conditional.name
-    variables = jax.eval_shape(
-        lambda key, *x: discriminator.init(key, *x, train=False), jax.random.key(0), *inputs
-    )
-    mixing = {
-        "BatchNorm": "batch_stats" in variables,
-        "minibatch discrimination": "minibatch" in variables["params"],
-    }
-    for name in GRADIENT_TERMS:
-        for what, there in mixing.items():
-            if name in terms.disc and there:
-                fix = "norm=layer or none" if what == "BatchNorm" else "minibatch_kernels=0"
-                raise UserError(
-                    f"terms.disc.{name} with {what} in the discriminator: the penalty is on the"
-                    f" gradient of a logit in its own image, and {what} makes a logit depend on the"
-                    f" whole batch (arXiv:1704.00028, section 4): set --config.model.disc.{fix}"
-                )
-    if "latent_consistency" in terms.disc and config.augment.name != "none":
-        raise UserError(
-            f"terms.disc.latent_consistency with augment.name={config.augment.name}: what an image"
-            " and its neighbour are changed by would differ, and not the latents alone: set the"
-            " weight to 0, or augment.name=none"
-        )
-    stages = {stage_of(name) for name in variables["params"]} - {None}
-    if not 0 <= config.task.freeze_disc <= len(stages):
-        raise UserError(
-            f"task.freeze_disc={config.task.freeze_disc}: model.disc.name={config.model.disc.name}"
-            f" has {len(stages)} stages at this size; 0 freezes none"
-        )
-    for player in ("disc", "gen"):
-        for name in CLASS_TERMS:
-            if (name in terms[player]) != (conditional == name):
-                there = "is there" if name in terms[player] else "is not there"
-                raise UserError(
-                    f"terms.{player}.{name} {there} with model.conditional={conditional}: what a"
-                    " head says of classes and its term, of both players, go together"
-                )
-    if "feature_matching" in terms.gen and config.model.disc.name == "tutorial":
-        raise UserError(
-            "terms.gen.feature_matching with model.disc.name=tutorial, which does not show its"
-            " features: set its weight to 0, or another model.disc"
-        )
 
 
 def _conditional(chosen: str, classes: int, own: str) -> str:

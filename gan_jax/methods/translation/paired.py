@@ -95,8 +95,8 @@ def nobody() -> None:
     """Return no discriminator."""
 
 
-GENERATORS = Choice({"unet": unet}, ("outputs",), "unet")
-DISCRIMINATORS = Choice({"none": nobody, "patchgan": patchgan}, default="none")
+GENERATORS = Choice({"unet": unet}, ("outputs",), "unet", nn.Module)
+DISCRIMINATORS = Choice({"none": nobody, "patchgan": patchgan}, (), "none", nn.Module)
 RULES = Choice({"paired": rules})
 SEEN = ("judge", "judge_fake", "real", "fake", "real_out", "fake_out")
 
@@ -149,9 +149,10 @@ def make_task(config: ConfigDict, spec: DataSpec) -> Task:
     adversarial = discriminator is not None
     source = jax.ShapeDtypeStruct((1, *shape), jnp.float32)
     made = jax.ShapeDtypeStruct((1, *shape[:2], outputs), jnp.float32)
-    check_generator(config.model.gen.name, generator, (source,), (*shape[:2], outputs))
+    given = (source,), (*shape[:2], outputs), ("keys", "dropout")
+    check_generator(config.model.gen.name, generator, *given)
     if adversarial:
-        checked_discriminator(config.model.disc.name, discriminator, (source, made))
+        discriminator = checked_discriminator(config.model.disc.name, discriminator, (source, made))
     nets = {"gen": make_net(generator, (source,), config.optim.gen, config.train)}
     terms = make_terms("gen", config.terms.gen, terms_of())
     if adversarial:

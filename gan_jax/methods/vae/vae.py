@@ -25,6 +25,7 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+from flax import linen as nn
 from ml_collections import ConfigDict
 
 from gan_jax.core.choices import Choice, Sections, build
@@ -122,7 +123,7 @@ def latents_of(*, latent: int = 20) -> int:
     return latent
 
 
-NETWORKS = Choice({"conv": conv, "mlp": mlp}, ("image_shape", "latent"), "conv")
+NETWORKS = Choice({"conv": conv, "mlp": mlp}, ("image_shape", "latent"), "conv", nn.Module)
 LIKELIHOODS = Choice({"bernoulli": bernoulli, "gaussian": gaussian}, default="gaussian")
 RULES = Choice({"vae": rules})
 LATENTS = Choice({"": latents_of})

@@ -224,7 +224,7 @@ def covering() -> list[Point]:
 
 
 POINTS = covering()
-SAMPLE = (46,)  # of the points, by default: one that compiles fast
+SAMPLE = (10,)  # of the points, by default: dense layers compile fast
 
 
 @pytest.mark.parametrize(
