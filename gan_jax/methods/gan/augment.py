@@ -12,9 +12,9 @@ import jax
 from gan_jax.augment import ada, diffaugment, distortion
 from gan_jax.core.choices import Choice
 from gan_jax.core.errors import UserError, check_choice
-from gan_jax.core.task import Key
+from gan_jax.core.task import Key, Metrics
 from gan_jax.objectives.adversarial import Game
-from gan_jax.parallel.axes import example_keys
+from gan_jax.parallel.axes import axis_mean, example_keys
 
 PARTS = {
     "diffaugment": tuple(diffaugment.PARTS),
@@ -33,11 +33,16 @@ class Augment:
 
     Attributes:
       name: as of `AUGMENTATIONS`.
-      change: (images, keys [B], buffers) -> images.
+      change: (images, keys [B], buffers of the state) -> images.
+      init: () -> what it keeps in these buffers.
+      adapt: (buffers, metrics of the discriminator's update, step, batch size) -> (what it keeps
+        after the step, metrics of it); None where it keeps nothing.
     """
 
     name: str
     change: Callable[[jax.Array, jax.Array, Mapping[str, Any]], jax.Array]
+    init: Callable[[], Mapping[str, Any]] = dict
+    adapt: Callable[..., tuple[Mapping[str, Any], Metrics]] | None = None
 
     @property
     def draws(self) -> bool:
@@ -107,7 +112,19 @@ def by_ada(*, game: Game, parts: str = "", ramp_images: float = 500_000.0) -> Au
     def change(images: jax.Array, keys: jax.Array, buffers: Mapping[str, Any]) -> jax.Array:
         return ada.ada(images, keys, buffers["ada"]["p"], chosen)
 
-    return Augment("ada", change)
+    def init() -> Mapping[str, Any]:
+        return {"ada": ada.initial()}
+
+    def adapt(
+        buffers: Mapping[str, Any], metrics: Metrics, step: jax.Array, batch_size: int
+    ) -> tuple[Mapping[str, Any], Metrics]:
+        # E[sign(D - boundary)] of the last update, see `ada`.
+        sign = axis_mean(2 * metrics["accuracy/real"] - 1)
+        rise = dict(batch_size=batch_size, ramp_images=ramp_images)
+        state = ada.adapted(buffers["ada"], sign, step, **rise)
+        return {"ada": state}, {"augment/p": state["p"]}
+
+    return Augment("ada", change, init, adapt)
 
 
 AUGMENTATIONS = Choice(

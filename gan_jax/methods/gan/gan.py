@@ -15,7 +15,6 @@ import jax
 import jax.numpy as jnp
 from ml_collections import ConfigDict
 
-from gan_jax.augment import ada
 from gan_jax.core.choices import build
 from gan_jax.core.errors import UserError
 from gan_jax.core.keys import fold_in_each
@@ -38,7 +37,7 @@ from gan_jax.methods.update import Aux, Nets, make_net, make_update
 from gan_jax.metrics.totals import masked_sums, means
 from gan_jax.objectives.adversarial import top_k_share, top_k_weights
 from gan_jax.objectives.weights import clip_weights, frozen
-from gan_jax.parallel.axes import axis_mean, example_keys
+from gan_jax.parallel.axes import example_keys
 from gan_jax.sampling.rejection import OPTIONS as REJECTION
 from gan_jax.sampling.standing import STANDING, batch_statistics, require_statistics
 
@@ -111,8 +110,7 @@ def make_gan(config: ConfigDict, spec: DataSpec, players: Players, codes: Codes)
     def init(key: Key) -> TrainState:
         keys = dict(zip(("gen", "disc"), jax.random.split(key), strict=True))
         start = {name: net.init(keys[name]) for name, net in nets.items()}
-        adaptive = {"ada": ada.initial()} if augment.name == "ada" else {}
-        return new_state(start, {**adaptive, **update.buffers(start)})
+        return new_state(start, {**augment.init(), **update.buffers(start)})
 
     def split(key: Key, terms: bool, batch: int) -> tuple[Any, ...]:
         """Return keys of the latents, the terms and the augmentation, and [batch] of dropout.
@@ -210,17 +208,12 @@ def make_gan(config: ConfigDict, spec: DataSpec, players: Players, codes: Codes)
             real = growth.resize(batch["image"][i], phase.stage, state.step)
             state, metrics = update_disc(phase, state, real, given, labelled, keys[i])
         state, gen_metrics = update_gen(phase, state, real, given, keys[-1])
-        if "ada" in state.buffers:
-            adapted = ada.adapted(
-                state.buffers["ada"],
-                # E[sign(D - boundary)] of the last update, see `ada`.
-                axis_mean(2 * metrics["accuracy/real"] - 1),
-                state.step,
-                batch_size=config.train.batch_size,
-                ramp_images=config.augment.ramp_images,
+        if augment.adapt:
+            kept, adapted = augment.adapt(
+                state.buffers, metrics, state.step, config.train.batch_size
             )
-            state = state.replace(buffers={**state.buffers, "ada": adapted})
-            metrics = {**metrics, "augment/p": adapted["p"]}
+            state = state.replace(buffers={**state.buffers, **kept})
+            metrics = {**metrics, **adapted}
         return state, {**gen_metrics, **metrics}
 
     def eval_step(state: TrainState, batch: Batch, key: Key) -> Metrics:
