@@ -74,7 +74,8 @@ def resolve(
     except UserError as error:
         raise UserError(f"{what}: {error}") from None
     if rest:
-        names = {k for k in rest if isinstance(chosen.get(k.removesuffix(".name")), Choice)}
+        # In the order of the command line: of two for one section the last counts.
+        names = [k for k in rest if isinstance(chosen.get(k.removesuffix(".name")), Choice)]
         apply_overrides(config, {k: rest.pop(k) for k in names}, chosen)
         chosen = sections(config)  # which a name may change
         complete(config, chosen)

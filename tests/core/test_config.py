@@ -80,6 +80,21 @@ def test_mistakes_in_what_is_chosen(overrides: dict[str, str], message: str) -> 
         load_config("configs/lsgan.py", overrides)
 
 
+def test_of_two_names_for_a_section_the_last_counts() -> None:
+    """Whatever the order of a set is in this process: of six pairs each."""
+    fields = ("model.gen", "model.disc", "optim.gen", "optim.disc", "augment", "model.conditional")
+    names = (("resnet", "mlp"),) * 2 + (("sgd", "rmsprop"),) * 2
+    names += (("ada", "distortion"), ("projection", "concat"))
+    for turn in (1, -1):
+        given: dict[str, str] = {}
+        for field, pair in zip(fields, names, strict=True):
+            for path, name in list(zip((field, f"{field}.name"), pair, strict=True))[::turn]:
+                given[path] = name
+        config = flatten(load_config("configs/dcgan.py:smoke", given))
+        found = [config[f"{field}.name"] for field in fields]
+        assert found == [pair[1 if turn == 1 else 0] for pair in names]
+
+
 def test_load_config(config: ConfigDict) -> None:
     assert config.train.steps == 4000 and config.data.source == "digits"
     assert load_config("configs/quickstart.py:mnist,width=8").model.gen.width == 8
