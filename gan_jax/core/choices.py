@@ -14,9 +14,8 @@ from typing import Any
 
 from ml_collections import ConfigDict
 
-from gan_jax.core import outside
 from gan_jax.core.errors import UserError, check_choice, did_you_mean
-from gan_jax.core.outside import imported, is_outside
+from gan_jax.core.outside import called, imported, is_outside
 
 REQUIRED = inspect.Parameter.empty
 SECTION = (ConfigDict, Mapping)
@@ -74,7 +73,7 @@ class Choice:
         takes = parameters(factory)
         keywords = {**fields, **{key: value for key, value in given.items() if key in takes}}
         if self.returns and is_outside(name):
-            return outside.called(where, name, self.returns, **keywords)
+            return called(where, name, self.returns, **keywords)
         return factory(**keywords)
 
 

@@ -154,16 +154,22 @@ def test_a_run_of_own_networks(
     refuse(capsys, *again, says=says, keeps=workdir)
 
 
-def test_a_term_of_ones_own(capsys: pytest.CaptureFixture, mine: Path, workdir: Path) -> None:
-    own = mine / "own_config.py"
+def config_with(folder: Path, **entry: object) -> Path:
+    """Write a config of one's own, DCGAN's with a term "mine" of the discriminator."""
+    own = folder / "own_config.py"
     own.write_text(
         "from configs import dcgan\n"
         "def get_config(arg=''):\n"
         "    config = dcgan.get_config('smoke')\n"
         "    with config.unlocked():\n"
-        "        config.terms.disc.mine = dict(name='own_nets:small', weight=0.5, scale=3.0)\n"
+        f"        config.terms.disc.mine = {entry!r}\n"
         "    return config\n"
     )
+    return own
+
+
+def test_a_term_of_ones_own(capsys: pytest.CaptureFixture, mine: Path, workdir: Path) -> None:
+    own = config_with(mine, name="own_nets:small", weight=0.5, scale=3.0)
     succeed(capsys, f"--config={own}", f"--workdir={workdir}")
     recorded = json.loads((workdir / "config.json").read_text())["terms"]["disc"]["mine"]
     assert recorded == {"name": "own_nets:small", "weight": 0.5, "every": 1, "scale": 3.0}
@@ -236,15 +242,7 @@ def test_roles_of_other_methods(
 def test_a_term_that_does_not_fit(
     entry: dict, says: list[str], capsys: pytest.CaptureFixture, mine: Path, workdir: Path
 ) -> None:
-    own = mine / "own_config.py"
-    own.write_text(
-        "from configs import dcgan\n"
-        "def get_config(arg=''):\n"
-        "    config = dcgan.get_config('smoke')\n"
-        "    with config.unlocked():\n"
-        f"        config.terms.disc.mine = dict({entry!r}, weight=1.0)\n"
-        "    return config\n"
-    )
+    own = config_with(mine, **entry, weight=1.0)
     refuse(capsys, f"--config={own}", f"--workdir={workdir}", says=says, keeps=workdir)
 
 

@@ -219,12 +219,14 @@ def test_labels_and_networks_that_do_not_fit_are_refused() -> None:
 
 def test_the_two_networks_are_chosen_apart() -> None:
     """A DCGAN's generator against a residual discriminator, and its fields only."""
-    task, state, batch = build(model__disc="resnet", terms__disc__drift=0.1, train__ema_decay=0.9)
+    task, state, batch = build(
+        model__disc="resnet", model__disc__attention=8, terms__disc__r1=0.1, train__ema_decay=0.9
+    )
     names = {name: type(net).__module__ for name, net in task.modules.items()}
     assert names == {"gen": "gan_jax.models.dcgan", "disc": "gan_jax.models.resnet_gan"}
     step = jax.jit(make_step(task, 16), static_argnums=0)
     new, metrics = step(Phase(), state, batch, jax.random.key(5))
-    assert all(np.isfinite(float(x)) for x in metrics.values()) and "disc/drift" in metrics
+    assert all(np.isfinite(float(x)) for x in metrics.values()) and "disc/r1" in metrics
     for name in ("gen", "disc"):
         moved = jax.tree.map(
             lambda a, b: abs(a - b).max(), new.nets[name].params, state.nets[name].params
