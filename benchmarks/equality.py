@@ -251,9 +251,9 @@ def _compare_samples(
     if task.name == "paired":
         keys = example_keys(jax.random.key(7), batch["image"].shape[1])
         draws = {"masks": _masks(keys, problem)}
-        images = jax.jit(lambda s, x, k: task.transform(s, x, k, weights="ema", dropout=True))(
-            state, batch["image"][0], keys
-        )
+        images = jax.jit(
+            lambda s, x, k: task.transform().function(s, x, k, weights="ema", dropout=True)
+        )(state, batch["image"][0], keys)
     else:
         latents = draws["noise" if task.name == "vae" else "gen"].numpy()
         labels = [jnp.asarray(batch["label"][-1])] if problem.classes else []

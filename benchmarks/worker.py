@@ -53,11 +53,11 @@ class Ours:
             return task.generate(state, task.latents(keys, None, **options), **options)
 
         def transform(state: Any, keys: Any, batch: Any) -> Any:
-            return task.transform(state, batch["image"][0], keys, **options)
+            return task.transform().function(state, batch["image"][0], keys, **options)
 
         if task.generate is not None:
             return self.parallel.compile_map(generate)
-        return self.parallel.compile_map(transform) if task.transform is not None else None
+        return self.parallel.compile_map(transform) if task.transforms else None
 
     def dispatch(self) -> None:
         """Train; on an accelerator the step is only under way when this returns."""

@@ -136,13 +136,13 @@ def evaluate(flags: argparse.Namespace, others: list[str]) -> None:
         raise UserError(
             "--mode=eval compares either --real=DIR with --fake=DIR, or a run: --workdir=RUN"
         )
-    for name in ("checkpoint", "split", "images", "seed", "change") if folders else ():
+    for name in ("checkpoint", "split", "images", "name", "seed", "change") if folders else ():
         if getattr(flags, name):
             raise UserError(f"--{name} is of a run: two folders have none, leave it out")
     workdir = None if folders else _existing(flags)
     if not flags.metrics:
         _refuse(flags.mode, [f"--{name}" for name in options])
-        for name in ("real", "num", "features", "vgg", "heads", "images"):
+        for name in ("real", "num", "features", "vgg", "heads", "images", "name"):
             if getattr(flags, name):
                 raise UserError(f"--{name} needs --metrics=NAMES, such as --metrics=fid,prdc")
     # "--weights=raw" is of the model, as at sampling; anything else is the file of --features.
@@ -156,6 +156,7 @@ def evaluate(flags: argparse.Namespace, others: list[str]) -> None:
         resize=flags.resize,
         num=flags.num or 0,
         images=flags.images,
+        transform=flags.name,
         vgg=flags.vgg,
         heads=flags.heads,
     )
@@ -224,14 +225,10 @@ def sample(flags: argparse.Namespace, others: list[str]) -> None:
     data, rest = _data_fields(flags.mode, others)
     options, rest = split_overrides(rest, "--")
     _refuse(flags.mode, rest)
-    labels = None
-    if flags.labels is not None:
-        spec = read_spec(workdir)
-        labels = [spec.label(part) for part in flags.labels.split(",")]
     output = flags.output or workdir / ("paths" if paths else "generated")
     common = dict(
         seed=flags.seed,
-        labels=labels,
+        labels=_labels(flags, workdir),
         checkpoint=flags.checkpoint,
         overwrite=flags.overwrite,
         options=options,
@@ -274,6 +271,8 @@ def transform(flags: argparse.Namespace, others: list[str]) -> None:
         workdir,
         flags.input,
         flags.output,
+        name=flags.name,
+        labels=_labels(flags, workdir),
         seed=flags.seed,
         checkpoint=flags.checkpoint,
         on_error=config.data.on_error,
@@ -283,6 +282,14 @@ def transform(flags: argparse.Namespace, others: list[str]) -> None:
     print(f"wrote {len(files)} images to {flags.output}")
     for note in notes:
         print(f"note: {note}")
+
+
+def _labels(flags: argparse.Namespace, workdir: Path) -> list[int] | None:
+    """Return the classes that --labels names, of a run's data."""
+    if flags.labels is None:
+        return None
+    spec = read_spec(workdir)
+    return [spec.label(part) for part in flags.labels.split(",")]
 
 
 def check_flags(flags: argparse.Namespace, defaults: Mapping[str, object]) -> None:
@@ -332,7 +339,7 @@ USES = {
     "plan": ("config", "workdir", "topology", "trust_code"),
     "eval": (
         *("workdir", "checkpoint", "split", "metrics", "features", "resize", "vgg", "heads"),
-        *("images", "real", "fake", "num", "seed", "change", "trust_code"),
+        *("images", "name", "real", "fake", "num", "seed", "change", "trust_code"),
         *("coordinator", "processes", "process"),
     ),
     "report": ("workdir", "metrics", "output"),
@@ -341,7 +348,8 @@ USES = {
         *("interpolate", "steps", "change", "trust_code"),
     ),
     "transform": (
-        *("workdir", "checkpoint", "input", "output", "overwrite", "seed", "trust_code"),
+        *("workdir", "checkpoint", "name", "labels", "input", "output", "overwrite", "seed"),
+        "trust_code",
     ),
 }
 MODES: dict[str, Callable[[argparse.Namespace, list[str]], None]] = {

@@ -67,6 +67,35 @@ class Evaluation:
 
 
 @dataclasses.dataclass(frozen=True)
+class Transform:
+    """A way in which a method changes images, and what its results are compared with.
+
+    Attributes:
+      help: one line.
+      function: (state, images, keys, labels or None, **options) -> images, keys one an image.
+      source: the stream whose images it takes.
+      target: the stream that its results belong to.
+      paired: whether every image has a partner in that stream, to compare its result with (PSNR);
+        else results and stream are compared as two sets (FID).
+      scale: side of a result, of the image's.
+      multiple: sides of an image that it takes are multiples of it; None: those of the training.
+      context: pixels to each side that an output pixel depends on; None: the whole image, as with
+        norms and attention over it.
+      takes_labels: whether it takes the class that a result shall have.
+    """
+
+    help: str
+    function: Callable[..., jax.Array]
+    source: str = "image"
+    target: str = "image"
+    paired: bool = True
+    scale: float = 1.0
+    multiple: int | None = None
+    context: int | None = None
+    takes_labels: bool = False
+
+
+@dataclasses.dataclass(frozen=True)
 class Task:
     """A method. Members that a method lacks are None; `require` turns that into an error.
 
@@ -99,11 +128,14 @@ class Task:
         are no log odds of real to generated, or cannot be made so; see
         `gan_jax.sampling.rejection`.
       encode: (state, images, keys) -> latents.
-      transform: (state, images, keys, **options) -> images: reconstruct, translate, restore.
+      transforms: ways in which it changes images, by name: reconstruct, translate, restore; the
+        first is what is meant where none is named.
       grids: (state, batch, key) -> dict name -> [rows, columns, H, W, C], the pictures that the
         loop writes; batch is the first images of the evaluation split. "samples" are draws of
         `generate`: the loop measures how much they vary.
-      options: knobs of generate and transform by name.
+      stream: of a batch, the images that `generate` makes the like of and `judge` looks at.
+      takes_labels: whether `latents` and `judge` take classes.
+      options: knobs of generate and of the transforms by name.
       group: the images of a microbatch on a device are at most as many, or a multiple of it.
       notes: what the person who trains it should know, a line each; printed before the first step
         and by --mode=inspect.
@@ -126,8 +158,10 @@ class Task:
     judge: Callable[..., jax.Array] | None = None
     check_odds: Callable[[str], None] | None = None
     encode: Callable[..., Any] | None = None
-    transform: Callable[..., jax.Array] | None = None
+    transforms: Mapping[str, Transform] = dataclasses.field(default_factory=dict)
     grids: Callable[[TrainState, Batch, Key], dict[str, jax.Array]] | None = None
+    stream: str = "image"
+    takes_labels: bool = False
     options: Mapping[str, Option] = dataclasses.field(default_factory=lambda: {"weights": WEIGHTS})
     group: int = 1
     notes: tuple[str, ...] = ()
@@ -137,10 +171,25 @@ class Task:
         """Return a member, or raise UserError naming what this task can do."""
         function = getattr(self, member)
         if function is None:
-            able = [m for m in ("generate", "encode", "transform") if getattr(self, m) is not None]
-            can = " and ".join(able) or "evaluate only"
-            raise UserError(f"task {self.name!r} cannot {member}: it can {can}")
+            raise UserError(f"task {self.name!r} cannot {member}: it can {self._can()}")
         return function
+
+    def transform(self, name: str = "") -> Transform:
+        """Return a way of changing images by its name, or the first.
+
+        Raises:
+          UserError: there is none of that name, or none at all.
+        """
+        if not self.transforms:
+            raise UserError(f"task {self.name!r} cannot transform: it can {self._can()}")
+        if name:
+            check_choice(f"transform of task {self.name!r}", name, self.transforms)
+        return self.transforms[name or next(iter(self.transforms))]
+
+    def _can(self) -> str:
+        able = [member for member in ("generate", "encode") if getattr(self, member) is not None]
+        able += ["transform"] if self.transforms else []
+        return " and ".join(able) or "evaluate only"
 
     def check_options(self, given: Mapping[str, Any]) -> dict[str, Any]:
         """Return every option of the task, defaults filled in; raise on unknown or bad ones."""

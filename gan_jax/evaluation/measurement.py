@@ -14,7 +14,7 @@ from gan_jax.core.task import Key, Task
 from gan_jax.data import Split
 from gan_jax.data.dataset import fingerprint, subset
 from gan_jax.evaluation.measures import MEASURES
-from gan_jax.evaluation.passes import Look, real_pass, sample_pass, takes_labels, transform_pass
+from gan_jax.evaluation.passes import Look, real_pass, sample_pass, transform_pass
 from gan_jax.evaluation.protocol import (
     MOST,
     Measured,
@@ -67,17 +67,20 @@ class Measurement:
         self._request, self._task, self._spec, self._parallel = request, task, spec, parallel
         self._train_batch_size = train_batch_size
         self._options = task.check_options(options or {})
-        self._kind = _kind_of_images(request.images, task)
+        self._kind = _kind_of_images(request, task)
+        self._changed = task.transform(request.transform) if self._kind == TRANSFORMED else None
         self._measures = {name: MEASURES[name] for name in request.metrics}
         measures = self._measures.values()
+        self._transform_name = request.transform or next(iter(task.transforms), "")
         for name, measure in self._measures.items():
-            if measure.pair and self._kind != TRANSFORMED:
-                raise UserError(
-                    f"--metrics={name} compares an image with its own target: it needs"
-                    " --images=transformed"
-                )
+            if measure.pair and not (self._changed and self._changed.paired):
+                fix = "it needs --images=transformed"
+                if self._changed:
+                    able = [n for n, x in task.transforms.items() if x.paired]
+                    fix = f"--name={self._transform_name} has none; of {', '.join(able)} it can be"
+                raise UserError(f"--metrics={name} compares an image with its own target: {fix}")
         sees = any(measure.sees for measure in measures)
-        self._stream = target_stream(spec) if self._kind == TRANSFORMED else "image"
+        self._stream = self._changed.target if self._changed else task.stream
         channels = spec.streams[self._stream].shape[-1]
         self._extractor = choose_extractor(request, channels) if sees else None
         real, fake = needs_of(measures)
@@ -88,7 +91,7 @@ class Measurement:
         )
         look = Look(self._extractor, fake, pairs)
         if self._kind == SAMPLES:
-            self._classes = spec.num_classes if takes_labels(task, spec, self._options) else 0
+            self._classes = spec.num_classes if task.takes_labels else 0
             for name, measure in self._measures.items():
                 if LABELS in measure.real and not self._classes:
                     raise UserError(
@@ -101,7 +104,7 @@ class Measurement:
             )
         else:
             self._transform = transform_pass(
-                look, task, self._stream, parallel, batch_size, self._options
+                look, self._changed, parallel, batch_size, self._options
             )
         self._real_needs = real
         self._real_sides: dict[str, Side] = {}
@@ -183,8 +186,11 @@ class Measurement:
         """Return what departs from the defaults, for the names."""
         defaults = {name: option.default for name, option in self._task.options.items()}
         changed = [f"{k}={v}" for k, v in sorted(self._options.items()) if v != defaults[k]]
-        usual = _kind_of_images("", self._task)
-        return [*([self._kind] if self._kind != usual else []), *changed]
+        usual = _kind_of_images(Request(()), self._task)
+        kind = [self._kind] if self._kind != usual else []
+        if self._changed and self._transform_name != next(iter(self._task.transforms)):
+            kind = [self._transform_name]
+        return [*kind, *changed]
 
     def _real_side(self, split_name: str, split: Split) -> Side:
         """Return what is known of the real images: remembered, kept in a file, or looked at."""
@@ -224,15 +230,12 @@ def remembered(
     return side
 
 
-def target_stream(spec: DataSpec) -> str:
-    """Return the stream that results of `transform` are compared with."""
-    target = spec.streams.get("target")
-    return "target" if target is not None and target.kind == "image" else "image"
-
-
-def _kind_of_images(wanted: str, task: Task) -> str:
-    can = {SAMPLES: task.generate, TRANSFORMED: task.transform}
-    able = [name for name, member in can.items() if member is not None]
+def _kind_of_images(request: Request, task: Task) -> str:
+    can = {SAMPLES: task.generate, TRANSFORMED: task.transforms}
+    able = [name for name, member in can.items() if member]
+    wanted = request.images or (TRANSFORMED if request.transform else "")
     if wanted:
         check_choice("--images", wanted, able)
+    if wanted == SAMPLES and request.transform:
+        raise UserError(f"--name={request.transform} with --images=samples: leave one of them out")
     return wanted or able[0]

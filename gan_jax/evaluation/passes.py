@@ -7,7 +7,6 @@ need to the host. It is one compiled program, whatever metrics are asked for.
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -19,7 +18,7 @@ from gan_jax.core.errors import UserError
 from gan_jax.core.keys import fold_in_each
 from gan_jax.core.spec import DataSpec
 from gan_jax.core.state import TrainState
-from gan_jax.core.task import Key, Task
+from gan_jax.core.task import Key, Task, Transform
 from gan_jax.data import Split
 from gan_jax.data.pipeline import eval_batches, prefetch
 from gan_jax.evaluation.side import FEATURES, IMAGES, LABELS, LOGITS, MOMENTS, Side, collect
@@ -156,8 +155,7 @@ def sample_pass(
 
 def transform_pass(
     look: Look,
-    task: Task,
-    stream: str,
+    transform: Transform,
     parallel: Parallel,
     batch_size: int,
     options: Mapping[str, Any],
@@ -166,16 +164,18 @@ def transform_pass(
 
     Args:
       look: what is seen.
-      task: transforms.
-      stream: the images of a batch that each result is compared with.
+      transform: of the task.
       parallel: the devices.
       batch_size: images a batch, over all devices.
       options: every option of the task.
     """
 
     def rows(state: TrainState, variables: Any, key: Key, batch: Mapping[str, jax.Array]) -> Rows:
-        made = task.transform(state, batch["image"], fold_in_each(key, batch["index"]), **options)
-        found = {**look(variables, made, batch[stream]), "mask": batch["mask"]}
+        labels = (batch["label"],) if transform.takes_labels else ()
+        keys = fold_in_each(key, batch["index"])
+        made = transform.function(state, batch[transform.source], keys, *labels, **options)
+        target = batch[transform.target] if transform.paired else None
+        found = {**look(variables, made, target), "mask": batch["mask"]}
         labelled = LABELS in look.needs and "label" in batch
         return {**found, LABELS: batch["label"]} if labelled else found
 
@@ -195,16 +195,3 @@ def _each(
     shard = (jax.process_index(), jax.process_count())
     for batch in prefetch(eval_batches(split, batch_size, shard), parallel.place):
         yield jax.device_get(step(*first, batch))
-
-
-def takes_labels(task: Task, spec: DataSpec, options: Mapping[str, Any]) -> bool:
-    """Return whether images of a chosen class can be asked for."""
-    if not spec.num_classes:
-        return False
-    keys = jax.eval_shape(lambda: jax.random.split(jax.random.key(0), 1))
-    latents = functools.partial(task.latents, **options)
-    try:
-        jax.eval_shape(latents, keys, jax.ShapeDtypeStruct((1,), jnp.int32))
-    except UserError:
-        return False
-    return True

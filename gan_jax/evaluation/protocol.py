@@ -20,6 +20,7 @@ from gan_jax.metrics.confusion import Confusion
 # Those that take a run apart, rather than look at a set of its images; see `run_measures`.
 # Each with the members of the task that it needs.
 RUN_MEASURES = {"cas": ("generate",), "ppl": ("generate",), "robustness": ("generate", "judge")}
+FLAGS = {"transform": "name"}  # of the command line, where fields of `Request` have another name
 MOST = 50_000  # images on a side, where no number is given: that of the field's protocols
 
 
@@ -36,8 +37,9 @@ class Request:
         many are chosen at random, the same at every evaluation.
       vgg: file of VGG-16's weights, for LPIPS and path lengths.
       heads: file of LPIPS's heads; None for that of the package lpips.
-      images: "samples" or "transformed": results of `transform` on the split's images, such as
-        reconstructions. "" is samples, where the task can.
+      images: "samples" or "transformed": results of one of the task's transforms on the split's
+        images, such as reconstructions. "" is samples, where the task can.
+      transform: its name; "" is the task's first.
     """
 
     metrics: tuple[str, ...]
@@ -46,6 +48,7 @@ class Request:
     resize: str = "clean"
     num: int = 0
     images: str = ""
+    transform: str = ""
     vgg: Path | None = None
     heads: Path | None = None
 
@@ -100,8 +103,9 @@ def check_numbers(measures: Mapping[str, Measure], real: int, fake: int, why: st
 
 def check_metrics(names: Sequence[str], task: Task, *, training: bool = False) -> None:
     """Raise UserError unless the task can have all metrics of those names, during a training."""
-    looks = task.generate is not None or task.transform is not None
-    able = [n for n, m in MEASURES.items() if looks and (task.transform or not m.pair)]
+    looks = task.generate is not None or task.transforms
+    pairs = any(transform.paired for transform in task.transforms.values())
+    able = [n for n, m in MEASURES.items() if looks and (pairs or not m.pair)]
     if not training:
         able += [n for n, use in RUN_MEASURES.items() if all(getattr(task, m) for m in use)]
     able += list(task.evaluations)
@@ -128,14 +132,15 @@ def check_used(request: Request) -> None:
         "heads": perceptual,
         "num": {*MEASURES, *RUN_MEASURES},
         "images": {*MEASURES},
+        "transform": {*MEASURES},
     }
     defaults = {field.name: field.default for field in dataclasses.fields(Request)}
     for flag, able in used_by.items():
         value = getattr(request, flag)
         if value != defaults[flag] and not able & {*request.metrics}:
             raise UserError(
-                f"--{flag}={value} is for {', '.join(sorted(able))}: add one of them to"
-                f" --metrics={','.join(request.metrics)}, or leave --{flag} out"
+                f"--{FLAGS.get(flag, flag)}={value} is for {', '.join(sorted(able))}: add one of them to"
+                f" --metrics={','.join(request.metrics)}, or leave --{FLAGS.get(flag, flag)} out"
             )
     if request.heads and not request.vgg:
         raise UserError(f"--heads={request.heads} are of VGG-16: give --vgg=FILE too")

@@ -24,7 +24,6 @@ import numpy as np
 from gan_jax.core.errors import UserError, check_choice
 from gan_jax.core.images import to_float, to_uint8
 from gan_jax.core.keys import fold_in_each
-from gan_jax.evaluation.passes import takes_labels
 from gan_jax.library.run import Run
 from gan_jax.metrics.corruptions import gaussian_blur, gaussian_noise, jpeg, pgd
 
@@ -83,11 +82,11 @@ def robustness(
         )
     order = np.random.Generator(np.random.Philox(0)).permutation(there)
     real = dataset.splits[split].get(order[: 2 * num])
-    labels = real["label"] if takes_labels(run.task, run.spec, full) else None
+    labels = real["label"] if run.task.takes_labels else None
     fake = run.sample(2 * num, seed=seed, labels=labels, **options)
     judge = _Judge(run, seed, 2 * num)
     measured, others = slice(num), slice(num, None)
-    sides = {"real": real["image"], "fake": fake}
+    sides = {"real": real[run.task.stream], "fake": fake}
     logits = {side: judge(images, labels, side, _unchanged) for side, images in sides.items()}
     threshold = best_threshold(*(logits[side][others] for side in ("real", "fake")))
     if labels is not None:

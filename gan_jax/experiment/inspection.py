@@ -44,6 +44,8 @@ def inspect(
         console.print(model_table(name, task, state))
     total = count_parameters([net.params for net in state.nets.values()])
     size = sum(x.size * x.dtype.itemsize for x in jax.tree.leaves(state))
+    if task.transforms:
+        console.print(transform_table(task))
     for note in task.notes:
         console.print(note)
     console.print(f"{total:,} parameters; the whole training state takes {size / 2**20:.1f} MiB")
@@ -62,6 +64,15 @@ def data_table(spec: DataSpec) -> Table:
     table.add_row("fingerprint", spec.fingerprint[:16])
     for note in spec.notes:
         table.add_row("note", escape(note))
+    return table
+
+
+def transform_table(task: Task) -> Table:
+    """Return a table of the ways in which a method changes images."""
+    table = Table("transform", "from", "to", "compared", "what", title_justify="left")
+    for name, transform in task.transforms.items():
+        compared = "image by image" if transform.paired else "as sets"
+        table.add_row(name, transform.source, transform.target, compared, transform.help)
     return table
 
 

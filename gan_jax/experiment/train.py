@@ -154,12 +154,12 @@ def _train(config: ConfigDict, workdir: Path, *, change: bool) -> Outcome:
                 began = time.perf_counter()
                 step = loop.run(state, step, keys, stop)
                 best = loop.best()
-    can = {"sample": task.generate, "transform": task.transform}
+    can = {"sample": task.generate, "transform": task.transforms}
     return Outcome(
         "trained" if step == config.train.steps else "interrupted",
         step,
         time.perf_counter() - began,
-        tuple(name for name, member in can.items() if member is not None),
+        tuple(name for name, member in can.items() if member),
         task.grids is not None,
         best,
     )

@@ -129,6 +129,8 @@ def transform(
     source: Path,
     output: Path,
     *,
+    name: str = "",
+    labels: Sequence[int] | None = None,
     seed: int = 0,
     checkpoint: str = "",
     on_error: str = "raise",
@@ -144,6 +146,8 @@ def transform(
       workdir: the run.
       source: folder of images, or an image, of any size; treated as the training images were.
       output: folder, created if need be; it must be empty, and not `source`, in it, or around it.
+      name: of the transform; "" is the task's first.
+      labels: class that each result shall have, repeated; only for a transform that takes one.
       seed: of whatever the task draws for an image.
       checkpoint: as in `gan_jax.load`.
       on_error: "raise" at files that cannot be read, before anything is written; or "skip".
@@ -161,13 +165,13 @@ def transform(
         raise UserError(f"--output={output} holds the input {source}: name another folder")
     check_output(output, overwrite=overwrite)
     run = load(workdir, checkpoint=checkpoint)
-    run.task.require("transform")
+    channels = run.spec.streams[run.task.transform(name).source].shape[2]
     run.task.check_options(options or {})
-    how = run.spec.preprocess
+    how = {**run.spec.preprocess, "channels": channels}
     white = how.get("white", 0)
 
-    def read(name: str) -> np.ndarray:
-        return preprocess(read_image(root / name, run.spec.image_shape[2], white=white), how)
+    def read(file: str) -> np.ndarray:
+        return preprocess(read_image(root / file, channels, white=white), how)
 
     images, bad = map_files(found.names, read)
     if bad and (on_error == "raise" or not images):
@@ -176,13 +180,13 @@ def transform(
     if bad:
         notes.append(f"{root}: left out {len(bad):,} (unreadable): {', '.join(bad)}")
     stacked = np.stack(list(images.values()))
-    results = to_uint8(run.transform(stacked, seed=seed, **(options or {})))
+    results = to_uint8(run.transform(stacked, name, labels=labels, seed=seed, **(options or {})))
     clear(output, overwrite=overwrite)
     files = []
     made = output_names(list(images))
-    for name, image in zip(images, results, strict=True):
-        files.append(output / made[name])
-        save_png(files[-1], image, {**_metadata(run, seed), "source": name})
+    for file, image in zip(images, results, strict=True):
+        files.append(output / made[file])
+        save_png(files[-1], image, {**_metadata(run, seed), "source": file})
     return files, notes
 
 

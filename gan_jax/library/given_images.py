@@ -16,13 +16,16 @@ logger = logging.getLogger(__name__)
 _ROUNDING = 1e-3  # beyond [-1, 1], of whatever computed the images
 
 
-def model_images(images: np.ndarray | Sequence[np.ndarray], spec: DataSpec) -> np.ndarray:
+def model_images(
+    images: np.ndarray | Sequence[np.ndarray], spec: DataSpec, stream: str
+) -> np.ndarray:
     """Return images as float32 [N, H, W, C] in [-1, 1] of the size that `spec` has.
 
     Args:
       images: [N, H, W, C], or a list of [H, W, C] or grey [H, W], whose sizes may differ: uint8 of
         any size and channels, or floats in [-1, 1] of the model's own size.
       spec: of the data that the model was trained on.
+      stream: what the images are there.
 
     Raises:
       UserError: another shape or type, or floats outside [-1, 1].
@@ -41,18 +44,20 @@ def model_images(images: np.ndarray | Sequence[np.ndarray], spec: DataSpec) -> n
                 f"image {i} has shape {image.shape}: [height, width, channels] with 1, 3 or 4"
                 " channels"
             )
+    shape = tuple(spec.streams[stream].shape)
+    how = {**spec.preprocess, "channels": shape[2]}
     kinds = {image.dtype for image in given}
     if kinds == {np.dtype(np.uint8)}:
-        return to_float(np.stack([preprocess(image, spec.preprocess) for image in given]))
+        return to_float(np.stack([preprocess(image, how) for image in given]))
     if any(kind.kind != "f" for kind in kinds):
         raise UserError(
             f"images of {', '.join(sorted(map(str, kinds)))}: uint8 in [0, 255], or floats in"
             " [-1, 1]"
         )
     for image in given:
-        if image.shape != tuple(spec.image_shape):
+        if image.shape != shape:
             raise UserError(
-                f"float images of shape {image.shape}: this model takes {tuple(spec.image_shape)};"
+                f"float images of shape {image.shape}: this model takes {shape};"
                 " give uint8 images to have them resized"
             )
     return _in_range(np.stack(given).astype(np.float32))

@@ -191,7 +191,9 @@ class Run:
     def transform(
         self,
         images: np.ndarray | Sequence[np.ndarray],
+        name: str = "",
         *,
+        labels: Labels | None = None,
         seed: int = 0,
         batch_size: int = 64,
         **options: Any,
@@ -201,6 +203,9 @@ class Run:
         Args:
           images: [N, H, W, C], or a list of [H, W, C] or grey [H, W] of unlike sizes: uint8 of any
             size (resized as the training data were), or floats in [-1, 1] of the model's own size.
+          name: one of `run.task.transforms`; "" is the first.
+          labels: the class that each result shall have, as of `sample`; only where the transform
+            takes one.
           seed: of whatever the task draws for an image.
           batch_size: images a pass.
           **options: of the task.
@@ -211,17 +216,28 @@ class Run:
         Raises:
           UserError: images of another kind, such as floats in [0, 255].
         """
-        function = self.task.require("transform")
-        options = self.task.check_options(options)
-        compiled = self._compiled("transform", functools.partial(function, **options), options)
-        return self._map_images(compiled, images, seed, batch_size)
+        transform, options = self.task.transform(name), self.task.check_options(options)
+        function = functools.partial(transform.function, **options)
+        if transform.takes_labels == (labels is None):
+            raise UserError(
+                f"labels={labels}: transform {name or next(iter(self.task.transforms))!r}"
+                f" {'takes the class of each result' if labels is None else 'takes none'}"
+            )
+        stored = model_images(images, self.spec, transform.source)
+        given = [stored]
+        if labels is not None:
+            given.append(np.resize(self._check_labels(labels), len(stored)))
+        return self._map(
+            self._compiled(f"transform {name}", function, options), given, seed, batch_size
+        )
 
     def encode(
         self, images: np.ndarray | Sequence[np.ndarray], *, seed: int = 0, batch_size: int = 64
     ) -> Any:
         """Map images to latents, images as in `transform`; returns a pytree of [N, ...] arrays."""
         compiled = self._compiled("encode", self.task.require("encode"), {})
-        return self._map_images(compiled, images, seed, batch_size)
+        given = [model_images(images, self.spec, self.task.stream)]
+        return self._map(compiled, given, seed, batch_size)
 
     def __repr__(self) -> str:
         return as_text(self)
@@ -280,16 +296,17 @@ class Run:
         logger.warning("%s", kept)
         return state, kept.trials
 
-    def _map_images(
-        self, compiled: Callable[..., Any], images: Any, seed: int, batch_size: int
+    def _map(
+        self, compiled: Callable[..., Any], given: list[np.ndarray], seed: int, batch_size: int
     ) -> Any:
+        """Return `compiled(state, images, keys, ...)` of arrays [N, ...], images first."""
         check_seed("seed", seed)
-        images = model_images(images, self.spec)
 
         def call(index: np.ndarray) -> Any:
-            return compiled(self.state, self.parallel.place(images[index]), self._keys(seed, index))
+            images, *rest = (self.parallel.place(array[index]) for array in given)
+            return compiled(self.state, images, self._keys(seed, index), *rest)
 
-        return self._in_batches(call, len(images), batch_size)
+        return self._in_batches(call, len(given[0]), batch_size)
 
     def _in_batches(self, call: Callable[[np.ndarray], Any], num: int, batch_size: int) -> Any:
         """Run `call(indices)` in batches of one size; the last is padded, and cut again."""

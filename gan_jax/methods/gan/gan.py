@@ -289,6 +289,7 @@ def make_gan(config: ConfigDict, spec: DataSpec, players: Players, codes: Codes)
         judge=judge,
         check_odds=make_check_odds(config, game),
         grids=grids,
+        takes_labels=bool(classes),
         options=OPTIONS,
         group=growth.group,
     )

@@ -147,6 +147,7 @@ def make_task(config: ConfigDict, spec: DataSpec) -> Task:
         judge=judge,
         check_odds=levels[-1].check_odds,
         grids=grids,
+        takes_labels=bool(classes),
         options={k: v for k, v in gan.OPTIONS.items() if k != "standing"},  # no BatchNorm
     )
 

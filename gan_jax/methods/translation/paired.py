@@ -22,7 +22,7 @@ from gan_jax.core.keys import fold_in_each
 from gan_jax.core.options import WEIGHTS, Option
 from gan_jax.core.spec import DataSpec
 from gan_jax.core.state import TrainState, new_state
-from gan_jax.core.task import Batch, Key, Metrics, Phase, Task
+from gan_jax.core.task import Batch, Key, Metrics, Phase, Task, Transform
 from gan_jax.methods.adversarial import discriminator_loss
 from gan_jax.methods.gan.codes import Codes
 from gan_jax.methods.gan.terms import DISC_TERMS
@@ -219,8 +219,12 @@ def make_task(config: ConfigDict, spec: DataSpec) -> Task:
             loss = task.l1_weight * distance + task.adversarial_weight * metrics["gen"]
         return loss, Aux(metrics)
 
-    def transform(
-        state: TrainState, images: jax.Array, keys: jax.Array, **options: Any
+    def translate(
+        state: TrainState,
+        images: jax.Array,
+        keys: jax.Array,
+        labels: jax.Array | None = None,
+        **options: Any,
     ) -> jax.Array:
         variables = state.nets["gen"].variables(options["weights"])
         return generator.apply(
@@ -229,7 +233,7 @@ def make_task(config: ConfigDict, spec: DataSpec) -> Task:
 
     def eval_step(state: TrainState, batch: Batch, key: Key) -> Metrics:
         keys = fold_in_each(key, batch["index"])
-        made = transform(state, batch["image"], keys, weights="ema", dropout=task.test_dropout)
+        made = translate(state, batch["image"], keys, weights="ema", dropout=task.test_dropout)
         target = batch["target"]
         values = {
             "l1": l1(prediction=made, target=target),
@@ -241,7 +245,7 @@ def make_task(config: ConfigDict, spec: DataSpec) -> Task:
 
     def grids(state: TrainState, batch: Batch, key: Key) -> dict[str, jax.Array]:
         keys = jax.random.split(key, len(batch["image"]))
-        made = transform(state, batch["image"], keys, weights="ema", dropout=task.test_dropout)
+        made = translate(state, batch["image"], keys, weights="ema", dropout=task.test_dropout)
         columns = [_to_channels(batch["image"], outputs), made, batch["target"]]
         return {"input_output_target": jnp.stack(columns, 1)}
 
@@ -254,7 +258,7 @@ def make_task(config: ConfigDict, spec: DataSpec) -> Task:
         train_step=train_step,
         eval_step=eval_step,
         eval_metrics=means,
-        transform=transform,
+        transforms={"translate": Transform("image to target", translate, target="target")},
         grids=grids,
         options={
             "weights": WEIGHTS,

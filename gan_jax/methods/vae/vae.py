@@ -34,7 +34,7 @@ from gan_jax.core.keys import fold_in_each
 from gan_jax.core.options import WEIGHTS, Option
 from gan_jax.core.spec import DataSpec
 from gan_jax.core.state import TrainState, new_state
-from gan_jax.core.task import Batch, Key, Metrics, Phase, Task
+from gan_jax.core.task import Batch, Key, Metrics, Phase, Task, Transform
 from gan_jax.methods.roles import check_network
 from gan_jax.methods.terms import make_terms, terms_of
 from gan_jax.methods.update import Aux, Nets, make_net, make_update
@@ -232,10 +232,16 @@ def make_task(config: ConfigDict, spec: DataSpec) -> Task:
         variables = state.nets["vae"].variables(weights)
         return vae.apply(variables, images, train=False, method="encode")[0]
 
-    def transform(
-        state: TrainState, images: jax.Array, keys: Key, *, weights: str = "ema", **_: Any
+    def reconstruct(
+        state: TrainState,
+        images: jax.Array,
+        keys: Key,
+        labels: jax.Array | None = None,
+        *,
+        weights: str = "ema",
+        **_: Any,
     ) -> jax.Array:
-        """Reconstruct images from the posterior's mean; `keys` are not used."""
+        """Reconstruct images from the posterior's mean; `keys` and `labels` are not used."""
         outputs, _, _ = vae.apply(state.nets["vae"].variables(weights), images, train=False)
         return likelihood.mean(outputs)
 
@@ -246,7 +252,7 @@ def make_task(config: ConfigDict, spec: DataSpec) -> Task:
         samples = generate(state, latents(keys))
         return {
             "samples": samples.reshape(_SAMPLE_ROWS, columns, *samples.shape[1:]),
-            "reconstructions": jnp.stack([images, transform(state, images, keys[:columns])]),
+            "reconstructions": jnp.stack([images, reconstruct(state, images, keys[:columns])]),
         }
 
     return Task(
@@ -262,7 +268,7 @@ def make_task(config: ConfigDict, spec: DataSpec) -> Task:
         interpolate=interpolate,
         generate=generate,
         encode=encode,
-        transform=transform,
+        transforms={"reconstruct": Transform("decode the posterior's mean", reconstruct)},
         grids=grids,
         options={"weights": WEIGHTS, "temperature": TEMPERATURE},
         evaluations=make_evaluations(

@@ -24,7 +24,7 @@ def test_the_unet_learns_and_is_scored() -> None:
     split = dataset.splits["eval"]
     batch = split.get(np.arange(len(split)))
     keys = jax.random.split(jax.random.key(0), len(split))
-    made = task.transform(state, batch["image"], keys, weights="ema", dropout=False)
+    made = task.transform().function(state, batch["image"], keys, weights="ema", dropout=False)
     assert score["l1"] == pytest.approx(
         float(l1(prediction=made, target=batch["target"]).mean()), rel=1e-4
     )
@@ -57,7 +57,7 @@ def test_dropout_is_the_noise_of_a_translation() -> None:
     images = dataset.splits["eval"].get(np.arange(2))["image"]
     keys = jax.random.split(jax.random.key(0), 2)
     other = jax.random.split(jax.random.key(1), 2)
-    translate = jax.jit(task.transform, static_argnames=("weights", "dropout"))
+    translate = jax.jit(task.transform().function, static_argnames=("weights", "dropout"))
     one, same, two = (
         translate(state, images, k, weights="ema", dropout=True) for k in (keys, keys, other)
     )

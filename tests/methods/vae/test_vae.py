@@ -167,7 +167,7 @@ def test_encode_transform_and_grids(likelihood):
     keys, options = image_keys(0, np.arange(4)), task.check_options({"weights": "raw"})
     codes = task.encode(state, batch["image"], keys)
     assert codes.shape == (4, config.model.latent)
-    out = task.transform(state, batch["image"], keys, **options)
+    out = task.transform().function(state, batch["image"], keys, **options)
     np.testing.assert_allclose(out, task.generate(state, codes, **options), atol=1e-5)
     pictures = jax.jit(task.grids)(state, batch, KEY)
     shape = dataset.spec.image_shape
