@@ -138,9 +138,10 @@ def check_used(request: Request) -> None:
     for flag, able in used_by.items():
         value = getattr(request, flag)
         if value != defaults[flag] and not able & {*request.metrics}:
+            flag = FLAGS.get(flag, flag)
             raise UserError(
-                f"--{FLAGS.get(flag, flag)}={value} is for {', '.join(sorted(able))}: add one of them to"
-                f" --metrics={','.join(request.metrics)}, or leave --{FLAGS.get(flag, flag)} out"
+                f"--{flag}={value} is for {', '.join(sorted(able))}: add one of them to"
+                f" --metrics={','.join(request.metrics)}, or leave --{flag} out"
             )
     if request.heads and not request.vgg:
         raise UserError(f"--heads={request.heads} are of VGG-16: give --vgg=FILE too")
