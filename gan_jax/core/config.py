@@ -49,7 +49,7 @@ RESUMABLE = (
 )
 # Fields of an optimizer that may differ from a checkpoint on where that is asked for (--change), as
 # may `train.batch_size` and, where a learning rate depends on it, `train.steps`.
-CHANGEABLE = ("lr", "schedule", "warmup_steps", "weight_decay", "clip_norm")
+CHANGEABLE = ("lr", "schedule", "warmup_steps", "warmup_images", "weight_decay", "clip_norm")
 RESIZE_FILTERS = ("nearest", "box", "bilinear", "hamming", "bicubic", "lanczos")
 
 
@@ -208,6 +208,8 @@ def counts_images(config: ConfigDict) -> list[str]:
     growth = task.get("growth", {})
     counting = {"task.growth": "stage_images" in growth}  # stages of growing networks
     counting["task.top_k"] = task.get("top_k", 1.0) < 1  # epochs
+    for net, section in config.optim.items():
+        counting[f"optim.{net}.warmup_images"] = bool(section.get("warmup_images"))
     return [name for name, counts in counting.items() if counts]
 
 

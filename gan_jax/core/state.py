@@ -6,6 +6,7 @@ configs or PRNG keys are inside, and nothing that matters to a resumed run lives
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -97,6 +98,11 @@ def init_net(
     net = NetState(params=params, extra=extra, opt_state=optimizer.init(params), ema=None)
     # A copy, never an alias: the state is donated, and a buffer cannot be donated twice.
     return net.replace(ema=jax.tree.map(jnp.copy, averaged(net))) if ema else net
+
+
+def role(network: str) -> str:
+    """Return what several networks of one kind are called in a config: gen of gen0 or gen_ab."""
+    return re.split(r"[_0-9]", network)[0]
 
 
 def averaged(net: NetState) -> dict[str, Any]:

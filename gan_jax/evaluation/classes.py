@@ -88,14 +88,16 @@ def gan_train(
             f" {held_out[1]} differ, so that split eval has images which the generator has seen:"
             " give both the same"
         )
-    labels = labels_of(dataset.splits["train"])
+    labels = labels_of(dataset.examples("train", "label"))
     labels = np.resize(labels, num or len(labels))
     made = generated(generator, labels, dataset.spec, seed=seed, **options)
     parallel = make_parallel(config.train.parallel, config.train.devices, config.train.fsdp)
     task = make_task(config, dataset.spec)
     state = fit(task, config, made, parallel)
     size = parallel.round_up(config.eval.batch_size)
-    found = make_evaluator(task, parallel, size, config.seed)(state, dataset.splits[split])
+    found = make_evaluator(task, parallel, size, config.seed)(
+        state, dataset.examples(split, "label")
+    )
     return {f"gan_train/{name}/{split}/{len(labels)}": found["accuracy"]}
 
 

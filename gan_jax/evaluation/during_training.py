@@ -58,7 +58,7 @@ class TrainingEvaluator:
                 batch_size=size,
                 train_batch_size=config.train.batch_size,
             )
-            self._measurement.numbers(len(self._split))
+            self._measurement.numbers(*self._measurement.sides(self._split))
             self._key = parallel.replicate(lambda: named_keys(seed)["measure"])
 
     def names(self, state: TrainState) -> list[str]:
@@ -70,8 +70,9 @@ class TrainingEvaluator:
         """Return metrics by name; those that look at images have their protocol in it."""
         found: dict[str, float] = {}
         for evaluator in self._evaluators:
-            values = evaluator(state, self._split).items()
-            found.update({name: value for name, value in values if not np.ndim(value)})
+            for part in self._split.parts.values():
+                values = evaluator(state, part).items()
+                found.update({name: value for name, value in values if not np.ndim(value)})
         if self._measurement is not None:
             seed = self._config.seed
             measured = self._measurement(state, self._key, seed, "eval", self._split)

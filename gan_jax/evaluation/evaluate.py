@@ -101,8 +101,8 @@ def evaluate(
     passes = [run.task.evaluation(name, **for_passes[name]) for name in passing]
     for one in passes if names else [run.task]:
         evaluator = make_evaluator(one, run.parallel, batch_size, run.config.seed)
-        named = f"{split}/{len(examples)}"
-        _add_pass(measured, evaluator(run.state, examples), named, spec)
+        for part in examples.parts.values():
+            _add_pass(measured, evaluator(run.state, part), f"{split}/{len(part)}", spec)
     if measurement is not None:
         key = run.parallel.replicate(lambda: jax.random.key(seed))
         looked = measurement(run.state, key, seed, split, examples)

@@ -72,7 +72,8 @@ def robustness(
     dataset = run.dataset
     split = split or ("test" if "test" in dataset.splits else "eval")
     check_choice("--split", split, dataset.splits)
-    there = len(dataset.splits[split])
+    examples = dataset.examples(split, run.task.stream)
+    there = len(examples)
     num = num or min(DEFAULT_NUM, there // 2)
     if not 1 <= num <= there // 2:
         raise UserError(
@@ -81,7 +82,7 @@ def robustness(
             " --split"
         )
     order = np.random.Generator(np.random.Philox(0)).permutation(there)
-    real = dataset.splits[split].get(order[: 2 * num])
+    real = examples.get(order[: 2 * num])
     labels = real["label"] if run.task.takes_labels else None
     fake = run.sample(2 * num, seed=seed, labels=labels, **options)
     judge = _Judge(run, seed, 2 * num)

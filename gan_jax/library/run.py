@@ -259,7 +259,7 @@ class Run:
 
     def held_out(self) -> Split:
         """Return split "eval" of the data that the run was trained on; it was not trained on it."""
-        return self.dataset.splits["eval"]
+        return self.dataset.examples("eval", self.task.stream)
 
     def _state_and_trials(
         self,

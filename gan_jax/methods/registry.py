@@ -24,6 +24,7 @@ METHODS = {
     "vae": "gan_jax.methods.vae.vae",
     "classifier": "gan_jax.methods.classifier",
     "paired": "gan_jax.methods.translation.paired",
+    "cyclegan": "gan_jax.methods.translation.cyclegan",
 }
 
 

@@ -87,7 +87,7 @@ def make_net(
     return Net(
         module,
         training_apply(module, precision=train.precision, remat=train.remat),
-        make_optimizer(**optim, steps=train.steps * updates),
+        make_optimizer(**optim, steps=train.steps * updates, batch=train.batch_size),
         inputs,
         ema=ema_schedule(train) if average and keeps_average(train) else None,
         hold=hold,

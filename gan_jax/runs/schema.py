@@ -13,9 +13,17 @@ from typing import Any
 
 from gan_jax.core.errors import UserError
 
-SCHEMA = 1
+
+def _second(config: dict[str, Any]) -> dict[str, Any]:
+    """Add what data sets of two domains and warm-up by images brought."""
+    data = {"halves": "", "unpaired": False, "eval_pairs": False, **config["data"]}
+    optim = {net: {"warmup_images": 0, **section} for net, section in config["optim"].items()}
+    return {**config, "data": data, "optim": optim}
+
+
+SCHEMA = 2
 # schema: from a config of it, as plain dicts, to one of the next.
-MIGRATIONS: dict[int, Callable[[dict[str, Any]], dict[str, Any]]] = {}
+MIGRATIONS: dict[int, Callable[[dict[str, Any]], dict[str, Any]]] = {1: _second}
 
 
 def migrated(workdir: Path, record: dict[str, Any]) -> dict[str, Any]:

@@ -62,10 +62,11 @@ class Signs:
     Args:
       parallel: the devices.
       split: real images; the first of them are what samples are compared with.
+      stream: of the split, the images.
     """
 
-    def __init__(self, parallel: Parallel, split: Split) -> None:
-        self._split = split
+    def __init__(self, parallel: Parallel, split: Split, stream: str) -> None:
+        self._split, self._stream = split, stream
         self._spectral_norms = parallel.compile_map(spectral_norms)
 
     def read(self, state: TrainState, samples: np.ndarray | None = None) -> dict[str, float]:
@@ -78,7 +79,7 @@ class Signs:
 
     @functools.cached_property
     def _real(self) -> np.ndarray:
-        return next(iter(eval_batches(self._split, VARIETY_IMAGES)))["image"]
+        return next(iter(eval_batches(self._split, VARIETY_IMAGES)))[self._stream]
 
 
 def _weights(net: NetState) -> Iterator[tuple[str, jax.Array, jax.Array | None]]:

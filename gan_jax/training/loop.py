@@ -83,7 +83,8 @@ class Loop:
         self.compiled = parallel.compile_step(training_step(task, config))
         self.evaluator = evaluator
         self.compute_finite = parallel.compile_map(health.finite)
-        self.signs = health.Signs(parallel, dataset.splits["eval"])
+        real = dataset.examples("eval", task.stream)
+        self.signs = health.Signs(parallel, real, task.stream)
         self.grids = parallel.compile_map(task.grids) if task.grids else None
         # Fetched when the next ones are due, so that logging never waits for the device.
         self.pending: tuple[int, Metrics, Reading] | None = None
@@ -272,5 +273,7 @@ class Loop:
 
     def pictures(self, state: TrainState, key: Key) -> dict[str, np.ndarray]:
         """Return the task's grids of pictures on the host."""
-        first = next(iter(eval_batches(self.splits["eval"], self.config.eval.grid)))
+        first: dict[str, np.ndarray] = {}
+        for part in self.splits["eval"].parts.values():
+            first |= next(iter(eval_batches(part, self.config.eval.grid)))
         return jax.device_get(self.grids(state, self.parallel.place_whole(first), key))

@@ -6,7 +6,7 @@ import pytest
 from conftest import smoke_config
 
 from gan_jax.training.learning_rates import LearningRates
-from gan_jax.training.optimizers import make_schedule
+from gan_jax.training.schedules import make_schedule
 
 
 @pytest.mark.parametrize("schedule", ["constant", "linear", "cosine"])
