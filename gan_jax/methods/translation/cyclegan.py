@@ -96,7 +96,9 @@ def make_task(config: ConfigDict, spec: DataSpec) -> Task:
 
     def gen_loss(nets: Nets, inputs: Any) -> tuple[jax.Array, Aux]:
         a, b, keys = inputs
-        to_a, to_b = (lambda x, net=net: net(x, keys=keys) for net in (nets.gen_ba, nets.gen_ab))
+        drops = iter(jax.vmap(lambda key: jax.random.split(key, 6))(keys).T)  # a key a pass
+        change = lambda net: lambda x: net(x, keys=next(drops))  # noqa: E731
+        to_a, to_b = change(nets.gen_ba), change(nets.gen_ab)
         fakes = {"disc_a": to_a(b), "disc_b": to_b(a)}
         metrics = {
             # Not halved, unlike `least_squares`.
@@ -113,7 +115,5 @@ def make_task(config: ConfigDict, spec: DataSpec) -> Task:
             loss += task.cycle * task.identity * (metrics["identity_a"] + metrics["identity_b"])
         return loss, Aux(metrics, outputs=fakes)
 
-    pools = {name: make_pool(task.pool, shapes[s]) for name, (s,) in JUDGES.items()}
-    return make_translator(
-        config, spec, players, train_step, paths=PATHS, buffers={"pools": pools}, multiple=4
-    )
+    buffers = {"pools": {name: make_pool(task.pool, shapes[s]) for name, (s,) in JUDGES.items()}}
+    return make_translator(config, spec, players, train_step, paths=PATHS, buffers=buffers)

@@ -5,8 +5,8 @@ from __future__ import annotations
 from flax import linen as nn
 
 from gan_jax.core.choices import Choice
+from gan_jax.models import resnet_translator
 from gan_jax.models.patchgan import PatchGAN
-from gan_jax.models.resnet_translator import ResNetTranslator
 from gan_jax.models.unet import UNet
 
 
@@ -30,7 +30,9 @@ def resnet(*, outputs: int, width: int = 64, blocks: int = 9, dropout: float = 0
       blocks: residual ones.
       dropout: within these.
     """
-    return ResNetTranslator(features=width, outputs=outputs, blocks=blocks, dropout_rate=dropout)
+    return resnet_translator.ResNetTranslator(
+        features=width, outputs=outputs, blocks=blocks, dropout_rate=dropout
+    )
 
 
 def patchgan(*, width: int = 64, layers: int = 2, norm: str = "batch") -> nn.Module:
@@ -50,3 +52,5 @@ def nobody() -> None:
 
 GENERATORS = Choice({"unet": unet, "resnet": resnet}, ("outputs",), "unet", nn.Module)
 DISCRIMINATORS = Choice({"none": nobody, "patchgan": patchgan}, (), "none", nn.Module)
+# What the sides of an image must divide by, of generators that take other sizes than in training.
+MULTIPLES = {"resnet": resnet_translator.MULTIPLE}

@@ -23,7 +23,7 @@ from gan_jax.methods.gan.codes import Codes
 from gan_jax.methods.gan.terms import DISC_TERMS
 from gan_jax.methods.roles import check_generator, checked_discriminator
 from gan_jax.methods.terms import Term, make_terms, terms_of
-from gan_jax.methods.translation.networks import DISCRIMINATORS, GENERATORS
+from gan_jax.methods.translation.networks import DISCRIMINATORS, GENERATORS, MULTIPLES
 from gan_jax.methods.update import Net, Update, make_net, make_update
 from gan_jax.metrics.image_quality import psnr, ssim
 from gan_jax.metrics.totals import masked_sums, means
@@ -140,7 +140,6 @@ def make_translator(
     paths: Mapping[str, tuple[str, ...]],
     buffers: Mapping[str, Any] | None = None,
     test_dropout: bool = False,
-    multiple: int | None = None,
 ) -> Task:
     """Return a translator's task.
 
@@ -152,7 +151,6 @@ def make_translator(
       paths: transform -> the generators that an image passes, one after the other.
       buffers: of the state at the start.
       test_dropout: whether generators drop out at use.
-      multiple: of `Transform`.
     """
     nets, update, ways, shapes = players
 
@@ -185,7 +183,7 @@ def make_translator(
             source=source,
             target=target,
             paired=len(domains) == 1 or spec.eval_pairs,
-            multiple=multiple,
+            multiple=MULTIPLES.get(config.model.gen.name),
         )
 
     transforms = {name: transform(name, path) for name, path in paths.items()}
