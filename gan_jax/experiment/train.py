@@ -15,6 +15,7 @@ from ml_collections import ConfigDict
 from gan_jax.core.config import best_metric, deliberate, flatten
 from gan_jax.core.errors import UserError, did_you_mean
 from gan_jax.core.keys import named_keys
+from gan_jax.core.metric_names import log_name
 from gan_jax.core.outside import trusting
 from gan_jax.core.places import absolute_places
 from gan_jax.core.state import TrainState
@@ -148,7 +149,8 @@ def _train(config: ConfigDict, workdir: Path, *, change: bool) -> Outcome:
                     record(step)
             with _writer(workdir, config.train.steps, step) as writer:
                 metric = best_metric(config.eval.best)
-                writer.hyper_parameters(flatten(config), [f"eval/{metric}"] if metric else [])
+                compared = [log_name("eval", metric)] if metric else []
+                writer.hyper_parameters(flatten(config), compared)
                 places = checkpoints, writer, restore
                 loop = Loop(config, workdir, parallel, task, dataset, evaluator, *places)
                 began = time.perf_counter()
