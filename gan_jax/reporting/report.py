@@ -13,17 +13,17 @@ import itertools
 import json
 import math
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from gan_jax.core.config import RESUMABLE, flatten
 from gan_jax.core.errors import UserError, did_you_mean
 from gan_jax.core.metric_names import MetricName, Protocol
-from gan_jax.metrics.confusion import CONFUSION, DIRECTION, Confusion, markdown, read_older
+from gan_jax.metrics.confusion import CONFUSION, DIRECTION, Confusion, markdown
 from gan_jax.runs.changes import read_changes
+from gan_jax.runs.evaluations import evaluated_steps, read_evaluation
 from gan_jax.runs.workdir import read_config, read_spec, write_text
 
 BY_CLASS = "by_class"  # the evaluation of --mode=eval
@@ -104,30 +104,14 @@ def _read(workdir: Path) -> _Run:
     matrices: dict[Protocol, tuple[int, Confusion]] = {}
     height, width, channels = spec.image_shape
     images = f"{spec.name}, {height}x{width}x{channels}"
-    files = [p for p in (workdir / "eval").glob("*.json") if p.stem.isdigit()]
-    for path in sorted(files, key=lambda p: int(p.stem)):  # the newest step comes last, and stays
-        step, about = int(path.stem), _json(path.with_suffix(".about.json"))
-        numbers, older = read_older(_json(path), spec.class_names)
-        # Of data that had changed since the training, where there is an entry.
-        data = {MetricName.parse(text).protocol: one.get("data") for text, one in about.items()}
-
-        def protocol_of(name: MetricName, weights: str = "", data: Mapping = data) -> Protocol:
-            return Protocol(name.protocol, weights, data.get(name.protocol) or spec.fingerprint)
-
-        for text, value in numbers.items():
-            name = MetricName.parse(text)
-            protocol = protocol_of(name, about.get(text, {}).get("weights", ""))
+    for step in evaluated_steps(workdir):  # the newest comes last, and stays
+        kept = read_evaluation(workdir, step, spec)
+        for name, (protocol, value) in kept.numbers.items():
             values.setdefault(protocol, {})[name.with_protocol()] = (step, value)
-        whole = _json(path.with_suffix(".matrices.json"))
-        kept = {text: Confusion.from_dict(record) for text, record in whole.items()}
-        for text, matrix in {**older, **kept}.items():
-            matrices[protocol_of(MetricName.parse(text))] = (step, matrix)
+        for protocol, matrix in kept.matrices.values():
+            matrices[protocol] = (step, matrix)
     shown = json.dumps(settings, sort_keys=True)
     return _Run(workdir, images, shown, config.seed, values, matrices, changes)
-
-
-def _json(path: Path) -> dict[str, Any]:
-    return json.loads(path.read_text()) if path.is_file() else {}
 
 
 def _groups(runs: Iterable[_Run]) -> list[list[_Run]]:

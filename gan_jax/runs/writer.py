@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import sys
 import time
 from collections.abc import Mapping, Sequence
@@ -244,3 +245,22 @@ def read_metrics(workdir: Path) -> list[dict[str, Any]]:
             break
         found.setdefault(row["step"], {}).update(row)
     return list(found.values())
+
+
+def read_last_metrics(workdir: Path) -> dict[str, Any] | None:
+    """Return the last whole line of a run's metrics.jsonl; of a long one only the end is read."""
+    path = workdir / "metrics.jsonl"
+    if not path.is_file():
+        return None
+    with path.open("rb") as file:
+        size = file.seek(0, os.SEEK_END)
+        length = 1 << 16
+        while True:
+            file.seek(max(size - length, 0))
+            lines = file.read(length).split(b"\n")
+            for line in reversed(lines if length >= size else lines[1:]):
+                with contextlib.suppress(ValueError):
+                    return json.loads(line)
+            if length >= size:
+                return None
+            length *= 4
