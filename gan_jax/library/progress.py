@@ -144,7 +144,7 @@ class Progress:
         names = [name for name in _newest(self.rows) if not split_log_name(name)[0]]
         if metric := best_metric(self.best_by):
             names += dict.fromkeys(n for row in self.rows if (n := _evaluated(row, metric)))
-        for name in [name for name in names if name != "step"][:_PLOTS]:
+        for name in names[:_PLOTS]:
             parts.append(_plot(name, [(r["step"], r[name]) for r in self.rows if name in r]))
         if picture := last_grid(self.workdir, self.steps):
             data = base64.b64encode(picture.read_bytes()).decode()
