@@ -53,7 +53,6 @@ def resolve(flags: argparse.Namespace, others: list[str]) -> tuple[ConfigDict, P
         raise UserError(f"{workdir} is not a run: say what to train there with --config=FILE.py")
     else:
         config = load_config(QUICKSTART, overrides)
-    check_config(config)
     location = flags.config or QUICKSTART
     stem, _, argument = location.partition(":")
     preset = argument.split(",")[0]

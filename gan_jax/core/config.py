@@ -106,6 +106,13 @@ def apply_overrides(
         target[leaf] = _parse(name, text, target[leaf])
 
 
+def as_field(name: str, value: Any, current: Any) -> Any:
+    """Return a value from Python as the type that a field has; UserError where it is of another."""
+    if isinstance(current, str) and not isinstance(value, str):
+        raise UserError(f"config field {name}={value!r} is not of type str (now {current!r})")
+    return _parse(name, str(value), current)
+
+
 def _no_field(name: str, fields: Mapping[str, Any], sections: Sections) -> str:
     """Say what to do about a field that is not there."""
     if isinstance(sections.get(name), Several):

@@ -9,6 +9,7 @@ from ml_collections import ConfigDict
 
 from gan_jax.core.config import split_names
 from gan_jax.core.keys import named_keys
+from gan_jax.core.metric_names import MetricName
 from gan_jax.core.state import TrainState
 from gan_jax.core.task import Evaluation, Task
 from gan_jax.data import Dataset
@@ -86,5 +87,5 @@ class TrainingEvaluator:
 
 def without_protocol(name: str) -> str:
     """Return the name that `eval.best` has for a metric: "fid/cnn:RUN/eval/1000" -> "fid"."""
-    first = name.partition("/")[0]
-    return first if first in GIVEN else name
+    metric = MetricName.parse(name).metric
+    return metric if metric in GIVEN else name

@@ -24,6 +24,7 @@ import numpy as np
 from gan_jax.core.errors import UserError, check_choice
 from gan_jax.core.images import to_float, to_uint8
 from gan_jax.core.keys import fold_in_each
+from gan_jax.core.metric_names import MetricName
 from gan_jax.library.run import Run
 from gan_jax.metrics.corruptions import gaussian_blur, gaussian_noise, jpeg, pgd
 
@@ -94,14 +95,14 @@ def robustness(
         labels = labels[measured]
     defaults = {name: option.default for name, option in run.task.options.items()}
     departures = [f"{k}={v}" for k, v in sorted(full.items()) if v != defaults[k]]
-    protocol = "/".join([f"pgd{STEPS}", split, str(num), *departures])
+    protocol = f"pgd{STEPS}", split, num, *departures
     found = {}
     for name, change in judge.changes().items():
         above = {s: judge(x[measured], labels, s, change) > threshold for s, x in sides.items()}
         shares = {"real": above["real"].mean(), "fake": 1 - above["fake"].mean()}
-        found[f"robust_{name}/{protocol}"] = float(sum(shares.values()) / 2)
-        found |= {f"robust_{name}_{s}/{protocol}": float(share) for s, share in shares.items()}
-    return found
+        found[f"robust_{name}"] = float(sum(shares.values()) / 2)
+        found |= {f"robust_{name}_{s}": float(share) for s, share in shares.items()}
+    return {str(MetricName(n, protocol=protocol)): value for n, value in found.items()}
 
 
 def best_threshold(real: np.ndarray, fake: np.ndarray) -> float:

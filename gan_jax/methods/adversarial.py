@@ -6,6 +6,7 @@ from typing import Any
 
 import jax
 
+from gan_jax.core.metric_names import log_name
 from gan_jax.core.state import TrainState
 from gan_jax.core.task import Key, Metrics, Phase
 from gan_jax.methods.update import Aux, Handle, Nets, Update
@@ -102,7 +103,7 @@ def update_discriminator(
 
     def loss(nets: Nets, inputs: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, Aux]:
         loss, aux = judged(nets[name], game, real=inputs[0], fake=inputs[1])
-        named = {name if k == "disc" else f"{name}/{k}": x for k, x in aux.metrics.items()}
+        named = {name if k == "disc" else log_name(name, k): x for k, x in aux.metrics.items()}
         return loss, aux._replace(metrics=named)
 
     return update(state, (name,), loss, (real, fake), key=key, phase=phase)[:2]

@@ -18,6 +18,7 @@ from flax import linen as nn
 from flax.core import tracers
 from ml_collections import ConfigDict
 
+from gan_jax.core.metric_names import log_name
 from gan_jax.core.state import MUTABLE, NetState, TrainState, averaged, init_net
 from gan_jax.core.task import Key, Metrics, Phase
 from gan_jax.methods.terms import Term, check_terms, due_names, initial_buffers, taken
@@ -246,7 +247,7 @@ class Update:
         nets = dict(state.nets)
         for name in names:
             nets[name], norm = self._step(name, state, gradients[name], extra[name])
-            metrics[f"grad_norm/{name}"] = norm
+            metrics[log_name("grad_norm", name)] = norm
         after = {
             name: term.next(buffers[name], axis_mean(statistics[name]), nets[term.net], state.step)
             for name, term in terms.items()

@@ -7,6 +7,7 @@ from collections.abc import Collection, Mapping
 import numpy as np
 from ml_collections import ConfigDict
 
+from gan_jax.core.metric_names import log_name
 from gan_jax.core.state import role
 from gan_jax.training.schedules import make_schedule
 
@@ -45,4 +46,7 @@ class LearningRates:
     def at(self, step: int) -> Mapping[str, float]:
         """Return {"learning_rate/NETWORK": rate} of the last update of a logged step."""
         place = int(np.searchsorted(self._steps, step))
-        return {f"learning_rate/{name}": float(rates[place]) for name, rates in self._rates.items()}
+        return {
+            log_name("learning_rate", name): float(rates[place])
+            for name, rates in self._rates.items()
+        }

@@ -22,6 +22,7 @@ from ml_collections import ConfigDict
 from gan_jax.core.config import best_metric
 from gan_jax.core.errors import UserError
 from gan_jax.core.images import grid, save_png
+from gan_jax.core.metric_names import log_name
 from gan_jax.core.state import TrainState
 from gan_jax.core.task import Key, Metrics, Task
 from gan_jax.data import Dataset
@@ -242,7 +243,7 @@ class Loop:
     def evaluate(self, step: int, state: TrainState) -> dict[str, float]:
         """Measure on split "eval", write the result and return what may choose the best."""
         found, values = self.evaluator(state)
-        self.writer.scalars(step, {f"eval/{name}": value for name, value in found.items()})
+        self.writer.scalars(step, {log_name("eval", n): v for n, v in found.items()})
         metric, before = best_metric(self.config.eval.best), self.best()
         if hosts.first():
             sign = -1 if self.config.eval.best.startswith("min:") else 1
