@@ -9,10 +9,10 @@ dense networks with two hidden layers, of 1,200 units in the generator and 600 i
 and 100 latents; further levels have convolutions of 64 channels; discriminators drop half of the
 inputs of their last layers. conditional=concat is the class-conditional form of section 4.1.
 
-Deviations: Adam 2e-4 (authors: SGD 0.02 with momentum from 0.5 to 0.7; on MNIST at width 8 its gradient
-explodes late in training, and with gradients clipped to 1 it learns slower than Adam); batches of
-64 real and 64 generated images (authors: 128 in an update of the generator); levels of 8, 16 and 32
-px (paper: 8, 14 and 28); the number of updates, which the authors do not say; samples
+Deviations: Adam 2e-4 (authors: SGD 0.02 with momentum from 0.5 to 0.7; on MNIST at width 8 its
+gradient explodes late in training, and with gradients clipped to 1 it learns slower than Adam);
+batches of 64 real and 64 generated images (authors: 128 in an update of the generator); levels of
+8, 16 and 32 px (paper: 8, 14 and 28); the number of updates, which the authors do not say; samples
 come from a moving average of the generators; those of `gan_jax/models/lapgan.py` and
 `gan_jax/methods/gan/lapgan.py`.
 

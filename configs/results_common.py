@@ -179,14 +179,18 @@ def _study(rows: list[tuple[str, Row]]) -> list[str]:
     for protocol, members in protocols.items():
         names = [read_name(metric).metric for _, row in members for metric in row["metrics"]]
         columns = list(dict.fromkeys(names))
-        lines += [f"Protocol `{protocol}`:", ""]
-        lines.append(f"| config | | seeds | steps | {' | '.join(columns)} | samples | note |")
-        lines.append("|---" * (len(columns) + 6) + "|")
+        # Beside the numbers: what any of the rows has.
+        last = {"samples": _picture, "note": lambda row: row["note"]}
+        last = {k: cell for k, cell in last.items() if any(cell(row) for _, row in members)}
+        head = ["config", "", "seeds", "steps", *columns, *last]
+        lines += [f"Protocol `{protocol}`:", "", f"| {' | '.join(head)} |"]
+        lines.append("|---" * len(head) + "|")
         for name, row in members:
             values = {read_name(k).metric: v for k, v in row["metrics"].items()}
-            numbers = [_number(values[c]) if c in values else "" for c in columns]
-            cells = [_config(name, row), row["what"], _seeds(row), _steps(row), *numbers]
-            lines.append(f"| {' | '.join([*cells, _picture(row), row['note']])} |")
+            cells = [_config(name, row), row["what"], _seeds(row), _steps(row)]
+            cells += [_number(values[c]) if c in values else "" for c in columns]
+            cells += [cell(row) for cell in last.values()]
+            lines.append(f"| {' | '.join(cells)} |")
         lines.append("")
     return lines
 
