@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+
 import pytest
 from conftest import NAMES, ROOT
 
@@ -25,6 +27,7 @@ from gan_jax.methods.gan.method import SECTIONS
 from gan_jax.objectives.adversarial import GAMES
 
 RESULTS = read_results()
+loaded = functools.cache(load_config)
 ROWS = [(name, row) for name, rows in RESULTS.items() for row in rows]
 KEYS = (
     *("argument", "what", "command", "evaluated", "seeds", "steps", "parameters", "metrics"),
@@ -71,7 +74,7 @@ def test_a_command_trains_the_config_that_the_row_names(name: str, row: Row) -> 
 @pytest.mark.parametrize(("name", "row"), ROWS, ids=map(ident, ROWS))
 def test_short_trainings_are_marked(name: str, row: Row) -> None:
     steps = row["steps"] if isinstance(row["steps"], list) else [row["steps"] or 0]
-    own = load_config(f"configs/{name}.py").train.steps
+    own = loaded(f"configs/{name}.py").train.steps
     assert row["short"] or max(steps) >= own
 
 
@@ -80,6 +83,13 @@ def test_parameters_are_those_of_the_commands() -> None:
         row = next(row for row in RESULTS[name] if row["command"])
         counts = count_parameters(row["command"], row.get("classes", 0))
         assert row["parameters"] == counts, name
+
+
+@pytest.mark.parametrize("name", RESULTS)
+def test_parameters_of_every_row(name: str) -> None:
+    for row in RESULTS[name]:
+        if row["command"] and row["parameters"]:
+            assert row["parameters"] == count_parameters(row["command"], row.get("classes", 0))
 
 
 def test_rows_without_parameters_are_counted() -> None:
