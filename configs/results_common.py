@@ -100,15 +100,16 @@ config takes from a paper.
 **How to read the results.** Numbers are comparable only under the same protocol: metric, feature
 network, split and number of images. `cnn:NAME` is a classifier of this project (a run of
 `configs/classifier.py:mnist`), which sees digits better than networks trained on photographs do.
-Results are means ± standard deviations over seeds. **Short** marks a training with fewer steps than
-the config's own: it shows what a method does with little time, not what it can do. Most of these
-are 150 s of processor time on one core, with about 32 channels and one discriminator update a
-generator update: one or two epochs of MNIST for DCGANs, a third of one for residual networks. No result here was measured on a GPU. A dash means not
-recorded. The commands of a row are in the file that its argument links to; `constraints.txt` has
-the versions. To repeat a training of 150 s, with a classifier in CLASSIFIER:
+Results are means ± standard deviations over seeds. A dash means not recorded. The commands of a row
+are in the file that its argument links to; `constraints.txt` has the versions.
+
+**Short** marks a training with fewer steps than the config's own: it shows what a method does with
+little time, not what it can do. Most of these took 150 s of processor time on one core, with about
+32 channels and one discriminator update a generator update: one or two epochs of MNIST for DCGANs,
+a third of one for residual networks. They are repeated, with TFDS_DATA_DIR set, by
 
 ```
-TFDS_DATA_DIR=DIR python benchmarks/ladder.py --output=runs/ladder --classifier=CLASSIFIER --only=dcgan
+python benchmarks/ladder.py --output=runs/ladder --classifier=CLASSIFIER --only=dcgan
 ```
 """
 
