@@ -322,7 +322,7 @@ def count_parameters(command: str, classes: int = 0) -> dict[str, int]:
     channels, known = _DATA.get(name, (3, classes))
     shape = (*config.data.size, config.data.channels or channels)
     streams = {"image": Stream(shape, "float32", "image")}
-    if config.data.target_path:
+    if config.data.source == "folder":  # translators need it, and nothing else looks at it
         streams["target"] = Stream(shape, "float32", "image")
     if known:
         streams["label"] = Stream((), "int32", "label")

@@ -19,7 +19,13 @@ from typing import Any
 from configs.results_common import fill_in_parameters, read_results, results_page, write_results
 
 FOLDER = Path(__file__).parent
-OWN = {"folder": ",path=DIR", "pairs": ",path=DIR,target_path=DIR"}  # presets of one's own images
+# Presets of one's own images.
+OWN = {
+    "folder": ",path=DIR",
+    "ab": ",path=DIR",
+    "pairs": ",path=DIR,target_path=DIR",
+    "unpaired": ",path=DIR,target_path=DIR",
+}
 GRID = """## What a GAN is made of
 
 Every choice is a field of the config, and all combine. A combination that makes no sense, such as a
