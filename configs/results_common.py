@@ -202,7 +202,10 @@ def _study(rows: list[tuple[str, Row]]) -> list[str]:
 
 def _config(name: str, row: Row | None = None) -> str:
     link = f"[`{name}`]({name}.py)"
-    return f"{link} [`:{row['argument']}`](results/{name}.json)" if row else link
+    if row is None:
+        return link
+    shown = f"`:{row['argument']}`" if row["argument"] else "default"
+    return f"{link} [{shown}](results/{name}.json)"
 
 
 def _trained_on(row: Row) -> str:
