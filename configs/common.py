@@ -76,7 +76,7 @@ def base(task: str) -> ConfigDict:
                 batch_size=256,  # images a pass, over all devices
                 best="",  # metric that chooses the best checkpoint: "max:accuracy"; "" none
                 grid=8,  # columns of the pictures in samples/
-                metrics="",  # measured by name at each pass, such as "fid,prdc"; see README
+                metrics="",  # measured by name at each pass, such as "fid,prdc"
                 features="",  # the network that they see by: cnn:RUN, ...; "" chooses for RGB
                 num=0,  # images generated for them; 0: as many as split "eval" has
             ),
