@@ -12,10 +12,34 @@ from pathlib import Path
 from typing import Any
 
 from gan_jax.core.errors import UserError
+from gan_jax.core.outside import is_outside
 
-SCHEMA = 1
+SCHEMA = 2
+
+
+def _two_networks(config: dict[str, Any]) -> dict[str, Any]:
+    """Return a config of schema 1 with a VAE's encoder and decoder as two networks.
+
+    Both have what the one had: network, optimizer and terms. A norm of its gradient that was
+    clipped was that of both.
+    """
+    if config["task"]["name"] != "vae":
+        return config
+    if is_outside(config["model"]["vae"]["name"]):
+        raise UserError(
+            f"model.vae={config['model']['vae']['name']} is one network of one's own, and a VAE has"
+            " two since, model.encoder and model.decoder: train it anew"
+        )
+
+    def parted(section: dict[str, Any]) -> dict[str, Any]:
+        rest = {name: x for name, x in section.items() if name != "vae"}
+        return {**rest, "encoder": section["vae"], "decoder": section["vae"]}
+
+    return {**config, **{name: parted(config[name]) for name in ("model", "optim", "terms")}}
+
+
 # schema: from a config of it, as plain dicts, to one of the next.
-MIGRATIONS: dict[int, Callable[[dict[str, Any]], dict[str, Any]]] = {}
+MIGRATIONS: dict[int, Callable[[dict[str, Any]], dict[str, Any]]] = {1: _two_networks}
 
 
 def migrated(workdir: Path, record: dict[str, Any]) -> dict[str, Any]:
