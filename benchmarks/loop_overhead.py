@@ -37,7 +37,7 @@ from gan_jax.training.step import make_step
 
 LOG_EVERY = 48
 # A step of 5 ms on two fast cores.
-MLP = ("vae", {"model.vae": "mlp", "model.vae.width": "512"}, 16, 128, 1000)
+MLP = ("vae", {"model.encoder": "mlp", "model.decoder": "mlp"}, 16, 128, 1000)
 DCGAN = ("dcgan", {"model.gen.width": "8", "model.disc.width": "8"}, 64, 32, 250)
 ROWS = {
     "VAE, MLP": (*MLP, 1),

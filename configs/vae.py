@@ -47,15 +47,16 @@ def get_config(arg: str = "mnist") -> ConfigDict:
         elif stored and (values["net"] == "mlp" or not (stored[0] % 4 or stored[1] % 4)):
             config.data.size = stored[:2]
     config.task.beta = 1.0  # weight of the KL divergence; 1 is the VAE, more is beta-VAE
-    width = dict(width=values["width"]) if values["width"] else {}
+    net, width = values["net"], dict(width=values["width"]) if values["width"] else {}
     config.model = ConfigDict(
         dict(
             latent=values["latent"] or (20 if grey else 64),  # dimensions
             likelihood=dict(name=values["likelihood"] or ("bernoulli" if grey else "gaussian")),
-            vae=dict(name=values["net"], **width),  # conv (sides divisible by 4) | mlp (any size)
+            encoder=dict(name=net, **width),  # conv (sides divisible by 4) | mlp (any size)
+            decoder=dict(name=net, **width),
         )
     )
-    config.optim.vae = optimizer(1e-3)
+    config.optim.update(encoder=optimizer(1e-3), decoder=optimizer(1e-3))
     config.train.update(
         steps=6000, batch_size=128, ema_decay=0.999, sample_every=1000, save_every=1000
     )
@@ -63,7 +64,7 @@ def get_config(arg: str = "mnist") -> ConfigDict:
     if preset == "smoke":
         make_smoke(config)
         config.model.latent = 4
-        config.model.vae.width = 4
+        config.model.encoder.width = config.model.decoder.width = 4
         config.eval.every = 2
     config.lock()
     return config

@@ -66,7 +66,9 @@ def loop(mnist: bool, tiny: bool) -> dict[str, Any]:
     steps = int((3.5 if tiny else 40.5) * loop_overhead.LOG_EVERY)
 
     def config(device_gib: float, steps_per_call: int) -> Any:
-        small = ("vae", {"model.vae": "mlp", "model.vae.width": "32"}, 8, 8)
+        nets = ("model.encoder", "model.decoder")
+        fields = {f"{net}{end}": x for net in nets for end, x in (("", "mlp"), (".width", "32"))}
+        small = ("vae", fields, 8, 8)
         chosen = small if tiny else ("dcgan", {}, 32, 64)
         made = loop_overhead.make_config(*chosen, steps, steps_per_call, device_gib)
         if mnist and not tiny:

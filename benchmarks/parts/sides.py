@@ -32,8 +32,8 @@ _TINY: Mapping[str, Mapping[str, Any]] = {
     "BigGAN-32": {**_ATTENTIVE, "model__latent": 6},  # which 3 parts share at 16 px
     "pix2pix-64": _NARROW,
     "ResNet-18-32": {"model__net__width": 8},
-    "conv VAE-64": {"model__vae__width": 4},
-    "MLP VAE-28": {"model__vae__width": 32},
+    "conv VAE-64": {"model__encoder__width": 4, "model__decoder__width": 4},
+    "MLP VAE-28": {"model__encoder__width": 32, "model__decoder__width": 32},
     "WGAN-GP-32": _NARROW,
     "SAGAN-64": _ATTENTIVE,
 }

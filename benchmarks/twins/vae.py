@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import binary_cross_entropy_with_logits
 
-from benchmarks.twins.training import Average, Batch, Draws, make_optimizer, take_step
+from benchmarks.twins.training import Average, Batch, Draws, make_optimizer
 
 _MAX_FACTOR = 8
 
@@ -48,65 +48,58 @@ def _hidden(inputs: int, width: int) -> OrderedDict[str, nn.Module]:
     return OrderedDict(hidden0=nn.Linear(inputs, width), hidden1=nn.Linear(width, width))
 
 
-class VAE(nn.Module):
-    """An encoder and a decoder as one network."""
+def _mlp(shape: tuple[int, int, int], width: int, latent: int) -> tuple[Any, Any, Any]:
+    """Return encoder and decoder of dense layers, and their maps."""
+    height, columns, channels = shape
+    pixels, first = math.prod(shape), (channels, height, columns)
+    encoder = _with_relu(OrderedDict(flatten=nn.Flatten(), **_hidden(pixels, width)))
+    encoder["posterior"] = Posterior(width, latent)
+    decoder = _with_relu(_hidden(latent, width))
+    decoder["outputs"] = nn.Linear(width, pixels)
+    decoder["unflatten"] = nn.Unflatten(1, first)
+    return encoder, decoder, {"encoder": {"hidden0": first}, "decoder": {"outputs": first}}
 
-    def __init__(self, net: str, shape: tuple[int, int, int], width: int, latent: int) -> None:
-        super().__init__()
-        height, columns, channels = shape
-        if net == "mlp":
-            pixels = math.prod(shape)
-            encoder = OrderedDict(flatten=nn.Flatten(), **_hidden(pixels, width))
-            features = width
-            decoder = _with_relu(_hidden(latent, width))
-            decoder["outputs"] = nn.Linear(width, pixels)
-            decoder["unflatten"] = nn.Unflatten(1, (channels, height, columns))
-            self.maps = {
-                "encoder.hidden0": (channels, height, columns),
-                "decoder.outputs": (channels, height, columns),
-            }
-        else:
-            count = _stages(height, columns)
-            sizes = [width * min(2**i, _MAX_FACTOR) for i in range(count)]
-            last = (sizes[-1], height >> count, columns >> count)
-            features = width * _MAX_FACTOR
-            encoder = OrderedDict()
-            for i, size in enumerate(sizes):
-                encoder[f"conv{i}"] = nn.Conv2d(sizes[i - 1] if i else channels, size, 4, 2, 1)
-            encoder["flatten"] = nn.Flatten()
-            encoder["dense"] = nn.Linear(math.prod(last), features)
-            layers: OrderedDict[str, nn.Module] = OrderedDict()
-            layers["dense0"] = nn.Linear(latent, features)
-            layers["dense1"] = nn.Linear(features, math.prod(last))
-            layers["unflatten"] = nn.Unflatten(1, last)
-            for i in reversed(range(1, count)):
-                layers[f"conv{i}"] = nn.ConvTranspose2d(sizes[i], sizes[i - 1], 4, 2, 1)
-            decoder = _with_relu(layers)
-            decoder["conv0"] = nn.ConvTranspose2d(width, channels, 4, 2, 1)
-            self.maps = {"encoder.dense": last, "decoder.dense1": last}
-        encoder = _with_relu(encoder)
-        encoder["posterior"] = Posterior(features, latent)
-        self.encoder, self.decoder = nn.Sequential(encoder), nn.Sequential(decoder)
 
-    def forward(self, x: Tensor, noise: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        mean, log_variance = self.encoder(x)
-        z = mean + torch.exp(0.5 * log_variance) * noise
-        return self.decoder(z), mean, log_variance
+def _conv(shape: tuple[int, int, int], width: int, latent: int) -> tuple[Any, Any, Any]:
+    """Return convolutional encoder and decoder, and their maps."""
+    height, columns, channels = shape
+    count = _stages(height, columns)
+    sizes = [width * min(2**i, _MAX_FACTOR) for i in range(count)]
+    last = (sizes[-1], height >> count, columns >> count)
+    features = width * _MAX_FACTOR
+    layers: OrderedDict[str, nn.Module] = OrderedDict()
+    for i, size in enumerate(sizes):
+        layers[f"conv{i}"] = nn.Conv2d(sizes[i - 1] if i else channels, size, 4, 2, 1)
+    layers["flatten"] = nn.Flatten()
+    layers["dense"] = nn.Linear(math.prod(last), features)
+    encoder = _with_relu(layers)
+    encoder["posterior"] = Posterior(features, latent)
+    layers = OrderedDict()
+    layers["dense0"] = nn.Linear(latent, features)
+    layers["dense1"] = nn.Linear(features, math.prod(last))
+    layers["unflatten"] = nn.Unflatten(1, last)
+    for i in reversed(range(1, count)):
+        layers[f"conv{i}"] = nn.ConvTranspose2d(sizes[i], sizes[i - 1], 4, 2, 1)
+    decoder = _with_relu(layers)
+    decoder["conv0"] = nn.ConvTranspose2d(width, channels, 4, 2, 1)
+    return encoder, decoder, {"encoder": {"dense": last}, "decoder": {"dense1": last}}
 
 
 class Twin:
-    """A VAE and its update."""
+    """A VAE and its update; both networks are of one kind and width."""
 
-    compiles = ("vae",)
+    compiles = ("encoder", "decoder")
 
     def __init__(self, config: Any, spec: Any) -> None:
         self.model, self.beta = config.model, config.task.beta
-        vae, self.likelihood = self.model.vae, self.model.likelihood
-        net = VAE(vae.name, spec.image_shape, vae.width, self.model.latent)
-        self.nets = {"vae": net}
-        self.optimizers = {"vae": make_optimizer(net, config.optim.vae)}
-        self.averages = {"vae": Average(net, config.train.ema_decay)}
-        self.maps = {"vae": net.maps}
+        net, self.likelihood = self.model.encoder, self.model.likelihood
+        build = {"mlp": _mlp, "conv": _conv}[net.name]
+        *layers, self.maps = build(spec.image_shape, net.width, self.model.latent)
+        named = dict(zip(("encoder", "decoder"), layers, strict=True))
+        self.nets = {name: nn.Sequential(layers) for name, layers in named.items()}
+        self.optimizers = {k: make_optimizer(net, config.optim[k]) for k, net in self.nets.items()}
+        decay = config.train.ema_decay
+        self.averages = {name: Average(net, decay) for name, net in self.nets.items()}
 
     @staticmethod
     def flax_name(name: str) -> str:
@@ -117,7 +110,8 @@ class Twin:
         images = batch["image"][0]
         shape = (len(images), self.model.latent)
         noise = draws["noise"] if draws else torch.randn(shape, device=images.device)
-        outputs, mean, log_variance = self.nets["vae"](images, noise)
+        mean, log_variance = self.nets["encoder"](images)
+        outputs = self.nets["decoder"](mean + torch.exp(0.5 * log_variance) * noise)
         if self.likelihood.name == "bernoulli":
             target = (images + 1) / 2
             error = binary_cross_entropy_with_logits(outputs, target, reduction="none")
@@ -127,8 +121,12 @@ class Twin:
         reconstruction = -error.sum((1, 2, 3)).mean()
         kl = 0.5 * (mean.square() + log_variance.expm1() - log_variance).sum(1).mean()
         loss = self.beta * kl - reconstruction
-        take_step(self.optimizers["vae"], loss)
-        self.averages["vae"].update()
+        for optimizer in self.optimizers.values():
+            optimizer.zero_grad()
+        loss.backward()
+        for name, optimizer in self.optimizers.items():
+            optimizer.step()
+            self.averages[name].update()
         terms = dict(loss=loss, reconstruction=reconstruction, kl=kl, elbo=reconstruction - kl)
         return {name: term.detach() for name, term in terms.items()}
 
@@ -138,7 +136,7 @@ class Twin:
         images = batch["image"][0]
         shape = (len(images), self.model.latent)
         z = draws["noise"] if draws else torch.randn(shape, device=images.device)
-        outputs = self.averages["vae"].net.decoder(z)
+        outputs = self.averages["decoder"].net(z)
         if self.likelihood.name == "bernoulli":
             return 2 * outputs.sigmoid() - 1
         return outputs.clamp(-1, 1)

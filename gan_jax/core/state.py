@@ -53,7 +53,7 @@ class TrainState(struct.PyTreeNode):
     Attributes:
       step: int32 scalar, updates done.
       position: uint32 scalar, training examples drawn so far (modulo 2^32).
-      nets: networks by name: {"gen", "disc"} for a GAN, {"vae"} for a VAE.
+      nets: networks by name: {"gen", "disc"} for a GAN, {"encoder", "decoder"} for a VAE.
       buffers: arrays that belong to no network: image pools, augmentation strength.
     """
 

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 METHODS = {
     "gan": "gan_jax.methods.gan.method",
     "vae": "gan_jax.methods.vae.vae",
+    "iwae": "gan_jax.methods.vae.iwae",
     "classifier": "gan_jax.methods.classifier",
     "paired": "gan_jax.methods.translation.paired",
     "cyclegan": "gan_jax.methods.translation.cyclegan",

@@ -78,21 +78,6 @@ def importance_weighted(
     }
 
 
-def log_prior_ratio(*, latents: jax.Array, noise: jax.Array, log_variance: jax.Array) -> jax.Array:
-    """Return log p(z) - log q(z|x) for z = mean + exp(log_variance / 2) noise, p = N(0, I).
-
-    Args:
-      latents: z [..., D].
-      noise: the same shape.
-      log_variance: of q, broadcasts against them.
-
-    Returns:
-      [...], nats; the normalising constants cancel.
-    """
-    terms = jnp.square(noise) - jnp.square(latents) + log_variance
-    return 0.5 * terms.sum(-1)
-
-
 def bits_per_dimension(nats: float, shape: tuple[int, ...]) -> float:
     """Convert a negative log *probability* of an image to bits a pixel and channel.
 

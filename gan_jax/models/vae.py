@@ -10,13 +10,15 @@ import jax.numpy as jnp
 
 from gan_jax.core.errors import UserError
 from gan_jax.models.blocks.layers import Conv, ConvTranspose, Dense
+from gan_jax.models.blocks.norm import BatchNorm
 from gan_jax.parallel.precision import block_output
 
 # exp(10) = 22,026 and exp(-20) = 2e-9: no overflow, and no posterior too narrow for float32.
 # Outside, the gradient with respect to the log-variance is 0.
 LOG_VARIANCE_RANGE = (-20.0, 10.0)
+ENCODER_NORMS = ("none", "batch")
 _MAX_FACTOR = 8
-_INIT = nn.initializers.he_normal()
+_INIT, _XAVIER = nn.initializers.he_normal(), nn.initializers.xavier_uniform()
 
 
 def conv_stages(height: int, width: int) -> int:
@@ -30,7 +32,7 @@ def conv_stages(height: int, width: int) -> int:
     if min(height, width) < 4 or height % 4 or width % 4:
         near = [max(4, round(side / 4) * 4) for side in (height, width)]
         raise UserError(
-            f"vae: images of {height}x{width} px: with model.vae=conv both sides must divide by 4;"
+            f"vae: images of {height}x{width} px: of a network conv both sides must divide by 4;"
             f" resize the data, such as to {near[0]}x{near[1]}, or use net=mlp"
         )
     stages = 2
@@ -42,17 +44,19 @@ def conv_stages(height: int, width: int) -> int:
 class ConvEncoder(nn.Module):
     """Strided 4x4 convolutions with ReLU, a dense layer, and the posterior's two parameters.
 
-    Of no paper; the shape of DCGAN's discriminator (arXiv:1511.06434) without BatchNorm, whose
-    statistics would couple the posteriors of a batch. Channels double from `width` to at most
-    8 times that, and the dense layer has as many.
+    Of no paper; the shape of DCGAN's discriminator (arXiv:1511.06434), without BatchNorm unless
+    that is asked for: its statistics couple the posteriors of a batch in training. Channels double
+    from `width` to at most 8 times that, and the dense layer has as many.
 
     Attributes:
       latent: dimensions of the latent.
       width: channels of the first convolution.
+      norm: one of ENCODER_NORMS, of every convolution.
     """
 
     latent: int
     width: int = 32
+    norm: str = "none"
 
     @nn.compact
     def __call__(self, x: jax.Array, *, train: bool) -> tuple[jax.Array, jax.Array]:
@@ -60,7 +64,7 @@ class ConvEncoder(nn.Module):
 
         Args:
           x: [B, H, W, C] in [-1, 1], H and W divisible by 4.
-          train: not used, nothing here differs in training.
+          train: use and move the batch statistics, where there are any.
 
         Returns:
           mean and log_variance, [B, latent]; log_variance within LOG_VARIANCE_RANGE.
@@ -72,6 +76,8 @@ class ConvEncoder(nn.Module):
         for i in range(stages):
             features = self.width * min(2**i, _MAX_FACTOR)
             x = Conv(features, (4, 4), 2, 1, kernel_init=_INIT, name=f"conv{i}")(x)
+            if self.norm == "batch":
+                x = BatchNorm(name=f"norm{i}")(x, train=train)
             x = block_output(nn.relu(x))
         x = x.reshape(x.shape[0], -1)
         x = nn.relu(Dense(self.width * _MAX_FACTOR, kernel_init=_INIT, name="dense")(x))
@@ -114,84 +120,58 @@ class ConvDecoder(nn.Module):
 
 
 class MLPEncoder(nn.Module):
-    """Two hidden layers with ReLU (arXiv:1312.6114, C.2, has one with tanh).
+    """Two hidden layers with ReLU, or with tanh as in arXiv:1509.00519 (1312.6114, C.2, has one).
 
     Attributes:
       latent: dimensions of the latent.
       width: units of a hidden layer.
+      tanh: in place of ReLU, and all weights drawn as by Glorot & Bengio 2010.
     """
 
     latent: int
     width: int = 512
+    tanh: bool = False
 
     @nn.compact
     def __call__(self, x: jax.Array, *, train: bool) -> tuple[jax.Array, jax.Array]:
         """Map images x [B, H, W, C] of any size, as `ConvEncoder` does."""
-        return _posterior(_hidden(x.reshape(x.shape[0], -1), self.width), self.latent)
+        x = _hidden(x.reshape(x.shape[0], -1), self.width, self.tanh)
+        return _posterior(x, self.latent, self.tanh)
 
 
 class MLPDecoder(nn.Module):
-    """Two hidden layers with ReLU (arXiv:1312.6114, C.1, has one with tanh).
+    """Two hidden layers with ReLU, or with tanh as in arXiv:1509.00519 (1312.6114, C.1, has one).
 
     Attributes:
       image_shape: (H, W, C), any.
       width: units of a hidden layer.
+      tanh: as of `MLPEncoder`.
     """
 
     image_shape: tuple[int, int, int]
     width: int = 512
+    tanh: bool = False
 
     @nn.compact
     def __call__(self, z: jax.Array, *, train: bool) -> jax.Array:
         """Map latents z [B, latent] to the likelihood's parameters [B, H, W, C], unbounded."""
-        x = Dense(math.prod(self.image_shape), name="outputs")(_hidden(z, self.width))
+        x = _hidden(z, self.width, self.tanh)
+        x = _linear(math.prod(self.image_shape), "outputs", self.tanh)(x)
         return x.reshape(-1, *self.image_shape)
 
 
-class VAE(nn.Module):
-    """An encoder and a decoder as one network (arXiv:1312.6114).
-
-    Attributes:
-      encoder: `ConvEncoder`, `MLPEncoder`, or what has their signature.
-      decoder: `ConvDecoder`, `MLPDecoder`, or what has their signature.
-    """
-
-    encoder: nn.Module
-    decoder: nn.Module
-
-    def __call__(
-        self, x: jax.Array, noise: jax.Array | None = None, *, train: bool
-    ) -> tuple[jax.Array, jax.Array, jax.Array]:
-        """Encode, draw z = mean + exp(log_variance / 2) noise (eq. 10), and decode.
-
-        Args:
-          x: images [B, H, W, C] in [-1, 1].
-          noise: [B, latent] from N(0, I); None decodes the posterior's mean.
-          train: passed on.
-
-        Returns:
-          the likelihood's parameters [B, H, W, C], mean [B, latent] and log_variance [B, latent].
-        """
-        mean, log_variance = self.encoder(x, train=train)
-        z = mean if noise is None else mean + jnp.exp(0.5 * log_variance) * noise
-        return self.decoder(z, train=train), mean, log_variance
-
-    def encode(self, x: jax.Array, *, train: bool) -> tuple[jax.Array, jax.Array]:
-        """Map images to mean and log_variance, [B, latent]."""
-        return self.encoder(x, train=train)
-
-    def decode(self, z: jax.Array, *, train: bool) -> jax.Array:
-        """Map latents z [B, latent] to the likelihood's parameters [B, H, W, C]."""
-        return self.decoder(z, train=train)
-
-
-def _hidden(x: jax.Array, width: int) -> jax.Array:
+def _hidden(x: jax.Array, width: int, tanh: bool) -> jax.Array:
     for i in range(2):
-        x = nn.relu(Dense(width, kernel_init=_INIT, name=f"hidden{i}")(x))
+        layer = Dense(width, kernel_init=_XAVIER if tanh else _INIT, name=f"hidden{i}")
+        x = jnp.tanh(layer(x)) if tanh else nn.relu(layer(x))
     return x
 
 
-def _posterior(x: jax.Array, latent: int) -> tuple[jax.Array, jax.Array]:
-    mean = Dense(latent, name="mean")(x)
-    log_variance = Dense(latent, name="log_variance")(x)
+def _linear(size: int, name: str, tanh: bool) -> nn.Module:
+    return Dense(size, kernel_init=_XAVIER, name=name) if tanh else Dense(size, name=name)
+
+
+def _posterior(x: jax.Array, latent: int, tanh: bool = False) -> tuple[jax.Array, jax.Array]:
+    mean = _linear(latent, "mean", tanh)(x)
+    log_variance = _linear(latent, "log_variance", tanh)(x)
     return mean, jnp.clip(log_variance, *LOG_VARIANCE_RANGE)

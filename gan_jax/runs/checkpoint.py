@@ -30,6 +30,7 @@ from gan_jax.core.state import TrainState
 from gan_jax.core.task import Task
 from gan_jax.parallel import hosts
 from gan_jax.parallel.mesh import Parallel
+from gan_jax.runs import layouts
 from gan_jax.runs.workdir import write_text
 
 logger = logging.getLogger(__name__)
@@ -194,9 +195,12 @@ class Checkpoints:
         try:
             saved = self._manager.item_metadata(step)
             saved = saved.tree if hasattr(saved, "tree") else saved
+            if saved and layouts.is_joined(saved["nets"], abstract):
+                abstract = layouts.joined(abstract)
             if saved:
                 _check_tree(saved, abstract, step)
-            return self._manager.restore(step, args=ocp.args.StandardRestore(abstract))
+            state = self._manager.restore(step, args=ocp.args.StandardRestore(abstract))
+            return layouts.parted(state) if layouts.WHOLE in state.nets else state
         except UserError:
             raise
         except Exception as error:

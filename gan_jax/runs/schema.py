@@ -12,16 +12,40 @@ from pathlib import Path
 from typing import Any
 
 from gan_jax.core.errors import UserError
+from gan_jax.core.outside import is_outside
+
+SCHEMA = 2
+
+
+def _two_networks(config: dict[str, Any]) -> dict[str, Any]:
+    """Return a config of schema 1 with a VAE's encoder and decoder as two networks.
+
+    Both have what the one had: network, optimizer and terms. A norm of its gradient that was
+    clipped was that of both.
+    """
+    if config["task"]["name"] != "vae":
+        return config
+    if is_outside(config["model"]["vae"]["name"]):
+        raise UserError(
+            f"model.vae={config['model']['vae']['name']} is one network of one's own, and a VAE has"
+            " two since, model.encoder and model.decoder: train it anew"
+        )
+
+    def parted(section: dict[str, Any]) -> dict[str, Any]:
+        rest = {name: x for name, x in section.items() if name != "vae"}
+        return {**rest, "encoder": section["vae"], "decoder": section["vae"]}
+
+    return {**config, **{name: parted(config[name]) for name in ("model", "optim", "terms")}}
 
 
 def _second(config: dict[str, Any]) -> dict[str, Any]:
-    """Add what data sets of two domains and warm-up by images brought."""
+    """Return a config of schema 1 with what data of two domains and warm-up by images brought."""
+    config = _two_networks(config)
     data = {"halves": "", "unpaired": False, "eval_pairs": False, **config["data"]}
     optim = {net: {"warmup_images": 0, **section} for net, section in config["optim"].items()}
     return {**config, "data": data, "optim": optim}
 
 
-SCHEMA = 2
 # schema: from a config of it, as plain dicts, to one of the next.
 MIGRATIONS: dict[int, Callable[[dict[str, Any]], dict[str, Any]]] = {1: _second}
 

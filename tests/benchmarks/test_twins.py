@@ -26,6 +26,8 @@ from gan_jax.training.averages import ema_decay_at
 
 GAN = dict(model__gen__width=8, model__disc__width=8, model__latent=8)
 ATTENTION = dict(model__gen__attention=8, model__disc__attention=8)
+VAE = dict(model__encoder__width=4, model__decoder__width=4)
+MLP_VAE = dict(model__encoder__width=8, model__decoder__width=8)
 # Nothing is square, so that no two axes can be mistaken for one another.
 TINY: dict[str, dict[str, Any]] = {
     "DCGAN-64": dict(image=(16, 32, 1), **GAN),
@@ -41,8 +43,8 @@ TINY: dict[str, dict[str, Any]] = {
         **ATTENTION,
         task__disc_updates=2,
     ),
-    "conv VAE-64": dict(image=(16, 24, 3), model__vae__width=4, model__latent=4),
-    "MLP VAE-28": dict(image=(8, 6, 1), model__vae__width=8, model__latent=4),
+    "conv VAE-64": dict(image=(16, 24, 3), **VAE, model__latent=4),
+    "MLP VAE-28": dict(image=(8, 6, 1), **MLP_VAE, model__latent=4),
     "pix2pix-64": dict(image=(16, 24, 3), model__gen__width=4, model__disc__width=4),
     # 8 wide: from 4 channels in channels_last memory, PyTorch 2.13's weight gradient of a strided
     # 1x1 convolution is wrong in one call of twenty.
@@ -82,7 +84,7 @@ def test_a_twin_with_another_loss_is_refused(
 def test_a_twin_with_another_optimizer_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     problem = tiny("MLP VAE-28")
     twin = problem.make_twin()
-    twin.optimizers["vae"].param_groups[0]["lr"] *= 1.02
+    twin.optimizers["decoder"].param_groups[0]["lr"] *= 1.02
     monkeypatch.setattr(type(problem), "make_twin", lambda self, device: twin)
     with pytest.raises(equality.Difference, match="parameters differ"):
         equality.check(problem)

@@ -38,7 +38,9 @@ from gan_jax.runs.writer import read_metrics
 def test_nan_names_metric_and_step(capsys: pytest.CaptureFixture, workdir: Path) -> None:
     arguments = ["--config=configs/vae.py:smoke", f"--workdir={workdir}"]
     capsys.readouterr()
-    code = main.main([*arguments, "--config.optim.vae.lr=1e30", "--config.train.sample_every=0"])
+    code = main.main(
+        [*arguments, "--config.optim.decoder.lr=1e30", "--config.train.sample_every=0"]
+    )
     err = capsys.readouterr().err
     check_error(code, err, ["training stopped", "checkpoint 1 is kept", "lower learning rate"])
     assert re.search(r"(elbo|kl|loss|reconstruction) is -?(nan|inf) at step 2", err)

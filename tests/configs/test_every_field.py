@@ -35,7 +35,7 @@ CASES: dict[str, dict[str, Any]] = {
         terms__disc__lecam=0.1,
         terms__gen__path_length=1.0,
     ),
-    "vae": dict(terms__vae__orthogonal=1e-3),
+    "vae": dict(terms__encoder__orthogonal=1e-3, terms__decoder__orthogonal=1e-3),
     "classifier": {},
     "pix2pix": dict(terms__disc__consistency=1.0, model__disc__layers=1),
 }

@@ -26,8 +26,8 @@ from configs.common import base, make_smoke, optimizer
 def get_config():
     config = base("vae")
     config.task.beta = 1.0
-    config.model = dict(vae=dict(name="conv", width=4), likelihood="bernoulli", latent=4)
-    config.optim.vae = optimizer(1e-3)
+    config.model = dict(encoder=dict(name="conv", width=4), likelihood="bernoulli", latent=4)
+    config.optim = dict(encoder=optimizer(1e-3), decoder=optimizer(1e-3))
     make_smoke(config)
     return config
 """
@@ -36,8 +36,12 @@ def get_config():
 @pytest.mark.parametrize(
     ("old", "new", "message"),
     [
-        ("1e-3)", "1e-3, shedule='cosine')", "'optim.vae.shedule'; did you mean 'optim.vae.sched"),
-        ("width=4", "wdth=8", "field 'model.vae.wdth'; did you mean 'model.vae.width'?"),
+        (
+            "1e-3)",
+            "1e-3, shedule='cosine')",
+            "'optim.encoder.shedule'; did you mean 'optim.encoder.sch",
+        ),
+        ("width=4", "wdth=8", "field 'model.encoder.wdth'; did you mean 'model.encoder.width'?"),
         ("latent=4", "latnt=8", "field 'model.latnt'; did you mean 'model.latent'?"),
         ("config.task.beta", "config.task.bta", "'task.bta'; did you mean 'task.beta'"),
         (
@@ -46,7 +50,7 @@ def get_config():
             "'other.a'.* its sections are task",
         ),
         ("make_smoke(config)", "config.train.setps = 9", "'train.setps'; did you mean 'train.step"),
-        ("optimizer(1e-3)", "{'name': 'adam'}", "the field 'optim.vae.lr' is not there"),
+        ("optimizer(1e-3)", "{'name': 'adam'}", "the field 'optim.encoder.lr' is not there"),
         ("make_smoke(config)", "config.train.steps = 'x'", "line 9: TypeError: .*steps"),
         ("base(", "bse(", "line 5: NameError: name 'bse' is not defined.* mean:? 'base'?"),
         ("get_config():", "get_config()", "line 4: SyntaxError: expected ':'"),

@@ -53,7 +53,14 @@ def test_inspect_digits(
 ) -> None:
     out = inspect(capsys, monkeypatch, tmp_path, "vae:digits")
     check_says(out, "data digits", "train 1,438, eval 359", "image, 16 x 16 x 1, float32")
-    check_says(out, "10: 0, 1, 2, 3", "size [16, 16]", "channels 1", "resize bicubic", "vae: VAE")
+    check_says(
+        out,
+        "10: 0, 1, 2, 3",
+        "size [16, 16]",
+        "channels 1",
+        "resize bicubic",
+        "encoder: ConvEncoder",
+    )
 
 
 def test_inspect_folder(

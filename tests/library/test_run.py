@@ -114,11 +114,11 @@ def photos_of_unlike_sizes(run: gan_jax.library.run.Run) -> None:
 
 def test_printed(run_of: Callable[[str], Trained], tmp_path: Path) -> None:
     run = gan_jax.load(run_of("vae").workdir, checkpoint="latest")
-    sizes = count_parameters(run.state.nets["vae"].params)
+    sizes = {n: count_parameters(net.params) for n, net in run.state.nets.items()}
     assert repr(run).splitlines() == [
         "Run: vae (conv) on synthetic, 16x16x1, 10 classes",
         "  step 2 of 2, seed 0",
-        f"  parameters: vae {sizes:,}",
+        f"  parameters: encoder {sizes['encoder']:,}, decoder {sizes['decoder']:,}",
         f"  {run.workdir}",
     ]
     assert str(run) == f"{run}" == repr(run)

@@ -6,11 +6,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from flax import linen as nn
 
 from gan_jax.core.errors import UserError
 from gan_jax.models.vae import (
     LOG_VARIANCE_RANGE,
-    VAE,
     ConvDecoder,
     ConvEncoder,
     MLPDecoder,
@@ -21,9 +21,9 @@ from gan_jax.models.vae import (
 NETS = {"conv": (ConvEncoder, ConvDecoder), "mlp": (MLPEncoder, MLPDecoder)}
 
 
-def make(net: str, shape: tuple[int, int, int], latent: int = 5) -> VAE:
+def make(net: str, shape: tuple[int, int, int], latent: int = 5) -> tuple[nn.Module, nn.Module]:
     encoder, decoder = NETS[net]
-    return VAE(encoder=encoder(latent=latent, width=4), decoder=decoder(image_shape=shape, width=4))
+    return encoder(latent=latent, width=4), decoder(image_shape=shape, width=4)
 
 
 @pytest.mark.parametrize(
@@ -39,20 +39,41 @@ def make(net: str, shape: tuple[int, int, int], latent: int = 5) -> VAE:
     ],
 )
 def test_shapes(net, shape):
-    model = make(net, shape)
+    encoder, decoder = make(net, shape)
     x = jax.ShapeDtypeStruct((3, *shape), jnp.float32)
     z = jax.ShapeDtypeStruct((3, 5), jnp.float32)
-    variables = jax.eval_shape(lambda x: model.init(jax.random.key(0), x, train=False), x)
-    assert set(variables) == {"params"}
-    assert set(variables["params"]) == {"encoder", "decoder"}
-    run = lambda *args, **kw: jax.eval_shape(  # noqa: E731
-        lambda v, *a: model.apply(v, *a, train=True, **kw), variables, *args
-    )
-    outputs, mean, log_variance = run(x, z)
-    assert outputs.shape == (3, *shape)
-    assert mean.shape == log_variance.shape == (3, 5)
-    assert [y.shape for y in run(x, method="encode")] == [(3, 5), (3, 5)]
-    assert run(z, method="decode").shape == (3, *shape)
+    for model, given, shapes in ((encoder, x, [(3, 5), (3, 5)]), (decoder, z, [(3, *shape)])):
+        found, variables = jax.eval_shape(
+            lambda x, m=model: m.init_with_output(jax.random.key(0), x, train=True), given
+        )
+        assert set(variables) == {"params"}
+        assert [y.shape for y in jax.tree.leaves(found)] == shapes
+
+
+def test_an_encoder_with_statistics():
+    encoder = ConvEncoder(5, 4, "batch")
+    x = np.random.default_rng(0).normal(3.0, 1.0, (8, 8, 8, 1)).astype(np.float32)
+    variables = encoder.init(jax.random.key(0), x, train=False)
+    _, moved = encoder.apply(variables, x, train=True, mutable=["batch_stats"])
+    assert set(moved["batch_stats"]) == {"norm0", "norm1"}
+    before, after = variables["batch_stats"], moved["batch_stats"]
+    assert all(jax.tree.leaves(jax.tree.map(lambda a, b: bool((a != b).any()), before, after)))
+
+
+def test_tanh():
+    """Hidden units in (-1, 1), and weights by Glorot & Bengio."""
+    encoder = MLPEncoder(latent=3, width=50, tanh=True)
+    x = np.random.default_rng(0).normal(0, 100, (4, 8, 8, 1)).astype(np.float32)
+    params = encoder.init(jax.random.key(0), x, train=False)["params"]
+    limit = np.sqrt(6 / (64 + 50))
+    assert 0.95 * limit < np.abs(params["hidden0"]["kernel"]).max() <= limit
+    mean, _ = encoder.apply({"params": params}, x, train=False)
+    hidden = np.tanh(x.reshape(4, -1) @ params["hidden0"]["kernel"])
+    hidden = np.tanh(hidden @ params["hidden1"]["kernel"])
+    np.testing.assert_allclose(mean, hidden @ params["mean"]["kernel"], rtol=1e-3, atol=1e-4)
+    decoder = MLPDecoder(image_shape=(8, 8, 1), width=50, tanh=True)
+    params = decoder.init(jax.random.key(0), mean, train=False)["params"]
+    assert np.abs(params["outputs"]["kernel"]).max() <= limit
 
 
 def test_stages():
@@ -63,7 +84,8 @@ def test_stages():
 @pytest.mark.parametrize("size", [(30, 28), (28, 30), (2, 4)])
 def test_size_that_does_not_divide_says_so(size):
     with pytest.raises(UserError, match=r"divide by 4.*net=mlp"):
-        make("conv", (*size, 1)).init(jax.random.key(0), jnp.zeros((1, *size, 1)), train=False)
+        encoder = ConvEncoder(latent=5)
+        encoder.init(jax.random.key(0), jnp.zeros((1, *size, 1)), train=False)
     with pytest.raises(UserError, match="divide by 4"):
         decoder = ConvDecoder(image_shape=(*size, 1))
         decoder.init(jax.random.key(0), jnp.zeros((1, 5)), train=False)
@@ -71,23 +93,25 @@ def test_size_that_does_not_divide_says_so(size):
 
 @pytest.mark.parametrize("net", sorted(NETS))
 def test_examples_stay_apart_and_log_variances_finite(net):
-    model = make(net, (8, 8, 1))
+    encoder, decoder = make(net, (8, 8, 1))
     rng = np.random.default_rng(0)
     x = rng.uniform(-1, 1, (4, 8, 8, 1)).astype(np.float32)
-    shapes = jax.eval_shape(lambda x: model.init(jax.random.key(0), x, train=False), x)
-    variables = jax.tree.map(lambda p: 0.3 * rng.normal(size=p.shape).astype(np.float32), shapes)
-    run = jax.jit(lambda v, x, noise: model.apply(v, x, noise, train=True))
-    zero, noise = np.zeros((4, 5), np.float32), rng.normal(size=(4, 5)).astype(np.float32)
-    outputs, mean, log_variance = run(variables, x, noise)
-    order = np.array([2, 0, 3, 1])
-    for found, expected in zip(
-        run(variables, x[order], noise[order]), (outputs, mean, log_variance), strict=True
-    ):
-        np.testing.assert_allclose(found, expected[order], rtol=1e-4, atol=1e-5)
-    center = jax.jit(lambda v, x: model.apply(v, x, train=False))(variables, x)[0]
-    np.testing.assert_allclose(run(variables, x, zero)[0], center, rtol=1e-4, atol=1e-5)
-    assert np.abs(outputs - center).max() > 1e-2
+    z = rng.normal(size=(4, 5)).astype(np.float32)
 
-    _, _, log_variance = run(jax.tree.map(lambda p: 100 * p, variables), x, noise)
+    def variables_of(model, given):
+        shapes = jax.eval_shape(lambda x: model.init(jax.random.key(0), x, train=False), given)
+        return jax.tree.map(lambda p: 0.3 * rng.normal(size=p.shape).astype(np.float32), shapes)
+
+    order = np.array([2, 0, 3, 1])
+    for model, given in ((encoder, x), (decoder, z)):
+        run = jax.jit(lambda v, x, m=model: jax.tree.leaves(m.apply(v, x, train=True)))
+        variables = variables_of(model, given)
+        for found, expected in zip(
+            run(variables, given[order]), run(variables, given), strict=True
+        ):
+            np.testing.assert_allclose(found, expected[order], rtol=1e-4, atol=1e-5)
+            assert np.abs(expected[0] - expected[1]).max() > 1e-2
+        if model is encoder:
+            _, log_variance = run(jax.tree.map(lambda p: 100 * p, variables), given)
     assert (log_variance.min(), log_variance.max()) == LOG_VARIANCE_RANGE
     assert np.isfinite(np.exp(log_variance)).all()

@@ -141,8 +141,8 @@ def communicated(name: str, **changes: object) -> tuple[list[Collective], TrainS
     return collectives(lowered.compile().as_text(), 8), abstract_state(training.task, parallel)
 
 
-def sizes(state: TrainState, name: str) -> list[tuple[int, ...]]:
-    return [x.shape for x in jax.tree.leaves(state.nets[name].params)]
+def sizes(state: TrainState, *names: str) -> list[tuple[int, ...]]:
+    return [x.shape for x in jax.tree.leaves([state.nets[name].params for name in names])]
 
 
 def bytes_of(found: list[Collective], kind: str) -> int:
@@ -151,26 +151,27 @@ def bytes_of(found: list[Collective], kind: str) -> int:
 
 @pytest.mark.parametrize("microbatches", [1, 2])
 def test_gradients_cross_the_devices_once(microbatches: int) -> None:
-    """A VAE has no batch statistics: all that crosses is its gradient and five metrics."""
+    """A VAE has no batch statistics: all that crosses is its gradient and six metrics."""
     found, state = communicated("vae", train__microbatches=microbatches)
-    weights = sum(math.prod(shape) for shape in sizes(state, "vae"))
+    weights = sum(math.prod(shape) for shape in sizes(state, "encoder", "decoder"))
     assert {c.kind for c in found} == {"all-reduce"}
-    assert bytes_of(found, "all-reduce") == 4 * (weights + 5)
+    assert bytes_of(found, "all-reduce") == 4 * (weights + 6)
 
 
 @pytest.mark.parametrize("microbatches", [1, 2])
 def test_shards_are_reduced_by_scattering_and_gathered_once(microbatches: int) -> None:
     found, state = communicated("vae", train__microbatches=microbatches, train__fsdp=4)
-    split = [s for s in sizes(state, "vae") if fsdp.shard_axis(s, 4) is not None]
-    whole = [s for s in sizes(state, "vae") if fsdp.shard_axis(s, 4) is None]
+    both = sizes(state, "encoder", "decoder")
+    split = [s for s in both if fsdp.shard_axis(s, 4) is not None]
+    whole = [s for s in both if fsdp.shard_axis(s, 4) is None]
     assert split and whole
     weights = sum(map(math.prod, split))
     assert bytes_of(found, "reduce-scatter") == 4 * weights
     # Gathered from the shards at the start; what the update made stays in shards.
     assert bytes_of(found, "all-gather") == 4 * weights / 4
-    # The scattered sums cross the other axis of the mesh, two wide, in shards; one number more
-    # makes the norm of the whole gradient.
-    assert bytes_of(found, "all-reduce") == 4 * (weights / 4 + sum(map(math.prod, whole)) + 5 + 1)
+    # The scattered sums cross the other axis of the mesh, two wide, in shards; one number more a
+    # network makes the norm of its whole gradient.
+    assert bytes_of(found, "all-reduce") == 4 * (weights / 4 + sum(map(math.prod, whole)) + 6 + 2)
 
 
 def test_batch_statistics_are_few_and_apart() -> None:

@@ -124,19 +124,20 @@ def test_a_training_goes_on_with_other_values(
     photos = (tmp_path / "photos").rename(tmp_path / "elsewhere")
     make_images(photos, [f"more/{i}.png" for i in range(20)])
     resume = [f"--workdir={run}", "--config.train.steps=3", f"--config.data.path={photos}"]
-    changed = ["--config.optim.vae.lr=0.01", "--config.optim.vae.weight_decay=0.1"]
+    changed = ["--config.optim.encoder.lr=0.01", "--config.optim.decoder.weight_decay=0.1"]
     changed += ["--config.train.batch_size=16"]
-    says = ["optim.vae.lr: 0.001 -> 0.01", "--change lets optim.vae.lr, optim.vae.weight_decay"]
+    able = "optim.decoder.weight_decay, optim.encoder.lr"
+    says = ["optim.encoder.lr: 0.001 -> 0.01", f"--change lets {able}"]
     refuse(capsys, *resume, *changed, says=says, keeps=run)
     refuse(capsys, *resume, says=["have changed", "--change"], keeps=run)
     out = succeed(capsys, *resume, *changed, "--change")
-    assert "changed for this resume: optim.vae.lr: 0.001 -> 0.01" in out
+    assert "changed for this resume: optim.encoder.lr: 0.001 -> 0.01" in out
     new = read_spec(run)
     assert f"changed for this resume: data: {old} -> {new}" in out
     assert new.fingerprint != old.fingerprint and sum(new.counts.values()) == 60
     said = [
-        "optim.vae.lr 0.001 -> 0.01 after step 2",
-        "optim.vae.weight_decay 0.0 -> 0.1 after step 2",
+        "optim.encoder.lr 0.001 -> 0.01 after step 2",
+        "optim.decoder.weight_decay 0.0 -> 0.1 after step 2",
         "train.batch_size 8 -> 16 after step 2",
         f"data {old} -> {new} after step 2",
     ]
@@ -152,7 +153,7 @@ def test_a_training_goes_on_with_other_values(
     report = succeed(capsys, "--mode=report", f"--workdir={run}")
     assert f"run: {'; '.join(said)}." in report
     # From here on these are its values, with no flag; the old ones are another config.
-    refuse(capsys, *resume, "--config.optim.vae.lr=0.001", says=["0.01 -> 0.001"], keeps=run)
+    refuse(capsys, *resume, "--config.optim.encoder.lr=0.001", says=["0.01 -> 0.001"], keeps=run)
     assert "is complete: 3 of 3" in succeed(capsys, *resume)
 
 

@@ -50,7 +50,9 @@ def test_what_cannot_be_transferred_is_refused(gan: Path, tmp_path: Path) -> Non
     with pytest.raises(UserError, match=r"network '(gen|disc)' differs, .* there and"):
         train(config_from(gan, model__disc__width=8), tmp_path / "run")
     vae = smoke_config("vae", train__devices=1, train__init_from=str(gan))
-    with pytest.raises(UserError, match="has the networks disc, gen, and this task vae"):
+    with pytest.raises(
+        UserError, match="has the networks disc, gen, and this task decoder, encoder"
+    ):
         train(vae, tmp_path / "run")
     with pytest.raises(UserError, match=r"freeze_disc=9: model\.disc\.name=dcgan has 2 stages"):
         train(config_from(gan, task__freeze_disc=9), tmp_path / "run")

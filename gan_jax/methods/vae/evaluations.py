@@ -8,6 +8,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from flax import linen as nn
 
 from gan_jax.core.errors import UserError
 from gan_jax.core.keys import fold_in_each
@@ -15,11 +16,10 @@ from gan_jax.core.metric_names import MetricName
 from gan_jax.core.options import Option
 from gan_jax.core.state import TrainState
 from gan_jax.core.task import Batch, Evaluation, Key, Metrics
-from gan_jax.metrics.likelihood import bits_per_dimension, importance_weighted, log_prior_ratio
+from gan_jax.metrics.likelihood import bits_per_dimension, importance_weighted
 from gan_jax.metrics.posterior import AggregatedPosterior, posterior_sums
 from gan_jax.metrics.totals import masked_sums, means
-from gan_jax.models.vae import VAE
-from gan_jax.objectives.likelihood import gaussian_level_log_probability
+from gan_jax.objectives.distributions import Bernoulli, Normal, PixelNormal, standard_normal
 
 NLL_OPTIONS = {
     "samples": Option(200, "importance samples an image", low=1),
@@ -34,15 +34,14 @@ _DECODED_AT_ONCE = 1024  # images, by importance sampling: bounds its memory
 
 
 def make_evaluations(
-    vae: VAE,
+    encoder: nn.Module,
+    decoder: nn.Module,
     *,
     image_shape: tuple[int, int, int],
     latent: int,
-    likelihood: str,
-    scale: float,
-    log_likelihood: Callable[[jax.Array, jax.Array], jax.Array],
+    likelihood: Callable[[jax.Array], Bernoulli | PixelNormal] | None,
 ) -> dict[str, Evaluation]:
-    """Return the evaluations of a VAE whose network is `nets["vae"]`; weights are the average.
+    """Return the evaluations of an autoencoder; weights are the average.
 
     nll: -log p(x) by importance sampling (see `metrics.likelihood`), in nats an image, as
     `nll/iw200/grey` (a Bernoulli likelihood of grey levels: no normalised density, so it compares
@@ -54,21 +53,18 @@ def make_evaluations(
     posterior, posterior_by_dimension: see `metrics.posterior`.
 
     Args:
-      vae: the network.
+      encoder, decoder: the networks, `nets["encoder"]` and `nets["decoder"]` of the state.
       image_shape: (H, W, C).
       latent: dimensions.
-      likelihood: "bernoulli" or "gaussian".
-      scale: standard deviation of the Gaussian likelihood.
-      log_likelihood: (outputs, images) -> [B], nats.
+      likelihood: outputs of the decoder -> distribution of images; None for a method whose
+        decoder has none, which is not asked for `nll`.
     """
-    bernoulli = likelihood == "bernoulli"
+    bernoulli = likelihood is Bernoulli
+    prior = standard_normal(latent)
 
-    def encode(state: TrainState, images: jax.Array) -> tuple[Any, jax.Array, jax.Array]:
-        variables = state.nets["vae"].variables("ema")
-        return variables, *vae.apply(variables, images, train=False, method="encode")
-
-    def level_log_probability(outputs: jax.Array, images: jax.Array) -> jax.Array:
-        return gaussian_level_log_probability(mean=outputs, target=images, scale=scale)
+    def encode(state: TrainState, images: jax.Array) -> Normal:
+        variables = state.nets["encoder"].variables("ema")
+        return Normal(*encoder.apply(variables, images, train=False))
 
     def nll_step(
         state: TrainState, batch: Batch, key: Key, *, samples: int, binarize: str
@@ -80,24 +76,18 @@ def make_evaluations(
             )
         keys = jax.vmap(jax.random.split)(fold_in_each(key, batch["index"]))
         images = binarized(batch["image"], keys[:, 0], how=binarize)
-        variables, mean, log_variance = encode(state, images)
-        mean, log_variance = mean[:, None], log_variance[:, None]
-        terms = {"density": log_likelihood}
+        variables, posterior = state.nets["decoder"].variables("ema"), encode(state, images)
+        terms = {"density": lambda outputs: likelihood(outputs).log_prob(images)}
         if not bernoulli:
-            terms["probability"] = level_log_probability
+            terms["probability"] = lambda outputs: likelihood(outputs).level_log_prob(images)
 
         def log_weights(keys: Key) -> dict[str, jax.Array]:
-            normal = lambda key: jax.random.normal(key, (latent,))  # noqa: E731
-            noise = jax.vmap(jax.vmap(normal))(keys)
-            z = mean + jnp.exp(0.5 * log_variance) * noise
-            outputs = vae.apply(variables, z.reshape(-1, latent), train=False, method="decode")
-            outputs = outputs.reshape(*keys.shape, *image_shape)
-            ratio = log_prior_ratio(latents=z, noise=noise, log_variance=log_variance)
-            # Each column of samples against the same images.
-            return {
-                name: ratio + jax.vmap(term, (1, None), 1)(outputs, images)
-                for name, term in terms.items()
-            }
+            # Draws [n, B], each of the same posteriors and against the same images.
+            z, log_posterior = jax.vmap(posterior.sample_and_log_prob)(keys.T)
+            outputs = decoder.apply(variables, z.reshape(-1, latent), train=False)
+            outputs = outputs.reshape(*keys.T.shape, *image_shape)
+            ratio = jax.vmap(prior.log_prob)(z) - log_posterior
+            return {name: (ratio + jax.vmap(term)(outputs)).T for name, term in terms.items()}
 
         found = importance_weighted(
             log_weights,
@@ -121,16 +111,17 @@ def make_evaluations(
         return {str(MetricName(n, protocol=protocol)): value for n, value in metrics.items()}
 
     def posterior_step(state: TrainState, batch: Batch, key: Key) -> Metrics:
-        _, mean, log_variance = encode(state, batch["image"])
+        mean, log_variance = encode(state, batch["image"])
         return posterior_sums(mean=mean, log_variance=log_variance, mask=batch["mask"])
 
+    nll = Evaluation(
+        "negative log likelihood by importance sampling, nats an image and bits/dim",
+        nll_step,
+        nll_metrics,
+        NLL_OPTIONS,
+    )
     return {
-        "nll": Evaluation(
-            "negative log likelihood by importance sampling, nats an image and bits/dim",
-            nll_step,
-            nll_metrics,
-            NLL_OPTIONS,
-        ),
+        **({} if likelihood is None else {"nll": nll}),
         "posterior": Evaluation(
             "active units; KL of the aggregated posterior's moments from the prior's, nats",
             posterior_step,

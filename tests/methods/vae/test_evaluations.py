@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
 
 import flax.linen as nn
@@ -18,8 +19,7 @@ from gan_jax.core.task import Evaluation
 from gan_jax.data.dataset import array_split
 from gan_jax.evaluation.evaluator import make_evaluator
 from gan_jax.methods.vae.evaluations import binarized, make_evaluations
-from gan_jax.models.vae import VAE
-from gan_jax.objectives.likelihood import bernoulli_log_likelihood, gaussian_log_likelihood
+from gan_jax.objectives.distributions import Bernoulli, PixelNormal
 from gan_jax.parallel.mesh import make_parallel
 
 SHAPE, SCALE = (2, 2, 1), 0.7
@@ -48,19 +48,18 @@ class Decoder(nn.Module):
 
 
 def evaluations(likelihood: str, **encoder) -> dict[str, Evaluation]:
-    gaussian = lambda outputs, x: gaussian_log_likelihood(mean=outputs, target=x, scale=SCALE)  # noqa: E731
-    bernoulli = lambda outputs, x: bernoulli_log_likelihood(logits=outputs, target01=(x + 1) / 2)  # noqa: E731
+    likelihoods = {"gaussian": functools.partial(PixelNormal, scale=SCALE), "bernoulli": Bernoulli}
     return make_evaluations(
-        VAE(encoder=Encoder(**{"shift": 0.0, **encoder}), decoder=Decoder()),
+        Encoder(**{"shift": 0.0, **encoder}),
+        Decoder(),
         image_shape=SHAPE,
         latent=2,
-        likelihood=likelihood,
-        scale=SCALE,
-        log_likelihood={"gaussian": gaussian, "bernoulli": bernoulli}[likelihood],
+        likelihood=likelihoods[likelihood],
     )
 
 
-STATE = new_state({"vae": NetState(params={}, extra={}, opt_state=(), ema=None)})
+EMPTY = NetState(params={}, extra={}, opt_state=(), ema=None)
+STATE = new_state({"encoder": EMPTY, "decoder": EMPTY})
 
 
 class Bound:

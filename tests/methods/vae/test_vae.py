@@ -21,6 +21,7 @@ from gan_jax.methods.configs import load_config
 from gan_jax.methods.vae.vae import make_task
 from gan_jax.parallel.mesh import make_parallel
 
+NETS = ("encoder", "decoder")
 CONFIG = Path(__file__).parents[3] / "configs" / "vae.py"
 KEY = jax.random.key(7)
 
@@ -43,10 +44,11 @@ def get(argument: str = "smoke,net=mlp", **changes: Any):
         scale = np.sqrt(2 / np.prod(p.shape[:-1])) if p.ndim > 1 else 0.0
         return jnp.asarray(scale * rng.normal(size=p.shape), jnp.float32)
 
-    net = state.nets["vae"]
-    params = jax.tree.map(draw, net.params)
-    net = net.replace(params=params, ema={"params": jax.tree.map(jnp.copy, params)})
-    return config, dataset, task, state.replace(nets={"vae": net})
+    nets = {}
+    for name, net in state.nets.items():
+        params = jax.tree.map(draw, net.params)
+        nets[name] = net.replace(params=params, ema={"params": jax.tree.map(jnp.copy, params)})
+    return config, dataset, task, state.replace(nets=nets)
 
 
 def images_of(dataset, count: int) -> np.ndarray:
@@ -64,14 +66,16 @@ def test_loss_by_hand(likelihood, net):
     x = images_of(dataset, 5)
     _, metrics = step_of(task)(task.phase(0), state, {"image": x[None]}, KEY)
 
-    vae, variables = task.modules["vae"], state.nets["vae"].variables()
-    encode = jax.jit(lambda v, x: vae.apply(v, x, train=True, method="encode"))
-    decode = jax.jit(lambda v, z: vae.apply(v, z, train=True, method="decode"))
-    mean, log_variance = map(np.asarray, encode(variables, x))
+    def applied(name):
+        module, variables = task.modules[name], state.nets[name].variables()
+        return jax.jit(lambda x: module.apply(variables, x, train=True))
+
+    encode, decode = map(applied, NETS)
+    mean, log_variance = map(np.asarray, encode(x))
     # One key an image, never one draw for the batch.
     noise = [jax.random.normal(jax.random.fold_in(KEY, i), mean.shape[1:]) for i in range(5)]
     z = mean + np.exp(log_variance / 2) * np.stack(noise)
-    outputs = np.asarray(decode(variables, z), np.float64)
+    outputs = np.asarray(decode(z), np.float64)
     if likelihood == "bernoulli":
         p, target = 1 / (1 + np.exp(-outputs)), (x + 1) / 2
         density = target * np.log(p) + (1 - target) * np.log1p(-p)
@@ -80,25 +84,31 @@ def test_loss_by_hand(likelihood, net):
     fit = density.reshape(5, -1).sum(1).mean()
     kl = 0.5 * (mean**2 + np.exp(log_variance) - 1 - log_variance).sum(1).mean()
     expected = {"loss": 3 * kl - fit, "elbo": fit - kl, "reconstruction": fit, "kl": kl}
-    assert metrics.keys() == {*expected, "grad_norm/vae"}
+    assert metrics.keys() == {*expected, "grad_norm/encoder", "grad_norm/decoder"}
     for name, value in expected.items():
         np.testing.assert_allclose(metrics[name], value, rtol=1e-4, err_msg=name)
 
 
 def test_gradient_by_finite_differences():
-    changes = {"optim__vae__name": "sgd", "optim__vae__lr": 1.0}
+    changes = {f"optim__{n}__{k}": v for n in NETS for k, v in (("name", "sgd"), ("lr", 1.0))}
     _, dataset, task, state = get(**changes)
     step, batch = step_of(task), {"image": images_of(dataset, 8)[None]}
 
-    def moved(params):
-        net = state.nets["vae"].replace(params=params)
-        return state.replace(nets={"vae": net})
+    def params_of(state):
+        return {name: net.params for name, net in state.nets.items()}
 
-    params = state.nets["vae"].params
+    def moved(params):
+        return state.replace(nets={n: state.nets[n].replace(params=p) for n, p in params.items()})
+
+    def length_of(tree):
+        return float(jnp.sqrt(sum(jnp.sum(g**2) for g in jax.tree.leaves(tree))))
+
+    params = params_of(state)
     after, metrics = step(task.phase(0), state, batch, KEY)
-    gradient = jax.tree.map(jnp.subtract, params, after.nets["vae"].params)
-    length = float(jnp.sqrt(sum(jnp.sum(g**2) for g in jax.tree.leaves(gradient))))
-    assert metrics["grad_norm/vae"] == pytest.approx(length, rel=1e-4)
+    gradient = jax.tree.map(jnp.subtract, params, params_of(after))
+    for name in NETS:
+        assert metrics[f"grad_norm/{name}"] == pytest.approx(length_of(gradient[name]), rel=1e-4)
+    length = length_of(gradient)
     losses = []
     for sign in (1, -1):
         at = jax.tree.map(lambda p, g, s=sign: p + s * 1e-2 * g / length, params, gradient)
@@ -108,7 +118,8 @@ def test_gradient_by_finite_differences():
 
 @pytest.mark.parametrize("likelihood", ["bernoulli", "gaussian"])
 def test_training_reduces_the_loss(likelihood):
-    changes = {"model__vae__width": 32, "optim__vae__lr": 1e-2}
+    changes = {f"model__{name}__width": 32 for name in NETS}
+    changes |= {f"optim__{name}__lr": 1e-2 for name in NETS}
     changes |= {"model__likelihood__scale": 0.5} if likelihood == "gaussian" else {}
     _, dataset, task = build(f"smoke,net=mlp,likelihood={likelihood}", **changes)
     state = jax.jit(task.init)(KEY)
@@ -126,7 +137,10 @@ def test_training_reduces_the_loss(likelihood):
 
 
 def two_weights(state):
-    return [state.nets["vae"].variables(weights)["params"] for weights in ("raw", "ema")]
+    return [
+        {name: net.variables(weights)["params"] for name, net in state.nets.items()}
+        for weights in ("raw", "ema")
+    ]
 
 
 def test_eval_is_the_same_in_any_batch():
@@ -179,11 +193,11 @@ def test_encode_transform_and_grids(likelihood):
 
 def test_a_term_of_any_network():
     """Orthogonal weights are a VAE's as well."""
-    _, dataset, task, state = get(terms__vae__orthogonal=0.5)
+    _, dataset, task, state = get(terms__decoder__orthogonal=0.5)
     _, _, plain, _ = get()
     batch = {"image": images_of(dataset, 8)[None]}
     with_term, without = (step_of(t)(t.phase(0), state, batch, KEY)[1] for t in (task, plain))
-    assert set(with_term) - set(without) == {"vae/orthogonal"}
+    assert set(with_term) - set(without) == {"decoder/orthogonal"}
 
 
 def test_labels_and_options_are_refused():
@@ -197,7 +211,7 @@ def test_labels_and_options_are_refused():
 @pytest.mark.parametrize(
     ("name", "value", "message"),
     [
-        ("model__vae", "convv", "did you mean 'conv'"),
+        ("model__encoder", "convv", "did you mean 'conv'"),
         ("model__likelihood", "normal", "one of bernoulli, gaussian"),
         ("model__likelihood__scale", 0.0, "no config field .*likelihood=bernoulli has no 'scale'"),
         ("model__latent", 0, "model.latent=0"),
@@ -213,12 +227,12 @@ def test_config_arguments():
     mnist = flatten(load_config(f"{CONFIG}:mnist,net=mlp,likelihood=gaussian,latent=3"))
     assert mnist["data.size"] == [28, 28]
     assert (mnist["model.likelihood.name"], mnist["model.latent"]) == ("gaussian", 3)
-    assert mnist["model.vae.width"] == 512
+    assert mnist["model.encoder.width"] == mnist["model.decoder.width"] == 512
     folder = flatten(load_config(f"{CONFIG}:folder,path=somewhere,size=32"))
     assert (folder["data.path"], folder["data.size"]) == ("somewhere", [32, 32])
     assert (folder["model.likelihood.name"], folder["model.latent"]) == ("gaussian", 64)
     digits = flatten(load_config(f"{CONFIG}:digits"))
-    assert (digits["data.source"], digits["model.vae.name"]) == ("digits", "conv")
+    assert (digits["data.source"], digits["model.decoder.name"]) == ("digits", "conv")
 
 
 @pytest.mark.parametrize(
