@@ -20,7 +20,7 @@ from gan_jax.core.errors import UserError
 
 FITTED = "fitted"  # of `TrainState.buffers` where a run is used: arrays of `--mode=fit`
 AVERAGED = ("params", "batch_stats")
-# Collections that a pass in training moves, for `module.apply(..., mutable=MUTABLE)`.
+# Collections that layers of this package move in training.
 MUTABLE = ("batch_stats", "spectral")
 
 

@@ -19,7 +19,7 @@ from flax.core import tracers
 from ml_collections import ConfigDict
 
 from gan_jax.core.metric_names import log_name
-from gan_jax.core.state import MUTABLE, NetState, TrainState, averaged, init_net
+from gan_jax.core.state import NetState, TrainState, averaged, init_net
 from gan_jax.core.task import Key, Metrics, Phase
 from gan_jax.methods.terms import Term, check_terms, due_names, initial_buffers, taken
 from gan_jax.parallel import fsdp
@@ -41,7 +41,6 @@ class Net:
       apply: `module.apply` as it is computed in training, see `parallel.precision`.
       optimizer: told `global_norm`, the norm of the whole gradient.
       inputs: abstract inputs of the module's `__call__`, batch axis 1.
-      mutable: collections that a pass in training moves.
       ema: step -> share of the moving average that is kept; None keeps no average.
       hold: parameters -> the same, with `stop_gradient` on those that are not trained.
       project: parameters after a step -> those that are kept: weight clipping.
@@ -51,7 +50,6 @@ class Net:
     apply: Callable[..., Any]
     optimizer: optax.GradientTransformationExtraArgs
     inputs: tuple[jax.ShapeDtypeStruct, ...]
-    mutable: tuple[str, ...] = MUTABLE
     ema: Callable[[jax.Array], Any] | None = None
     hold: Callable[[Any], Any] | None = None
     project: Callable[[Any], Any] | None = None
@@ -149,7 +147,8 @@ class Handle:
         return self._passed({**self.variables, **given}, *args, **kwargs)[0]
 
     def _passed(self, variables: dict[str, Any], *args: Any, **kwargs: Any) -> Any:
-        return self._net.apply(variables, *args, train=True, mutable=self._net.mutable, **kwargs)
+        moving = [name for name in variables if name != "params"]  # statistics, codebooks, ...
+        return self._net.apply(variables, *args, train=True, mutable=moving, **kwargs)
 
 
 class Nets:

@@ -40,7 +40,7 @@ def test_half_of_them_come_from_the_history() -> None:
     never = set(numbers) - set(found.astype(int))
     assert never == set(pool["images"][:, 0].astype(int))
     # Each place is swapped at the same rate: the wait of an image is geometric of mean 2 * size.
-    waits = (numbers - found)[older.size and found < numbers]
+    waits = (numbers - found)[found < numbers]
     assert abs(waits.mean() / 40 - 1) < 0.15
     assert pool["filled"] == 20
 
