@@ -49,7 +49,7 @@ RESUMABLE = (
 )
 # Fields of an optimizer that may differ from a checkpoint on where that is asked for (--change), as
 # may `train.batch_size` and, where a learning rate depends on it, `train.steps`.
-CHANGEABLE = ("lr", "schedule", "warmup_steps", "warmup_images", "weight_decay", "clip_norm")
+CHANGEABLE = ("lr", "schedule", "warmup_steps", "weight_decay", "clip_norm")
 RESIZE_FILTERS = ("nearest", "box", "bilinear", "hamming", "bicubic", "lanczos")
 
 
@@ -216,7 +216,7 @@ def counts_images(config: ConfigDict) -> list[str]:
     counting = {"task.growth": "stage_images" in growth}  # stages of growing networks
     counting["task.top_k"] = task.get("top_k", 1.0) < 1  # epochs
     for net, section in config.optim.items():
-        counting[f"optim.{net}.warmup_images"] = bool(section.get("warmup_images"))
+        counting[f"optim.{net}.schedule"] = "warmup_images" in section.schedule
     return [name for name, counts in counting.items() if counts]
 
 
@@ -224,7 +224,9 @@ def _differing(old: ConfigDict, new: ConfigDict) -> dict[str, tuple[Any, Any, bo
     """Return {name: (old, new, whether it may differ in any case)}; places by what they mean."""
     before, after = flatten(old), flatten(new)
     meant = [flatten(absolute_places(config)) for config in (old, new)]
-    scheduled = any(v != "constant" for k, v in after.items() if k.endswith(".schedule"))
+    scheduled = any(
+        not str(v).startswith("constant") for k, v in after.items() if k.endswith(".schedule")
+    )
     fixed = {"train.steps"} if scheduled else set()
     if before.get("eval.metrics") and before.get("eval.best"):
         fixed |= {"eval.features", "eval.num"}

@@ -39,11 +39,10 @@ def _two_networks(config: dict[str, Any]) -> dict[str, Any]:
 
 
 def _second(config: dict[str, Any]) -> dict[str, Any]:
-    """Return a config of schema 1 with what data of two domains and warm-up by images brought."""
+    """Return a config of schema 1 with what data of two domains brought."""
     config = _two_networks(config)
     data = {"halves": "", "unpaired": False, "eval_pairs": False, **config["data"]}
-    optim = {net: {"warmup_images": 0, **section} for net, section in config["optim"].items()}
-    return {**config, "data": data, "optim": optim}
+    return {**config, "data": data}
 
 
 # schema: from a config of it, as plain dicts, to one of the next.

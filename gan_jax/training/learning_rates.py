@@ -36,7 +36,6 @@ class LearningRates:
                 lr=section.lr,
                 schedule=section.schedule,
                 warmup_steps=section.warmup_steps,
-                warmup_images=section.warmup_images,
                 batch=config.train.batch_size,
                 steps=total * updates,
             )

@@ -31,7 +31,6 @@ def adam(
     clip_norm: float = 0.0,
     schedule: str = "constant",
     warmup_steps: int = 0,
-    warmup_images: int = 0,
 ) -> optax.GradientTransformationExtraArgs:
     """Return Adam (arXiv:1412.6980); AdamW (arXiv:1711.05101) where weights decay.
 
@@ -45,14 +44,13 @@ def adam(
         before the second moment is corrected: the same but for the first steps.)
       weight_decay: decoupled, of the parameters that `decayed` names.
       clip_norm: clip the gradient's global norm; 0 does not.
-      schedule, warmup_steps, warmup_images: see `training.schedules.make_schedule`.
+      schedule, warmup_steps: see `training.schedules.make_schedule`.
     """
     _check_eps(eps)
     rate = make_schedule(
         lr=lr,
         schedule=schedule,
         warmup_steps=warmup_steps,
-        warmup_images=warmup_images,
         steps=steps,
         batch=batch,
     )
@@ -69,7 +67,6 @@ def sgd(
     clip_norm: float = 0.0,
     schedule: str = "constant",
     warmup_steps: int = 0,
-    warmup_images: int = 0,
 ) -> optax.GradientTransformationExtraArgs:
     """Return gradient descent; `momentum` is the decay of its trace, other fields as of `adam`."""
     rule = optax.trace(decay=momentum, nesterov=False) if momentum else optax.identity()
@@ -77,7 +74,6 @@ def sgd(
         lr=lr,
         schedule=schedule,
         warmup_steps=warmup_steps,
-        warmup_images=warmup_images,
         steps=steps,
         batch=batch,
     )
@@ -95,7 +91,6 @@ def rmsprop(
     clip_norm: float = 0.0,
     schedule: str = "constant",
     warmup_steps: int = 0,
-    warmup_images: int = 0,
 ) -> optax.GradientTransformationExtraArgs:
     """Return RMSProp.
 
@@ -110,7 +105,6 @@ def rmsprop(
         lr=lr,
         schedule=schedule,
         warmup_steps=warmup_steps,
-        warmup_images=warmup_images,
         steps=steps,
         batch=batch,
     )

@@ -1,5 +1,7 @@
 """Learning rates over a training: `optim.NET.schedule=NAME[,key=value,...]`, and warm-up.
 
+Any of them takes `warmup_images=N`, a warm-up that lasts as long with batches of any size.
+
 A schedule is a factor of the peak learning rate, as a function of the updates since the warm-up.
 Everything is counted in updates of the network, of which there may be several a step.
 """
@@ -60,6 +62,7 @@ SCHEDULES: dict[str, Callable[..., optax.Schedule]] = {
     "cosine": cosine,
     "step": step,
 }
+WARMUP = "warmup_images="
 _TYPES = {"int": int, "float": float, "tuple[int, ...]": lambda x: tuple(map(int, x.split("+")))}
 
 
@@ -69,30 +72,33 @@ def make_schedule(
     schedule: str,
     warmup_steps: int,
     steps: int,
-    warmup_images: int = 0,
-    batch: int = 1,
+    batch: int,
 ) -> optax.Schedule:
     """Return the learning rate as a function of the number of updates.
 
     Args:
       lr: peak learning rate.
       schedule: "NAME" or "NAME,key=value,..." of `SCHEDULES`, from the end of the warm-up on.
-      warmup_steps: updates of a linear rise from 0 to the peak.
+      warmup_steps: updates of a linear rise from 0 to the peak; 0 where the schedule counts them
+        in images.
       steps: length of training, in updates of this network.
-      warmup_images: the same in images, so that it lasts as long with batches of any size.
       batch: images an update.
 
     Raises:
       UserError: no such schedule or field, or a value outside its range.
     """
-    if warmup_steps and warmup_images:
-        raise UserError(
-            f"optim.*.warmup_steps={warmup_steps} and warmup_images={warmup_images}: give one"
-        )
-    warmup = -(-warmup_images // batch) if warmup_images else warmup_steps
     name, *pairs = schedule.split(",")
+    by_images = [pair for pair in pairs if pair.startswith(WARMUP)]
+    if warmup_steps and by_images:
+        raise UserError(f"optim.*.warmup_steps={warmup_steps} and schedule={schedule}: give one")
+    warmup = warmup_steps
+    for pair in by_images:
+        pairs.remove(pair)
+        if not (images := pair.removeprefix(WARMUP)).isdecimal():
+            raise UserError(f"optim.*.schedule={schedule}: {WARMUP}N takes a whole number")
+        warmup = -(-int(images) // batch)
     if name != "constant" and warmup >= steps:
-        given = f"warmup_images={warmup_images}" if warmup_images else f"warmup_steps={warmup}"
+        given = f"schedule={schedule}" if by_images else f"warmup_steps={warmup}"
         raise UserError(f"optim.*.{given} leaves none of {steps} steps to train")
     factor = _called(name, pairs, max(steps - warmup, 1))
     after = lambda count: lr * factor(count)  # noqa: E731

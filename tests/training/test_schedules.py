@@ -29,7 +29,7 @@ from gan_jax.training.schedules import make_schedule
     ],
 )
 def test_schedules(schedule: str, warmup: int, expected: dict[int, float]) -> None:
-    rate = make_schedule(lr=0.2, schedule=schedule, warmup_steps=warmup, steps=100)
+    rate = make_schedule(lr=0.2, schedule=schedule, warmup_steps=warmup, steps=100, batch=8)
     steps = np.array(list(expected))
     shares = 0.2 * np.array([expected[step] for step in expected])
     np.testing.assert_allclose([float(rate(step)) for step in steps], shares, atol=1e-7)
@@ -38,14 +38,17 @@ def test_schedules(schedule: str, warmup: int, expected: dict[int, float]) -> No
 
 
 def test_warm_up_by_images_lasts_as_long_with_any_batch() -> None:
-    given = dict(lr=1.0, schedule="constant", warmup_steps=0, warmup_images=800, steps=1000)
+    given = dict(lr=1.0, schedule="constant,warmup_images=800", warmup_steps=0, steps=1000)
     for batch in (8, 80, 160):
         rate = make_schedule(**given, batch=batch)
         found = [float(rate(images // batch)) for images in (0, 400, 800, 1600)]
         np.testing.assert_allclose(found, [0, 0.5 if batch < 100 else 0.4, 1, 1], atol=1e-6)
+    linear = {**given, "schedule": "linear,warmup_images=800"}
+    rate = make_schedule(**{**linear, "steps": 300}, batch=8)
+    np.testing.assert_allclose([rate(100), rate(200), rate(300)], [1, 0.5, 0], atol=1e-6)
     with pytest.raises(UserError, match="warmup_images=800 leaves none of 100"):
-        make_schedule(**{**given, "schedule": "linear", "steps": 100}, batch=8)
-    with pytest.raises(UserError, match="warmup_steps=5 and warmup_images=800: give one"):
+        make_schedule(**{**linear, "steps": 100}, batch=8)
+    with pytest.raises(UserError, match=r"warmup_steps=5 and schedule=.*=800: give one"):
         make_schedule(**{**given, "warmup_steps": 5}, batch=8)
 
 
@@ -64,7 +67,7 @@ def test_restarts_and_steps_as_pytorch() -> None:
             rates.append(optimizer.param_groups[0]["lr"])
             optimizer.step()
             theirs.step()
-        ours = make_schedule(lr=0.1, schedule=schedule, warmup_steps=0, steps=30)
+        ours = make_schedule(lr=0.1, schedule=schedule, warmup_steps=0, steps=30, batch=8)
         np.testing.assert_allclose(ours(np.arange(30)), rates, atol=1e-7, err_msg=schedule)
 
 
@@ -81,8 +84,9 @@ def test_restarts_and_steps_as_pytorch() -> None:
         ("step,at=5,factor=0", "factor=0.0: above 0"),
         ("cosine,first=200", "from 1 to the 100 updates"),
         ("cosine,first=20,factor=0.5", "at least 1"),
+        ("linear,warmup_images=some", "takes a whole number"),
     ],
 )
 def test_mistakes(schedule: str, says: str) -> None:
     with pytest.raises(UserError, match=says.replace("+", r"\+")):
-        make_schedule(lr=0.1, schedule=schedule, warmup_steps=0, steps=100)
+        make_schedule(lr=0.1, schedule=schedule, warmup_steps=0, steps=100, batch=8)
