@@ -31,8 +31,9 @@ if TYPE_CHECKING:
     import pandas
 
 EVAL = "eval"  # the group that evaluations have in the log
+_SIGNS = ("time", "learning_rate", "grad_norm", "spectral_norm", "diversity")  # no losses
 _RECENT = 50  # lines of the log that the rate is taken from
-_SHOWN = 6  # numbers of a group; of more their range is shown
+_SHOWN = 8  # numbers of a group; of more their range is shown
 _PLOTS = 12
 _LETTERS = 24  # of a plot's title
 _WIDTH, _HEIGHT, _POINTS = 220, 110, 200  # of a plot [px], and the most points of its line
@@ -141,7 +142,14 @@ class Progress:
 
     def _repr_html_(self) -> str:
         parts = [f"<pre>{html.escape(repr(self))}</pre>"]
-        names = [name for name in _newest(self.rows) if not split_log_name(name)[0]]
+        split = {name: split_log_name(name) for name in _newest(self.rows)}
+        names = [name for name, (group, _) in split.items() if not group]
+        if not names:  # of a pyramid each level is a group
+            names = [
+                name
+                for name, (group, rest) in split.items()
+                if group not in (EVAL, *_SIGNS) and not split_log_name(rest)[0]
+            ]
         if metric := best_metric(self.best_by):
             names += dict.fromkeys(n for row in self.rows if (n := _evaluated(row, metric)))
         for name in names[:_PLOTS]:

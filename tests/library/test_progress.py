@@ -156,3 +156,9 @@ def test_long_logs_are_thinned() -> None:
     assert [module._duration(s) for s in (5, 185, 7380, 270_000)] == [
         *("5 s", "3:05 min", "2:03 h", "3.1 days")
     ]
+
+
+def test_losses_of_levels_are_plotted(tmp_path: Path) -> None:
+    row = {"step": 1, "level0/gen": 1.0, "level0/grad_norm/gen": 2.0, "learning_rate/gen": 0.1}
+    shown = module.Progress(tmp_path, 2, (row,), False, "", "gan on digits", 8, 0.0)
+    assert re.findall("<title>(.*?)</title>", shown._repr_html_()) == ["level0/gen"]
