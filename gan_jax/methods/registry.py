@@ -23,6 +23,7 @@ METHODS = {
     "gan": "gan_jax.methods.gan.method",
     "vae": "gan_jax.methods.vae.vae",
     "iwae": "gan_jax.methods.vae.iwae",
+    "vae_gan": "gan_jax.methods.fusion.vae_gan",
     "classifier": "gan_jax.methods.classifier",
     "paired": "gan_jax.methods.translation.paired",
     "cyclegan": "gan_jax.methods.translation.cyclegan",

@@ -135,6 +135,10 @@ class MLPEncoder(nn.Module):
     @nn.compact
     def __call__(self, x: jax.Array, *, train: bool) -> tuple[jax.Array, jax.Array]:
         """Map images x [B, H, W, C] of any size, as `ConvEncoder` does."""
+        if self.tanh:
+            # Pixels of 0 and 1, as in the paper. A background of -1 is a bias of hundreds of
+            # weights, which one step of Adam moves together, and the units saturate.
+            x = (x + 1) / 2
         x = _hidden(x.reshape(x.shape[0], -1), self.width, self.tanh)
         return _posterior(x, self.latent, self.tanh)
 

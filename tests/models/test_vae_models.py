@@ -64,11 +64,12 @@ def test_tanh():
     """Hidden units in (-1, 1), and weights by Glorot & Bengio."""
     encoder = MLPEncoder(latent=3, width=50, tanh=True)
     x = np.random.default_rng(0).normal(0, 100, (4, 8, 8, 1)).astype(np.float32)
+    levels = (x + 1) / 2
     params = encoder.init(jax.random.key(0), x, train=False)["params"]
     limit = np.sqrt(6 / (64 + 50))
     assert 0.95 * limit < np.abs(params["hidden0"]["kernel"]).max() <= limit
     mean, _ = encoder.apply({"params": params}, x, train=False)
-    hidden = np.tanh(x.reshape(4, -1) @ params["hidden0"]["kernel"])
+    hidden = np.tanh(levels.reshape(4, -1) @ params["hidden0"]["kernel"])
     hidden = np.tanh(hidden @ params["hidden1"]["kernel"])
     np.testing.assert_allclose(mean, hidden @ params["mean"]["kernel"], rtol=1e-3, atol=1e-4)
     decoder = MLPDecoder(image_shape=(8, 8, 1), width=50, tanh=True)

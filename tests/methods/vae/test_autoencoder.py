@@ -14,6 +14,7 @@ from learning import build, learn
 
 from gan_jax.core.errors import UserError
 from gan_jax.core.keys import image_keys
+from gan_jax.core.outside import trusting
 from gan_jax.data import open_data
 from gan_jax.methods.registry import make_task
 from gan_jax.methods.vae.autoencoder import GENERATED
@@ -23,22 +24,21 @@ GAUSSIAN = dict(model__likelihood="gaussian", model__decoder__width=4)
 
 @pytest.mark.parametrize("name", GENERATED)
 def test_generators_of_gans_are_decoders(name: str) -> None:
-    config = smoke_config("vae", model__decoder=name, **GAUSSIAN)
+    config = smoke_config("vae", model__decoder=name, model__latent=6, **GAUSSIAN)
     task = make_task(config, open_data(config.data).spec)
     state = jax.eval_shape(task.init, jax.random.key(0))
-    z = jax.ShapeDtypeStruct((3, 4), jnp.float32)
+    z = jax.ShapeDtypeStruct((3, 6), jnp.float32)
     assert jax.eval_shape(task.generate, state, z).shape == (3, 16, 16, 1)
 
 
 def test_statistics_of_both_networks_move_and_are_those_in_use() -> None:
     changes = dict(model__encoder__norm="batch", model__decoder="dcgan", train__ema_decay=0.5)
     task, start, dataset = build("vae", **changes, **GAUSSIAN)
-    state, metrics = learn(task, start, dataset, 3)
+    state, _ = learn(task, start, dataset, 2)
     for name in ("encoder", "decoder"):
         before, after = (s.nets[name].extra["batch_stats"] for s in (start, state))
         assert all(jax.tree.leaves(jax.tree.map(lambda a, b: bool((a != b).any()), before, after)))
         assert "batch_stats" in state.nets[name].ema
-    assert metrics[-1]["loss"] < metrics[0]["loss"]
     # In use, an image's reconstruction does not depend on the others.
     x, keys = dataset.splits["eval"].get(np.arange(4))["image"], image_keys(0, np.arange(4))
     reconstruct = task.transform().function
@@ -61,7 +61,8 @@ def test_own_networks_are_checked(monkeypatch: pytest.MonkeyPatch, tmp_path: Pat
         "        return x.reshape(len(x), -1)[:, :self.latent]\n"
     )
     monkeypatch.syspath_prepend(tmp_path)
-    task, state, _ = build("vae", model__encoder="own_nets:Encoder")
+    with trusting():
+        task, state, _ = build("vae", model__encoder="own_nets:Encoder")
     images = jnp.zeros((2, 16, 16, 1))
     assert task.encode(state, images, None).shape == (2, 4)
     says = {
@@ -69,7 +70,7 @@ def test_own_networks_are_checked(monkeypatch: pytest.MonkeyPatch, tmp_path: Pat
         "decoder": r"model.decoder.name=own_nets:One .*outputs \[1, 16, 16, 1\]",
     }
     for name, message in says.items():
-        with pytest.raises(UserError, match=message):
+        with trusting(), pytest.raises(UserError, match=message):
             build("vae", **{f"model__{name}": "own_nets:One"})
 
 
