@@ -81,7 +81,7 @@ def slow(names: Iterable[str]) -> list[Any]:
     return [pytest.param(name, marks=pytest.mark.slow) for name in names]
 
 
-@pytest.mark.parametrize("name", ["dcgan", *slow((*OTHERS, "sngan", "lapgan"))])
+@pytest.mark.parametrize("name", ["dcgan", *slow((*OTHERS, "sngan", "lapgan", "iwae", "vae_gan"))])
 def test_killed_and_resumed_equals_unbroken(name: str, tmp_path: Path) -> None:
     broken, unbroken = tmp_path / "broken", tmp_path / "unbroken"
     kill_after_step(name, broken, SAVE_EVERY)
