@@ -3,18 +3,15 @@
     python main.py --config=configs/ada_gan.py:folder,path=DIR,size=64
     python main.py --config=configs/ada_gan.py:cifar10,conditional=projection
 
-As in the paper: the probability of each operation follows E[sign(D(x))] with the target 0.6 and can
-rise by 1 in 500,000 images, the non-saturating loss, R1 at every 16th step with the gamma of the
-authors' code, 0.0002 pixels / batch. The moving average forgets half in 20,000 images, 10 / 32 of
-the batch in thousands as in their setting "auto", and for CIFAR-10 in 500,000.
+As in the paper: the probability p of each operation follows E[sign(D(x))] with the target 0.6 and
+rises by 1 in at least 500,000 images; the non-saturating loss; R1 at every 16th step with the gamma
+of the authors' code, 0.0002 pixels / batch. The half-life of the moving average is 20,000 images
+(10 / 32 of the batch, in thousands, as in their setting "auto"), and 500,000 for CIFAR-10.
 
-Deviations: a residual GAN without normalisation in the discriminator (paper: StyleGAN2), Adam 2e-4
-with beta1 0 and beta2 0.99, whose betas and rate do not change at the lazy steps; p stays below 1.
+Deviations: a residual GAN without normalisation in the discriminator (paper: StyleGAN2); Adam 2e-4
+with beta1 0 and beta2 0.99, not corrected for lazy regularisation; p stays below 1.
 
-Measured (2026-11-25, `:mnist,width=32`, 150 s of one core of an AMD EPYC, 331 steps, seed 0, one
-discriminator update a step; `benchmarks/ladder.py`): FID 11.30 against 10,000 MNIST test images,
-precision 0.17 and recall 0.53 at k = 3, density 0.06 and coverage 0.02 at k = 5, in the features of
-`configs/classifier.py:mnist`. Longer trainings are not yet measured.
+Results: configs/README.md.
 """
 
 from __future__ import annotations

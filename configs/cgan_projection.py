@@ -3,19 +3,16 @@
     python main.py --config=configs/cgan_projection.py:cifar10 --config.data.dir=TFDS_DIR
     python main.py --config=configs/cgan_projection.py:imagenet --config.data.dir=TFDS_DIR
 
-As in the authors' code: the networks of `configs/sngan.py` with conditional BatchNorm in the
-generator, whose classes are drawn, each as likely, and the class's vector times the features in the
-discriminator, hinge, spectral normalisation, Adam 2e-4 with beta1 0 and beta2 0.9, five
-discriminator updates a generator update, batches of 64 (at 128 px of four GPUs with 16 each),
-latent 128; 50,000 generator updates at 32 px, 250,000 at 64 px, 450,000 at 128 px. It is
-`configs/sngan.py` with conditional=projection.
+The same as `configs/sngan.py` with conditional=projection. As in the authors' code: conditional
+BatchNorm in the generator, classes of generated images drawn uniformly, the inner product of class
+embedding and features in the discriminator, hinge loss, spectral normalisation, Adam 2e-4 with
+beta1 0 and beta2 0.9, five discriminator updates a generator update, batches of 64 (authors, at 128
+px: 16 on each of four GPUs), latent 128; 50,000 generator updates at 32 px, 250,000 at 64 px,
+450,000 at 128 px.
 
 Deviations: those of `configs/sngan.py`.
 
-Measured (2026-11-25, `:mnist,width=32`, 150 s of one core of an AMD EPYC, 441 steps, seed 0, one
-discriminator update a step; `benchmarks/ladder.py`): FID 9.26 against 10,000 MNIST test images,
-precision 0.25 and recall 0.75 at k = 3, density 0.12 and coverage 0.04 at k = 5, in the features of
-`configs/classifier.py:mnist`. Longer trainings are not yet measured.
+Results: configs/README.md.
 """
 
 from __future__ import annotations

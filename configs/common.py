@@ -33,6 +33,9 @@ def base(task: str) -> ConfigDict:
                 dir="",  # TFDS data directory; "" means TFDS_DATA_DIR
                 path="",  # image folder or .npz file
                 target_path="",  # folder of the other half of pairs, by the same file names
+                halves="",  # ab | ba: a file has both halves of a pair side by side, image first
+                unpaired=False,  # the two folders are two domains, each in an order of its own
+                eval_pairs=False,  # of unpaired data: evaluate on pairs by the same file names
                 size=(32, 32),  # height, width that the model sees [px]
                 channels=0,  # 1, 3 or 4; 0 means as stored
                 resize="bicubic",  # antialiased filter, see gan_jax.core.config.RESIZE_FILTERS
@@ -73,7 +76,7 @@ def base(task: str) -> ConfigDict:
                 batch_size=256,  # images a pass, over all devices
                 best="",  # metric that chooses the best checkpoint: "max:accuracy"; "" none
                 grid=8,  # columns of the pictures in samples/
-                metrics="",  # measured by name at each pass, such as "fid,prdc"; see README
+                metrics="",  # measured by name at each pass, such as "fid,prdc"
                 features="",  # the network that they see by: cnn:RUN, ...; "" chooses for RGB
                 num=0,  # images generated for them; 0: as many as split "eval" has
             ),
@@ -171,6 +174,9 @@ PRESETS: dict[str, dict[str, Any]] = {
     "imagenet32": dict(source="tfds", name="imagenet_resized/32x32", size=(32, 32), channels=3),
     "folder": dict(source="folder", size=(64, 64), channels=3, holdout=0.2),
     "pairs": dict(source="folder", size=(64, 64), channels=3, holdout=0.2),
+    # Two folders, or trainA, trainB, testA and testB in one; or both halves in each file.
+    "unpaired": dict(source="folder", size=(64, 64), channels=3, holdout=0.2, unpaired=True),
+    "ab": dict(source="folder", size=(64, 64), channels=3, holdout=0.2, halves="ab"),
     "tfds": dict(source="tfds", size=(32, 32)),
     "npz": dict(source="npz", size=(32, 32)),
     "smoke": dict(source="synthetic", size=(16, 16), channels=1, holdout=0.25),

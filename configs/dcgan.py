@@ -4,21 +4,9 @@
     python main.py --config=configs/dcgan.py:folder,path=DIR,size=64
 
 Deviations: the batch is 64 (paper: 128), latents are normal (paper: uniform), and samples come
-from a moving average of the generator; see `gan_jax/models/dcgan.py` for the network's.
+from a moving average of the generator; those of the networks are in `gan_jax/models/dcgan.py`.
 
-Measured (2026-11-23, two cores of an AMD EPYC beside other jobs, seed 0):
-`:mnist,width=32,steps=3000` in 406 s: most samples are digits that can be read, some are none.
-The same, seeds 0, 1, 2 (2026-11-25), 10,000 samples against MNIST's 10,000 test images at 32 px,
-seen by `configs/classifier.py:mnist` (see the README's table), mean and standard deviation: FID
-2.55 (0.17), KID 0.035 (0.005), precision 0.617 (0.015) and recall 0.748 (0.009) at k = 3, density
-0.388 (0.013) and coverage 0.323 (0.019) at k = 5.
-By `benchmarks/ladder.py` (2026-11-25, `:mnist,width=32`, 150 s of one core of an AMD EPYC, 1,621 to
-1,801 steps, seeds 0, 1, 2, one discriminator update a step), mean and standard deviation: FID 3.02
-(0.14) against 10,000 MNIST test images, precision 0.58 (0.01) and recall 0.74 (0.01) at k = 3,
-density 0.33 (0.00) and coverage 0.23 (0.00) at k = 5, in the features of
-`configs/classifier.py:mnist`.
-`:folder,path=NOTO,size=64,width=32,steps=1500` in 1,177 s, on 1,292 Noto emoji of 64 px: shapes and
-colours of emoji on white, no objects that one could name. Not yet measured: width=64.
+Results: configs/README.md.
 """
 
 from __future__ import annotations

@@ -3,19 +3,16 @@
     python main.py --config=configs/diffaugment_gan.py:folder,path=DIR,size=64
     python main.py --config=configs/diffaugment_gan.py:cifar10,conditional=projection
 
-All that the discriminator sees, in both updates, is changed in colour, shifted, and cut out. The
-GAN is that of `configs/sngan.py` with one discriminator update a generator update;
---config.augment.name=none is the same without. As in the authors' scripts for CIFAR-10, real images
-are mirrored (data.flip; for images of one's own add --config.data.flip=true where a mirror image is
-as good) and classes of generated ones drawn.
+All images that the discriminator sees, in both updates, are changed in colour, shifted, and cut
+out. The GAN is that of `configs/sngan.py` with one discriminator update a generator update;
+--config.augment.name=none is the same without augmentation. As in the authors' scripts for
+CIFAR-10, real images are mirrored (for a folder only with --config.data.flip=true) and classes of
+generated images are drawn uniformly.
 
-Deviations: the paper's GANs are BigGAN and StyleGAN2; the authors' scripts for CIFAR do without the
+Deviations: the paper's GANs are BigGAN and StyleGAN2; the authors' scripts for CIFAR leave out the
 colours (--config.augment.parts=translation,cutout).
 
-Measured (2026-11-25, `:mnist,width=32`, 150 s of one core of an AMD EPYC, 461 steps, seed 0, one
-discriminator update a step; `benchmarks/ladder.py`): FID 9.15 against 10,000 MNIST test images,
-precision 0.24 and recall 0.66 at k = 3, density 0.10 and coverage 0.03 at k = 5, in the features of
-`configs/classifier.py:mnist`. Longer trainings are not yet measured.
+Results: configs/README.md.
 """
 
 from __future__ import annotations

@@ -4,20 +4,14 @@
     python main.py --config=configs/dragan.py:folder,path=DIR,size=64
 
 As in the authors' program for MNIST: gradients of norm 1 near real images with weight 10, one
-discriminator update a generator update, the loss of the first GANs with its non-saturating
-generator, beta1 0.5.
+discriminator update a generator update, the non-saturating loss, beta1 0.5.
 
 Deviations: the rest is that of `configs/dcgan.py`: its networks, Adam 2e-4 with beta2 0.999,
 batches of 64 (authors: an MLP of 128 units, 1e-4 with beta2 0.9, batches of 128). The discriminator
-has LayerNorm: the penalty forbids BatchNorm, and without any normalisation (norm=none) the
-generator makes one pattern after another.
+has LayerNorm: the penalty forbids BatchNorm, and without any normalisation (disc_norm=none) the
+generator collapses to one pattern.
 
-Measured (2026-11-25, `:mnist,width=32`, 150 s of one core of an AMD EPYC, 1,051 steps, seed 0, one
-discriminator update a step; `benchmarks/ladder.py`): FID 5.87 against 10,000 MNIST test images,
-precision 0.40 and recall 0.30 at k = 3, density 0.21 and coverage 0.04 at k = 5, in the features of
-`configs/classifier.py:mnist`. Without LayerNorm: FID 27.12 after 1,231 steps, recall 0; and
-as `configs/dcgan.py` with --config.model.disc.norm=none, which has no penalty, 16.22 after 1,281
-steps, recall 0. So the penalty is not what fails. Longer trainings are not yet measured.
+Results: configs/README.md.
 """
 
 from __future__ import annotations

@@ -3,20 +3,17 @@
     python main.py --config=configs/improved_gan.py:cifar10 --config.data.dir=TFDS_DIR
     python main.py --config=configs/improved_gan.py:mnist,width=32
 
-Minibatch discrimination of 100 kernels, one-sided label smoothing of 0.1, historical averaging of
-both players, virtual batch normalisation in the generator with a reference batch of 100; as in the
+Minibatch discrimination with 100 kernels, one-sided label smoothing of 0.1, historical averaging of
+both networks, virtual batch normalisation in the generator with a reference batch of 100; as in the
 authors' code for CIFAR-10 Adam 3e-4 with beta1 0.5, batches of 100, latent 100. Feature matching,
-which the paper found to help classifiers and not samples, replaces the generator's game with
+which the paper found to help classifiers and not samples, replaces the generator's loss with
 --config.task.gen_weight=0 --config.terms.gen.feature_matching=1.
 
-Deviations: DCGAN networks, no dropout, noise and weight normalisation in the discriminator, and no
-classes in it (the authors' CIFAR-10 discriminator says the class too); the learning rate does not
-decay; latents are normal (authors: uniform); the weight of historical averaging, 1e-4, is ours.
+Deviations: DCGAN networks; no dropout, noise or weight normalisation in the discriminator, and no
+classes in it (the authors' discriminator for CIFAR-10 also classifies); a constant learning rate;
+normal latents (authors: uniform); the weight of historical averaging, 1e-4, is ours.
 
-Measured (2026-11-25, `:mnist,width=32`, 150 s of one core of an AMD EPYC, 511 steps, seed 0, one
-discriminator update a step; `benchmarks/ladder.py`): FID 3.46 against 10,000 MNIST test images,
-precision 0.47 and recall 0.80 at k = 3, density 0.25 and coverage 0.18 at k = 5, in the features of
-`configs/classifier.py:mnist`. Longer trainings are not yet measured.
+Results: configs/README.md.
 """
 
 from __future__ import annotations

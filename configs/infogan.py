@@ -3,18 +3,14 @@
     python main.py --config=configs/infogan.py:mnist --config.data.dir=TFDS_DIR
     python main.py --config=configs/infogan.py:digits,categories=10,continuous=2
 
-As in the authors' code for MNIST: 62 dimensions of noise, a code of ten values and two continuous
-ones, whose Q is a normal of fixed variance, all read with weight 1; Adam with beta1 0.5, 2e-4 for
-the discriminator and 1e-3 for the generator, batches of 128.
+As in the authors' code for MNIST: 62 dimensions of noise, one categorical code of ten values and
+two continuous codes, whose Q is a normal of fixed variance, all with weight 1; Adam with beta1 0.5,
+2e-4 for the discriminator and 1e-3 for the generator, batches of 128.
 
-Deviations: DCGAN networks, the noise is normal (authors: uniform), Q is linear in the
-discriminator's last features (authors: a hidden layer of 128 more), and 10,000 updates (authors:
-5,000).
+Deviations: DCGAN networks, normal noise (authors: uniform), Q linear in the discriminator's last
+features (authors: one more hidden layer of 128), 10,000 updates (authors: 5,000).
 
-Measured (2026-11-25, `:mnist,width=32`, 150 s of one core of an AMD EPYC, 751 steps, seed 0, one
-discriminator update a step; `benchmarks/ladder.py`): FID 3.21 against 10,000 MNIST test images,
-precision 0.61 and recall 0.40 at k = 3, density 0.38 and coverage 0.17 at k = 5, in the features of
-`configs/classifier.py:mnist`. Longer trainings are not yet measured.
+Results: configs/README.md.
 """
 
 from __future__ import annotations

@@ -4,21 +4,17 @@
     python main.py --config=configs/progan.py:folder,path=DIR,size=256
     python main.py --config=configs/progan.py:cifar10 --config.data.dir=TFDS_DIR
 
-As in the authors' code with the paper's settings: from 4 px on each size is blended in during
-800,000 images and trained on 800,000, the last to 19 million in all; WGAN-GP's loss with its
-penalty of 10 and a drift term of 0.001, Adam 1e-3 with beta1 0 and beta2 0.99, as many latents as
-channels at most (512), batches of 16, a moving average of the generator of 0.999, equalised
-learning rate, pixel norm, minibatch standard deviation, faces mirrored (data.flip), LSUN's bedrooms
-and CIFAR-10 not. CelebA has 128 px, LSUN 256 px, CelebA-HQ 1,024 px.
+As in the authors' code with the paper's settings: from 4 px on each size is blended in over 800,000
+images and then trained on 800,000, 19 million images in all; WGAN-GP's loss with penalty 10 and a
+drift term of 0.001; Adam 1e-3 with beta1 0 and beta2 0.99; as many latents as channels at most
+(512); batches of 16; a moving average of the generator of 0.999; equalised learning rate, pixel
+norm, minibatch standard deviation. Faces are mirrored (data.flip); bedrooms of LSUN and CIFAR-10
+are not. CelebA has 128 px, LSUN 256 px, CelebA-HQ 1,024 px.
 
-Deviations: one batch size for all image sizes (authors: 14, 6 and 3 at 256, 512 and 1,024 px); see
-`gan_jax/methods/gan/growth.py` and `gan_jax/models/progan.py`.
+Deviations: one batch size for all image sizes (authors: 14, 6 and 3 at 256, 512 and 1,024 px);
+those of `gan_jax/methods/gan/growth.py` and `gan_jax/models/progan.py`.
 
-Measured (2026-11-25, `:mnist,width=32,stage_images=800`, 150 s of one core of an AMD EPYC, 871
-steps, seed 0, one discriminator update a step; `benchmarks/ladder.py`): FID 13.21 against 10,000
-MNIST test images, precision 0.45 and recall 0.42 at k = 3, density 0.25 and coverage 0.10 at k = 5,
-in the features of `configs/classifier.py:mnist`. The same for 600 s, 3,001 steps: 3.91, 0.52, 0.69,
-0.27 and 0.16 (another classifier of that config), so that the little time was what it lacked.
+Results: configs/README.md.
 """
 
 from __future__ import annotations

@@ -4,22 +4,19 @@
     python main.py --config=configs/reacgan.py:imagenet --config.data.dir=TFDS_DIR
 
 As in the authors' code for CIFAR-10: D2D-CE with weight 0.5, temperature 0.5 and margins 0.98 and
-0.02 in 512 dimensions, in the form of their code and not of the paper's equation 9
-(terms.shift_negatives; `gan_jax/objectives/contrastive.py`), hinge, Adam 2.83e-4 with beta1 0.5,
-beta2 0.999 and epsilon 1e-6, batches of 128, images mirrored, classes of generated ones drawn, a
-moving average from step 1,000 on. At 128 px and more as in theirs for ImageNet: weight 1, 2,048
-dimensions, Adam 5e-5 for the generator and 2e-4 for the discriminator with beta1 0, two
+0.02 in 512 dimensions, in the form of their code, which differs from the paper's equation 9 (field
+shift_negatives; `gan_jax/objectives/contrastive.py`); hinge loss; Adam 2.83e-4 with beta1 0.5,
+beta2 0.999 and epsilon 1e-6; batches of 128; mirrored images; classes of generated images drawn
+uniformly; a moving average from step 1,000 on. From 128 px on as in theirs for ImageNet: weight 1,
+2,048 dimensions, Adam 5e-5 for the generator and 2e-4 for the discriminator with beta1 0, two
 discriminator updates a generator update, 500,000 generator updates, batches of 256, the average
 from step 20,000 on.
 
-Deviations: the networks of `configs/sngan.py` with a linear layer more (authors: BigGAN's), and
-below 128 px five discriminator updates a generator update for 100,000 of these, as
+Deviations: the networks of `configs/sngan.py` with one more linear layer (authors: BigGAN's); below
+128 px five discriminator updates a generator update, and 100,000 generator updates, as in
 `configs/contragan.py`.
 
-Measured (2026-11-25, `:mnist,width=32`, 150 s of one core of an AMD EPYC, 231 steps, seed 0, one
-discriminator update a step; `benchmarks/ladder.py`): FID 10.83 against 10,000 MNIST test images,
-precision 0.30 and recall 0.48 at k = 3, density 0.12 and coverage 0.03 at k = 5, in the features of
-`configs/classifier.py:mnist`. Longer trainings are not yet measured.
+Results: configs/README.md.
 """
 
 from __future__ import annotations

@@ -10,10 +10,7 @@ loss=relativistic_hinge RaHingeGAN.
 
 Deviations: DCGAN networks, and samples come from a moving average of the generator.
 
-Measured (2026-11-25, `:mnist,width=32`, 150 s of one core of an AMD EPYC, 3,071 steps, seed 0, one
-discriminator update a step; `benchmarks/ladder.py`): FID 2.98 against 10,000 MNIST test images,
-precision 0.52 and recall 0.73 at k = 3, density 0.28 and coverage 0.17 at k = 5, in the features of
-`configs/classifier.py:mnist`. Longer trainings are not yet measured.
+Results: configs/README.md.
 """
 
 from __future__ import annotations

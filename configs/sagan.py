@@ -3,20 +3,17 @@
     python main.py --config=configs/sagan.py:cifar10 --config.data.dir=TFDS_DIR
     python main.py --config=configs/sagan.py:imagenet --config.data.dir=TFDS_DIR
 
-As in section 4 of the paper: hinge, Adam with beta1 0 and beta2 0.9 (the authors' code leaves beta2
-at 0.999), learning rates 1e-4 of the generator and 4e-4 of the discriminator (TTUR), one
-discriminator update each, attention over features of 32 px at 128 px; given the class by
-conditional BatchNorm and projection, that of a generated image drawn, each as likely. At 128 px
-batches of 256, of four GPUs with 64 each; of 64 below, where attention is over features of half the
-image's size.
+As in section 4 of the paper: hinge loss; Adam with beta1 0 and beta2 0.9 (the authors' code leaves
+beta2 at 0.999); learning rates of 1e-4 for the generator and 4e-4 for the discriminator (TTUR); one
+discriminator update a generator update; attention over features of 32 px at 128 px; conditional
+BatchNorm and projection, with classes of generated images drawn uniformly. At 128 px batches of 256
+(authors: 64 on each of four GPUs). Below 128 px batches of 64, and attention over features of half
+the image's side.
 
 Deviations: samples come from a moving average of the generator; sizes other than 128 px are not in
-the paper; see `gan_jax/models/resnet_gan.py` and `attention.py` for the network's.
+the paper; those of the networks are in `gan_jax/models/resnet_gan.py` and `attention.py`.
 
-Measured (2026-11-25, `:mnist,width=32`, 150 s of one core of an AMD EPYC, 381 steps, seed 0, one
-discriminator update a step; `benchmarks/ladder.py`): FID 8.49 against 10,000 MNIST test images,
-precision 0.23 and recall 0.66 at k = 3, density 0.12 and coverage 0.02 at k = 5, in the features of
-`configs/classifier.py:mnist`. Longer trainings are not yet measured.
+Results: configs/README.md.
 """
 
 from __future__ import annotations

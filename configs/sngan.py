@@ -5,26 +5,19 @@
     python main.py --config=configs/sngan.py:cifar10,gen_block=dense
     python main.py --config=configs/sngan.py:folder,path=DIR,size=64
 
-As in the authors' code: Adam 2e-4 with beta1 0 and beta2 0.9, five discriminator updates a
-generator update, batches of 64, latent 128, widths 256 and 128 at 32 px, 64 and 64 from 48 px on;
-generated images of classes that are drawn, each as likely, and photographs with uniform noise
+As in the authors' code: Adam 2e-4 with beta1 0 and beta2 0.9, decayed linearly to 0; five
+discriminator updates a generator update; batches of 64; latent 128; widths 256 and 128 at 32 px, 64
+and 64 from 48 px on; classes of generated images drawn uniformly; photographs with uniform noise
 within a grey level (data.dequantize); 50,000 generator updates at 32 px, 250,000 at 64 px and
-450,000 at 128 px; the learning rate decays linearly to 0. conditional=projection is
-arXiv:1802.05637; gen_block=dense gives the generator the blocks of a DenseNet (arXiv:1608.06993) in
-place of residual ones, `gan_jax/models/blocks/gen_blocks.py`.
+450,000 at 128 px. conditional=projection is arXiv:1802.05637; gen_block=dense gives the generator
+the blocks of a DenseNet (arXiv:1608.06993), see `gan_jax/models/blocks/gen_blocks.py`.
 
-Deviations: the generator's batch is 64 as well (authors: 128 but at 64 px), the learning rate
-decays from the start at every size (authors, from 64 px on: in the last 50,000 updates), samples
-come from a moving average of the generator, and BatchNorm's epsilon is 1e-5 (authors: 2e-5);
-`gan_jax/models/resnet_gan.py` says the network's.
+Deviations: the generator's batch is 64 too (authors: 128, and 64 at 64 px); the learning rate
+decays from the start at every size (authors, from 64 px on: in the last 50,000 updates); samples
+come from a moving average of the generator; BatchNorm's epsilon is 1e-5 (authors: 2e-5); those of
+the networks are in `gan_jax/models/resnet_gan.py`.
 
-Measured (2026-11-25, `:mnist,width=32`, 150 s of one core of an AMD EPYC, 351 to 491 steps, seeds
-0, 1, 2, one discriminator update a step; `benchmarks/ladder.py`), mean and standard deviation: FID
-6.51 (0.77) against 10,000 MNIST test images, precision 0.31 (0.07) and recall 0.73 (0.04) at k = 3,
-density 0.14 (0.04) and coverage 0.05 (0.02) at k = 5, in the features of
-`configs/classifier.py:mnist`. Resumed to 1,113 steps the FID is 3.65.
-`:mnist,width=64,gen_block=dense`, discriminator as before (model.disc.width=16), 221 steps, seed 0:
-FID 9.26, precision 0.15 and recall 0.64, density 0.06 and coverage 0.03: strokes, not digits yet.
+Results: configs/README.md.
 """
 
 from __future__ import annotations

@@ -1,20 +1,17 @@
-"""SSGAN (Chen et al. 2018, arXiv:1811.11212): the discriminator also says how images were turned.
+"""SSGAN (Chen et al. 2018, arXiv:1811.11212): the discriminator also predicts rotations.
 
     python main.py --config=configs/ssgan.py:cifar10 --config.data.dir=TFDS_DIR
     python main.py --config=configs/ssgan.py:folder,path=DIR,size=64
 
-As in the authors' code: the cross entropy of four rotations, weight 1 for the discriminator on real
-images and 0.2 for the generator on its own. The rest as in `configs/sngan.py`: hinge, spectral
-normalisation in the discriminator, Adam 2e-4 with beta1 0 and beta2 0.9, batches of 64, latent 128;
-100,000 generator updates.
+As in the authors' code: the cross entropy of four rotations, with weight 1 for the discriminator on
+real images and 0.2 for the generator on generated ones. The rest as in `configs/sngan.py`: hinge
+loss, spectral normalisation in the discriminator, Adam 2e-4 with beta1 0 and beta2 0.9, batches of
+64, latent 128; 100,000 generator updates.
 
-Deviations: the generator has no self-modulation unless asked for it (gen_conditional), and there is
+Deviations: no self-modulation in the generator by default (gen_conditional=self_modulation), and
 one discriminator update a generator update (disc_updates).
 
-Measured (2026-11-25, `:mnist,width=32`, 150 s of one core of an AMD EPYC, 371 steps, seed 0, one
-discriminator update a step; `benchmarks/ladder.py`): FID 8.53 against 10,000 MNIST test images,
-precision 0.28 and recall 0.72 at k = 3, density 0.13 and coverage 0.04 at k = 5, in the features of
-`configs/classifier.py:mnist`. Longer trainings are not yet measured.
+Results: configs/README.md.
 """
 
 from __future__ import annotations

@@ -11,18 +11,13 @@ binary cross-entropy.
 Repaired:
   * three doublings of 4 px make 32 px where 64 px were meant: the number of stages follows from the
     image size, and 64 px have a fourth stage of 32 channels;
-  * the generator had no output activation, its images no range: it ends in tanh, and data are
+  * the generator had no output activation and images had no range: it ends in tanh, and data are
     in [-1, 1];
   * a sigmoid before the binary cross-entropy loses its gradient: the loss takes logits;
   * a file name was loaded as if it were the data set: real data sets are read;
-  * one image a step leaves BatchNorm nothing to average: a batch is 64 images.
+  * a batch of one image leaves BatchNorm nothing to average: a batch is 64 images.
 
-Measured (2026-11-23, two cores of an AMD EPYC beside other jobs, seed 0):
-`:mnist,width=32,steps=1500`, 685 s: about half of the samples are digits that can be read.
-Noto emoji, `:folder,path=NOTO,size=32,width=32,steps=5000`, 3,878 s beside many other jobs:
-yellow faces with eyes, blue squares and figures, no two alike, all grainy. It is slow to begin:
-after 1,000 steps all samples are one coloured pattern, after 1,500 they differ. width=64 and
-size=64 are not yet measured.
+Results: configs/README.md.
 """
 
 from __future__ import annotations

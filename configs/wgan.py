@@ -3,19 +3,14 @@
     python main.py --config=configs/wgan.py:mnist --config.data.dir=TFDS_DIR
     python main.py --config=configs/wgan.py:folder,path=DIR,size=64
 
-As in the paper's algorithm 1: weights in [-0.01, 0.01], RMSProp of learning rate 5e-5, five critic
-updates a generator update, batches of 64; DCGAN networks with BatchNorm in the critic, as in the
-authors' code.
+As in the paper's algorithm 1: weights in [-0.01, 0.01], RMSProp with learning rate 5e-5, five
+critic updates a generator update, batches of 64; DCGAN networks with BatchNorm in the critic, as in
+the authors' code.
 
-Deviations: the first 25 and every 500th generator update have five critic updates as all others
-(authors' code: 100), and samples come from a moving average of the generator.
+Deviations: five critic updates at every generator update (authors' code: 100 at the first 25 and at
+every 500th), and samples come from a moving average of the generator.
 
-Measured (2026-11-27, `:mnist,width=32`, 150 s of processor time on one of two cores of an AMD EPYC
-beside other jobs, 846 steps, seed 0, one discriminator update a step; `benchmarks/ladder.py`): FID
-9.35 against 10,000 MNIST test images, precision 0.34 and recall 0.08 at k = 3, density 0.14 and
-coverage 0.04 at k = 5, in the features of `configs/classifier.py:mnist,steps=1000`. Resumed to
-1,661 steps: 6.73, 0.47, 0.48, 0.24 and 0.09; most samples are digits then. Longer trainings are not
-yet measured.
+Results: configs/README.md.
 """
 
 from __future__ import annotations

@@ -4,23 +4,19 @@
     python main.py --config=configs/wgan_gp.py:mnist,width=32
     python main.py --config=configs/wgan_gp.py:lsun --config.data.dir=TFDS_DIR
 
-As in the authors' code for CIFAR-10: the critic's gradient is held at norm 1 with weight 10, no
-normalisation in the critic, Adam 2e-4 with beta1 0 and beta2 0.9, decayed linearly to 0 over
-100,000 generator updates, five critic updates each, batches of 64, latent 128, both widths 128 at
-32 px, CIFAR-10 with uniform noise within a grey level (data.dequantize). From 48 px on as in theirs
-for ImageNet at 64 px: Adam 1e-4, which does not decay, and 200,000 generator updates.
+As in the authors' code for CIFAR-10: a penalty of weight 10 that holds the critic's gradient at
+norm 1; no normalisation in the critic; Adam 2e-4 with beta1 0 and beta2 0.9, decayed linearly to 0
+over 100,000 generator updates; five critic updates a generator update; batches of 64; latent 128;
+both widths 128 at 32 px; CIFAR-10 with uniform noise within a grey level (data.dequantize). From 48
+px on as in theirs for ImageNet at 64 px: Adam 1e-4, constant, and 200,000 generator updates.
 
-Deviations: the generator's batch is 64 as well (authors, at 32 px: 128), samples come from a moving
-average of the generator, and the networks from 48 px on are those of `configs/sngan.py` (theirs:
-others at 64 px, and 101 layers for LSUN at 128 px). With conditional=projection the class enters as
-there; theirs is an auxiliary classifier, with weight 1 for the critic and 0.1 for the generator,
-and draws the classes that the generator is updated on (here task.fake_labels=real for both).
+Deviations: the generator's batch is 64 too (authors, at 32 px: 128); samples come from a moving
+average of the generator; the networks from 48 px on are those of `configs/sngan.py` (authors:
+others at 64 px, and 101 layers for LSUN at 128 px). conditional=projection gives both networks the
+class as in `configs/sngan.py`, with task.fake_labels=real (authors: an auxiliary classifier with
+weight 1 for the critic and 0.1 for the generator, whose classes are drawn).
 
-Measured (2026-11-25, `:mnist,width=32`, 150 s of one core of an AMD EPYC, 261 to 281 steps, seeds
-0, 1, 2, one discriminator update a step; `benchmarks/ladder.py`), mean and standard deviation: FID
-8.89 (0.69) against 10,000 MNIST test images, precision 0.24 (0.01) and recall 0.76 (0.04) at k = 3,
-density 0.10 (0.00) and coverage 0.03 (0.00) at k = 5, in the features of
-`configs/classifier.py:mnist`. Longer trainings are not yet measured.
+Results: configs/README.md.
 """
 
 from __future__ import annotations

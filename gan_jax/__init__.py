@@ -14,9 +14,12 @@ from typing import Any
 __version__ = "0.1.0"
 # name: the module that has it, imported when it is asked for.
 _LAZY = {
+    "Progress": "gan_jax.library.progress",
     "Run": "gan_jax.library.run",
+    "find_runs": "gan_jax.library.find_runs",  # `runs` is a room
     "load": "gan_jax.library.run",
     "load_config": "gan_jax.methods.configs",
+    "progress": "gan_jax.library.progress",
     "train": "gan_jax.experiment.train",
 }
 __all__ = [*_LAZY]

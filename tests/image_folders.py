@@ -14,7 +14,8 @@ from gan_jax.data import Dataset
 
 def settings(path: Path, **changes: object) -> ConfigDict:
     config = base("gan").data
-    config.update(dict(source="folder", path=str(path), size=(6, 4), holdout=0.3, **changes))
+    given = dict(source="folder", path=str(path), size=(6, 4), holdout=0.3)
+    config.update({**given, **changes})
     return config
 
 

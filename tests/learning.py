@@ -54,6 +54,7 @@ DRAWING = {
     "unet": dict(),
     "iwae": dict(),
     "vae_gan": dict(),
+    "cyclegan": dict(train__ema_decay=0.9),
     "sagan": dict(model__conditional="projection"),
     "biggan": dict(model__conditional="projection"),
     "contragan": dict(),

@@ -15,7 +15,11 @@ from nbclient import NotebookClient
 ROOT = Path(__file__).resolve().parents[1]
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 # What imports the package and is run by hand.
-PAGES = [*NOTEBOOKS, ROOT / "README.md", *sorted((ROOT / "benchmarks").rglob("*.py"))]
+PAGES = [
+    *NOTEBOOKS,
+    *(ROOT / page for page in ("README.md", "gan_jax/library/README.md")),
+    *sorted((ROOT / "benchmarks").rglob("*.py")),
+]
 
 
 def programs(path: Path) -> list[str]:

@@ -23,6 +23,7 @@ from typing import Any
 
 from benchmarks.parts.context import ROOT, Context, shortened
 from benchmarks.processes import Failure, reason
+from gan_jax.core.metric_names import MetricName
 from gan_jax.library.outputs import SHEET
 
 TABLE = "What some seconds of training buy"
@@ -233,7 +234,9 @@ def evaluate(context: Context, rows: list[tuple[Training, dict[str, Any]]], feat
         try:
             evaluation.wait(context.left(0.5))
             (path,) = (p for p in (training.run / "eval").glob("*.json") if "about" not in p.name)
-            values = {k.split("/")[0]: v for k, v in json.loads(path.read_text()).items()}
+            values = {
+                MetricName.parse(k).metric: v for k, v in json.loads(path.read_text()).items()
+            }
             names = {"FID": "fid", "precision": "precision_k3", "recall": "recall_k3"}
             cells.update({title: values[name] for title, name in names.items()})
             cells["images, each side"] = int(number)

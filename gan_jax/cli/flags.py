@@ -53,7 +53,11 @@ def make_parser() -> Parser:
     add("--images", default="", help="eval: samples, or transformed images of the split")
     add("--real", type=place, help="eval, without a run: a folder of images, or statistics .npz")
     add("--fake", type=place, help="eval, without a run: the folder to compare with it")
-    add("--name", default="", help="transform, eval: which of the run's transforms; its first")
+    add(
+        "--name",
+        default="",
+        help="transform, eval: one of the run's transforms; fit: one of its fits",
+    )
     add("--input", type=place, help="transform: a folder of images, or one image")
     add("--output", type=place, help="sample, transform: a folder; report: a Markdown file")
     add("--overwrite", action="store_true", help="sample, transform: delete earlier images there")

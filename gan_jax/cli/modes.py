@@ -53,7 +53,6 @@ def resolve(flags: argparse.Namespace, others: list[str]) -> tuple[ConfigDict, P
         raise UserError(f"{workdir} is not a run: say what to train there with --config=FILE.py")
     else:
         config = load_config(QUICKSTART, overrides)
-    check_config(config)
     location = flags.config or QUICKSTART
     stem, _, argument = location.partition(":")
     preset = argument.split(",")[0]
@@ -292,6 +291,21 @@ def _labels(flags: argparse.Namespace, workdir: Path) -> list[int] | None:
     return [spec.label(part) for part in flags.labels.split(",")]
 
 
+def fit(flags: argparse.Namespace, others: list[str]) -> None:
+    """Fit what a run's task fits to its training images, into the run."""
+    workdir = _existing(flags)
+    data, rest = _data_fields(flags.mode, others)
+    _refuse(flags.mode, rest)
+    from gan_jax.library.fitted import chosen
+    from gan_jax.library.run import load
+
+    run = load(workdir, checkpoint=flags.checkpoint, data=data, change=flags.change)
+    run.fit(flags.name, seed=flags.seed)
+    for name, one in chosen(run.task, flags.name).items():
+        print(f"fitted {name} of checkpoint {run.step}: {one.help}")
+    print(f"written to {workdir / 'fitted'}")
+
+
 def check_flags(flags: argparse.Namespace, defaults: Mapping[str, object]) -> None:
     """Raise UserError at a flag that the mode would ignore."""
     check_seed("--seed", flags.seed)
@@ -342,6 +356,7 @@ USES = {
         *("images", "name", "real", "fake", "num", "seed", "change", "trust_code"),
         *("coordinator", "processes", "process"),
     ),
+    "fit": ("workdir", "checkpoint", "name", "seed", "change", "trust_code"),
     "report": ("workdir", "metrics", "output"),
     "sample": (
         *("workdir", "checkpoint", "output", "overwrite", "num", "labels", "seed"),
@@ -357,6 +372,7 @@ MODES: dict[str, Callable[[argparse.Namespace, list[str]], None]] = {
     "inspect": inspect,
     "plan": plan,
     "eval": evaluate,
+    "fit": fit,
     "report": report,
     "sample": sample,
     "transform": transform,

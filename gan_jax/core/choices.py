@@ -152,7 +152,7 @@ def complete(config: ConfigDict, sections: Sections) -> None:
             outer, _, leaf = path.rpartition(".")
             holder = _section(config, outer)
             given = holder.get(leaf, {})
-            given = {"name": given} if isinstance(given, str) else dict(given)
+            given = {"name": given} if isinstance(given, str) else _fields(path, given)
             inner = {key for other in sections if (key := _within(other, path))}
             found = _completed(path, given, choice, inner)
             if leaf in holder:  # a config that checks types takes no section for a name
@@ -173,11 +173,19 @@ def _completed(path: str, given: dict[str, Any], choice: Choice, inner: set[str]
     return ConfigDict({**({"name": name} if choice.named else {}), **filled, **inside})
 
 
+def _fields(path: str, given: Any) -> dict[str, Any]:
+    """Return the fields of a section; UserError where it is none."""
+    if not isinstance(given, SECTION):
+        raise UserError(f"config.{path}={given!r:.60} is no section: a name, or fields")
+    return dict(given)
+
+
 def _entry(path: str, name: str, given: Any, choice: Several) -> ConfigDict:
     if isinstance(given, (int, float)):
         given = {choice.short: float(given)}
+    given = _fields(f"{path}.{name}", given)
     legal = choice.fields(f"config.{path} (a term)", name, given)
-    return ConfigDict(_filled(f"{path}.{name}", "", dict(given), legal))
+    return ConfigDict(_filled(f"{path}.{name}", "", given, legal))
 
 
 def _filled(
@@ -270,4 +278,5 @@ def _section(config: ConfigDict, path: str) -> ConfigDict:
         if part not in config:
             config[part] = ConfigDict()
         config = config[part]
+        _fields(path, config)
     return config

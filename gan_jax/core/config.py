@@ -106,6 +106,13 @@ def apply_overrides(
         target[leaf] = _parse(name, text, target[leaf])
 
 
+def as_field(name: str, value: Any, current: Any) -> Any:
+    """Return a value from Python as the type that a field has; UserError where it is of another."""
+    if isinstance(current, str) and not isinstance(value, str):
+        raise UserError(f"config field {name}={value!r} is not of type str (now {current!r})")
+    return _parse(name, str(value), current)
+
+
 def _no_field(name: str, fields: Mapping[str, Any], sections: Sections) -> str:
     """Say what to do about a field that is not there."""
     if isinstance(sections.get(name), Several):
@@ -208,6 +215,8 @@ def counts_images(config: ConfigDict) -> list[str]:
     growth = task.get("growth", {})
     counting = {"task.growth": "stage_images" in growth}  # stages of growing networks
     counting["task.top_k"] = task.get("top_k", 1.0) < 1  # epochs
+    for net, section in config.optim.items():
+        counting[f"optim.{net}.schedule"] = "warmup_images" in section.schedule
     return [name for name, counts in counting.items() if counts]
 
 
@@ -215,7 +224,9 @@ def _differing(old: ConfigDict, new: ConfigDict) -> dict[str, tuple[Any, Any, bo
     """Return {name: (old, new, whether it may differ in any case)}; places by what they mean."""
     before, after = flatten(old), flatten(new)
     meant = [flatten(absolute_places(config)) for config in (old, new)]
-    scheduled = any(v != "constant" for k, v in after.items() if k.endswith(".schedule"))
+    scheduled = any(
+        not str(v).startswith("constant") for k, v in after.items() if k.endswith(".schedule")
+    )
     fixed = {"train.steps"} if scheduled else set()
     if before.get("eval.metrics") and before.get("eval.best"):
         fixed |= {"eval.features", "eval.num"}

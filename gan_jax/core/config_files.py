@@ -61,6 +61,12 @@ def _names(folder: Path, shown: Path) -> set[str]:
     return {str(shown / p.name) for p in folder.glob("*.py") if not p.stem.endswith(common)}
 
 
+def base_config(task: str) -> Any:
+    """Return what every config of a method starts from, `base` of configs/common.py."""
+    with _importing(shipped_configs() / "common.py"):
+        return importlib.import_module(f"{_FOLDER}.common").base(task)
+
+
 def run_config(path: Path, argument: str) -> Any:
     """Return what `get_config` of a config file returns.
 

@@ -23,11 +23,14 @@ class Stream:
       shape: without the batch axis: (height, width, channels) of an image, () of a label.
       dtype: "float32" for images in [-1, 1] and for targets, "int32" for labels.
       kind: "image", "label" or "vector".
+      domain: streams of one domain belong together, example by example; those of another come in an
+        order of their own. Data of one domain, such as pairs, have "".
     """
 
     shape: tuple[int, ...]
     dtype: str
     kind: str
+    domain: str = ""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -39,7 +42,8 @@ class DataSpec:
       streams: the leaves of a batch by name: "image", "label", "target", ...
       num_classes: 0 where the data have no labels.
       class_names: one a class, in the order of the labels.
-      counts: number of examples by split: "train", "eval", "test".
+      counts: number of examples by split: "train", "eval", "test"; of several domains that of the
+        largest, and each as "train a".
       preprocess: how stored images became model input (size, channels, resize filter, fit);
         `transform` treats new images the same way.
       fingerprint: SHA-256 of what identifies the examples.
@@ -48,6 +52,7 @@ class DataSpec:
         has a deviation of 1.
       notes: lines for people: files that are not read, by reason, and what else to know of them.
       former: fingerprints that earlier versions gave the same examples.
+      eval_pairs: of several domains, whether the examples to evaluate on are pairs all the same.
     """
 
     name: str
@@ -61,6 +66,7 @@ class DataSpec:
     target_std: tuple[float, ...] = ()
     notes: tuple[str, ...] = ()
     former: tuple[str, ...] = ()
+    eval_pairs: bool = False
 
     def __str__(self) -> str:
         splits = [split for split in ("train", "eval", "test") if split in self.counts]
@@ -71,6 +77,15 @@ class DataSpec:
         """Return whether the examples of both are the same."""
         mine, theirs = ({spec.fingerprint, *spec.former} for spec in (self, other))
         return bool(mine & theirs)
+
+    def domains(self, *, training: bool) -> list[dict[str, Stream]]:
+        """Return the streams that come together, in training or in evaluation."""
+        if self.eval_pairs and not training:
+            return [dict(self.streams)]
+        found: dict[str, dict[str, Stream]] = {}
+        for name, stream in self.streams.items():
+            found.setdefault(stream.domain, {})[name] = stream
+        return list(found.values())
 
     @property
     def image_shape(self) -> tuple[int, int, int]:
@@ -110,7 +125,7 @@ class DataSpec:
         """Read what `to_json` wrote; tuples come back as tuples."""
         fields = json.loads(text)
         fields["streams"] = {
-            name: Stream(tuple(s["shape"]), s["dtype"], s["kind"])
+            name: Stream(tuple(s["shape"]), s["dtype"], s["kind"], s.get("domain", ""))
             for name, s in fields["streams"].items()
         }
         for name in ("class_names", "target_mean", "target_std", "notes", "former"):

@@ -6,6 +6,7 @@ configs or PRNG keys are inside, and nothing that matters to a resumed run lives
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -15,8 +16,11 @@ import optax
 from flax import linen as nn
 from flax import struct
 
+from gan_jax.core.errors import UserError
+
+FITTED = "fitted"  # of `TrainState.buffers` where a run is used: arrays of `--mode=fit`
 AVERAGED = ("params", "batch_stats")
-# Collections that a pass in training moves, for `module.apply(..., mutable=MUTABLE)`.
+# Collections that layers of this package move in training.
 MUTABLE = ("batch_stats", "spectral")
 
 
@@ -97,6 +101,26 @@ def init_net(
     net = NetState(params=params, extra=extra, opt_state=optimizer.init(params), ema=None)
     # A copy, never an alias: the state is donated, and a buffer cannot be donated twice.
     return net.replace(ema=jax.tree.map(jnp.copy, averaged(net))) if ema else net
+
+
+def fitted(state: TrainState, name: str) -> Mapping[str, jax.Array]:
+    """Return what `--mode=fit` found for this checkpoint, by the name of the fit.
+
+    Raises:
+      UserError: it has not been run for it.
+    """
+    found = state.buffers.get(FITTED, {})
+    if name not in found:
+        raise UserError(
+            f"this needs what --mode=fit finds ({name}), and there is none of this checkpoint: run"
+            " --mode=fit --workdir=RUN first"
+        )
+    return found[name]
+
+
+def role(network: str) -> str:
+    """Return what several networks of one kind are called in a config: gen of gen0 or gen_ab."""
+    return re.split(r"[_0-9]", network)[0]
 
 
 def averaged(net: NetState) -> dict[str, Any]:

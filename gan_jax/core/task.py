@@ -67,6 +67,23 @@ class Evaluation:
 
 
 @dataclasses.dataclass(frozen=True)
+class Fit:
+    """What is fitted to the training images once a network is trained, such as latents' moments.
+
+    Attributes:
+      help: one line.
+      rows: (state, batch, key) -> {name: [B, ...]}, an entry an example; batch and key as of
+        `Task.eval_step`.
+      finish: {name: NumPy array [N, ...] of all examples} -> {name: NumPy array}, what is kept in
+        the run and is in `state.buffers` where it is loaded, see `state.fitted`.
+    """
+
+    help: str
+    rows: Callable[[TrainState, Batch, Key], Mapping[str, jax.Array]]
+    finish: Callable[[Mapping[str, Any]], Mapping[str, Any]]
+
+
+@dataclasses.dataclass(frozen=True)
 class Transform:
     """A way in which a method changes images, and what its results are compared with.
 
@@ -130,6 +147,7 @@ class Task:
       encode: (state, images, keys) -> latents.
       transforms: ways in which it changes images, by name: reconstruct, translate, restore; the
         first is what is meant where none is named.
+      fits: what `--mode=fit` fits to the training images, by name.
       grids: (state, batch, key) -> dict name -> [rows, columns, H, W, C], the pictures that the
         loop writes; batch is the first images of the evaluation split. "samples" are draws of
         `generate`: the loop measures how much they vary.
@@ -159,6 +177,7 @@ class Task:
     check_odds: Callable[[str], None] | None = None
     encode: Callable[..., Any] | None = None
     transforms: Mapping[str, Transform] = dataclasses.field(default_factory=dict)
+    fits: Mapping[str, Fit] = dataclasses.field(default_factory=dict)
     grids: Callable[[TrainState, Batch, Key], dict[str, jax.Array]] | None = None
     stream: str = "image"
     takes_labels: bool = False

@@ -1,6 +1,6 @@
 """Data sets: opened from their config section, read by random access, split once and for all."""
 
-from gan_jax.data.dataset import Dataset, Split
+from gan_jax.data.dataset import Dataset, Domains, Split
 from gan_jax.data.sources import open_data
 
-__all__ = ["Dataset", "Split", "open_data"]
+__all__ = ["Dataset", "Domains", "Split", "open_data"]

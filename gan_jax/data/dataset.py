@@ -21,7 +21,7 @@ Arrays = dict[str, np.ndarray]
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Split:
-    """Examples by index, images as stored: uint8.
+    """Examples of one domain by index, images as stored: uint8.
 
     Attributes:
       size: how many.
@@ -43,6 +43,15 @@ class Split:
     def in_memory(self) -> bool:
         """Whether batches are gathered from arrays, or read example by example."""
         return self.read_all is not None
+
+    @property
+    def parts(self) -> dict[str, Split]:
+        """The examples by domain: all of them are of one."""
+        return {"": self}
+
+    def part(self, domain: str) -> Split:
+        """Return the examples that have the streams of a domain: all of them."""
+        return self
 
     @functools.cached_property
     def arrays(self) -> Arrays:
@@ -66,6 +75,25 @@ class Split:
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
+class Domains:
+    """Examples of several domains, none of which has a partner in another.
+
+    Attributes:
+      parts: the examples by domain; in training each domain has an order of its own.
+    """
+
+    parts: Mapping[str, Split]
+
+    def __len__(self) -> int:
+        """Return the size of the largest domain: the others begin again within its epoch."""
+        return max(map(len, self.parts.values()))
+
+    def part(self, domain: str) -> Split:
+        """Return the examples of a domain."""
+        return self.parts[domain]
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
 class Dataset:
     """What `open_data` returns.
 
@@ -76,7 +104,11 @@ class Dataset:
     """
 
     spec: DataSpec
-    splits: Mapping[str, Split]
+    splits: Mapping[str, Split | Domains]
+
+    def examples(self, split: str, stream: str) -> Split:
+        """Return the examples of a split that have a stream."""
+        return self.splits[split].part(self.spec.streams[stream].domain)
 
 
 def as_floats(batch: Mapping[str, Any]) -> dict[str, Any]:
@@ -111,6 +143,45 @@ def subset(split: Split, indices: np.ndarray) -> Split:
         lambda i: split.read(int(indices[i])),
         (lambda: split.arrays) if split.in_memory else None,
         indices if split.rows is None else split.rows[indices],
+    )
+
+
+def unpaired(dataset: Dataset, *, eval_pairs: bool) -> Dataset:
+    """Return pairs as two domains, "a" and "b", of which no example knows its partner.
+
+    Args:
+      dataset: of one domain, with images "image" and "target"; labels go with "image".
+      eval_pairs: whether the examples to evaluate on stay pairs.
+    """
+    spec = dataset.spec
+    of = {name: "b" if name == "target" else "a" for name in spec.streams}
+    streams = {n: dataclasses.replace(s, domain=of[n]) for n, s in spec.streams.items()}
+    splits = {
+        name: split
+        if eval_pairs and name != "train"
+        else Domains({d: only(split, [n for n in of if of[n] == d]) for d in ("a", "b")})
+        for name, split in dataset.splits.items()
+    }
+    return Dataset(dataclasses.replace(spec, streams=streams, eval_pairs=eval_pairs), splits)
+
+
+def only(split: Split, streams: Sequence[str]) -> Split:
+    """Return the examples of a split with some of their streams; they share its memory."""
+    chosen = lambda arrays: {name: arrays[name] for name in streams}  # noqa: E731
+    read_all = (lambda: chosen(split.arrays)) if split.in_memory else None
+    return Split(len(split), lambda i: chosen(split.read(i)), read_all, split.rows)
+
+
+def joined(first: Split, second: Split) -> Split:
+    """Return examples with the streams of both, example i of one with example i of the other."""
+    both = first.in_memory and second.in_memory
+
+    def read_all() -> Arrays:
+        whole = np.arange(len(first))
+        return {**first.stored(whole), **second.stored(whole)}
+
+    return Split(
+        len(first), lambda i: {**first.read(i), **second.read(i)}, read_all if both else None
     )
 
 

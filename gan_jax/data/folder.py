@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -15,16 +16,54 @@ from gan_jax.core.spec import DataSpec, Stream
 from gan_jax.data.dataset import (
     Arrays,
     Dataset,
+    Domains,
     Split,
     array_split,
     fingerprint,
     holdout_size,
     how_to_preprocess,
+    joined,
     stack,
+    unpaired,
 )
-from gan_jax.data.folders import by_key, nfc, pair_key, scan, shortened
+from gan_jax.data.folders import Scan, by_key, nfc, pair_key, scan, shortened
 from gan_jax.data.image_files import damaged, map_files, range_notes, read_headers, widest
-from gan_jax.data.layout import Layout, lay_out
+from gan_jax.data.layout import Layout, domain_names, lay_out
+
+
+@dataclasses.dataclass(frozen=True)
+class Files:
+    """The image files of one domain, and how each becomes an example.
+
+    Attributes:
+      layout: their splits and classes.
+      names: those that can be read, in order.
+      read: name -> example.
+      examples: all of them by name, where they fit in memory; else {}.
+      streams: of an example.
+      how: what `images.preprocess` was told.
+      paths: every file that is read.
+      notes: lines for people.
+    """
+
+    layout: Layout
+    names: tuple[str, ...]
+    read: Callable[[str], Arrays]
+    examples: Mapping[str, Arrays]
+    streams: Mapping[str, Stream]
+    how: dict[str, object]
+    paths: tuple[Path, ...]
+    notes: tuple[str, ...]
+
+    def split(self, names: Sequence[str]) -> Split:
+        """Return the examples of some of the files."""
+        if not self.examples:
+            return Split(len(names), lambda i: self.read(names[i]))
+        return array_split(stack([self.examples[name] for name in names]))
+
+    def inner_keys(self, names: Sequence[str]) -> dict[str, str]:
+        """Return the pair key of each name within the folder of its split."""
+        return {name: pair_key(self.layout.inner(name)) for name in names}
 
 
 def open_folder(config: ConfigDict) -> Dataset:
@@ -37,6 +76,9 @@ def open_folder(config: ConfigDict) -> Dataset:
     `data.holdout` is a share, it stays there when images are added. Of so few that none is chosen
     (or all are), one is. With `data.channels=0` images have the channels of the widest one.
 
+    With `data.halves` each file holds both halves of a pair, side by side. With `data.unpaired` the
+    two folders are two domains, see `open_unpaired`.
+
     The fingerprint is of the names and sizes of the files, and of splits and classes where runs
     from before there were such rules had others.
 
@@ -45,34 +87,184 @@ def open_folder(config: ConfigDict) -> Dataset:
     """
     if not config.path:
         raise UserError("data.path is empty: name an image folder, such as --config.data.path=DIR")
-    root, other = Path(config.path), Path(config.target_path)  # as `open_data` wrote them out
+    if config.halves and config.target_path:
+        raise UserError(
+            f"data.halves={config.halves} with data.target_path={config.target_path}: both halves"
+            " are in one file, or the other is in a folder of its own: leave one of them out"
+        )
+    if config.unpaired and not config.halves:
+        return open_unpaired(config)
+    root = Path(config.path)  # as `open_data` wrote it out
     found = scan(root)
     layout = lay_out(found)
-    notes = [*found.notes(), *layout.notes]
     names = [name for part in layout.splits.values() for name in part]
-    named = len(names)
-    targets: dict[str, str] = {}
+    targets, notes = _partners(config, names) if config.target_path else ({}, [])
+    files = open_files(config, found, layout, targets=targets, notes=notes)
+    parts, more = _split(layout, files.names, config.holdout)
+    splits: dict[str, Split] = {}
+    for key, part in parts.items():  # "eval" may be the very images of "test"
+        same = key == "test" and part == parts["eval"]
+        splits[key] = splits["eval"] if same else files.split(part)
+    before = tuple(map(nfc, sorted({name.split("/")[0] for name in files.names})))  # 2026-11-27
+    identity = _identity(config, files, parts)
+    if not layout.official and layout.classes and layout.classes != before:
+        identity.append(layout.classes)
+    spec = DataSpec(
+        name=root.absolute().name,
+        streams=files.streams,
+        num_classes=len(layout.classes),
+        class_names=layout.classes,
+        counts={k: len(s) for k, s in splits.items()},
+        preprocess={**files.how, "skipped": len(names) - len(files.names)},
+        fingerprint=fingerprint(identity),
+        notes=(*files.notes, *(f"{root}: {line}" for line in more)),
+    )
+    dataset = Dataset(spec, splits)
+    return unpaired(dataset, eval_pairs=config.eval_pairs) if config.unpaired else dataset
+
+
+def open_unpaired(config: ConfigDict) -> Dataset:
+    """Open two folders as two domains, "a" with stream "image" and "b" with stream "target".
+
+    They are `data.path` and `data.target_path`; or lie in `data.path` as trainA and trainB, testA
+    and testB (or val, valid, validation, eval). Each is read as `open_folder` reads one; classes
+    are those of the first. With `data.eval_pairs` the images to evaluate on are pairs of the same
+    pair key, and neither half of them is trained on.
+
+    Raises:
+      UserError: as `open_folder`; no second domain, or no partner to evaluate with.
+    """
+    (first, first_layout), (second, second_layout) = _two_domains(config)
+    a = open_files(config, first, first_layout)
+    b = open_files(config, second, second_layout, stream="target")
+    parts_a, more = _split(a.layout, a.names, config.holdout)
+    parts_b, others = _split(b.layout, b.names, config.holdout)
+    notes = [*(f"{first.root}: {x}" for x in more), *(f"{second.root}: {x}" for x in others)]
+    if config.eval_pairs:
+        parts_a, parts_b, more = _paired_to_evaluate(config, (a, parts_a), (b, parts_b))
+        notes += more
+    if odd := parts_a.keys() ^ parts_b.keys():
+        notes.append(f"split {', '.join(sorted(odd))} is left out: only one of the domains has it")
+    splits: dict[str, Split | Domains] = {}
+    counts: dict[str, int] = {}
+    for key in parts_a.keys() & parts_b.keys():
+        halves = {"a": a.split(parts_a[key]), "b": b.split(parts_b[key])}
+        paired = config.eval_pairs and key != "train"
+        splits[key] = joined(*halves.values()) if paired else Domains(halves)
+        counts |= {key: len(splits[key]), **{f"{key} {d}": len(x) for d, x in halves.items()}}
+    streams = {name: dataclasses.replace(x, domain="a") for name, x in a.streams.items()}
+    streams["target"] = dataclasses.replace(b.streams["target"], domain="b")
+    identity = [_identity(config, a, parts_a), _identity(config, b, parts_b), config.eval_pairs]
+    names = [side.root.absolute().name for side in (first, second)]
+    spec = DataSpec(
+        name="-".join(dict.fromkeys(names)),
+        streams=streams,
+        num_classes=len(a.layout.classes),
+        class_names=a.layout.classes,
+        counts=counts,
+        preprocess={**a.how, "skipped": len(first.names) - len(a.names)},
+        fingerprint=fingerprint(identity),
+        notes=(*a.notes, *b.notes, *notes),
+        eval_pairs=config.eval_pairs,
+    )
+    return Dataset(spec, splits)
+
+
+def _two_domains(config: ConfigDict) -> list[tuple[Scan, Layout]]:
+    """Return folder and layout of either domain."""
+    found = scan(Path(config.path))
     if config.target_path:
-        targets, more = _partners(config, names)
-        names, notes = [name for name in names if name in targets], notes + more
-    before = tuple(map(nfc, sorted({name.split("/")[0] for name in names})))  # 2026-11-27
-    partners = [targets[name] for name in names if targets]
+        both = (found, scan(Path(config.target_path)))
+        return [(side, lay_out(side)) for side in both]
+    sides = [dataclasses.replace(found, names=domain_names(found.names, d)) for d in "ab"]
+    if not all(side.names for side in sides):
+        raise UserError(
+            f"data.unpaired=true with {config.path}: name the second folder with"
+            " --config.data.target_path=DIR, or a folder with trainA and trainB in it"
+        )
+    sides[1] = dataclasses.replace(sides[1], left_out={})  # said once
+    return [(side, lay_out(side, d)) for side, d in zip(sides, "ab", strict=True)]
+
+
+def _paired_to_evaluate(
+    config: ConfigDict,
+    a: tuple[Files, Mapping[str, tuple[str, ...]]],
+    b: tuple[Files, Mapping[str, tuple[str, ...]]],
+) -> tuple[dict[str, tuple[str, ...]], dict[str, tuple[str, ...]], list[str]]:
+    """Return the names by split of either domain, in pairs but for training, and what to say."""
+    (files, parts), (others, other_parts) = a, b
+    official = others.layout.official
+    first, second = {"train": parts["train"]}, {}
+    notes: list[str] = []
+    for key in [key for key in parts if key != "train"]:
+        candidates = other_parts.get(key, ()) if official else others.names
+        there = {k: name for name, k in others.inner_keys(candidates).items()}
+        keys = files.inner_keys(parts[key])
+        alone = [name for name in parts[key] if keys[name] not in there]
+        if alone and (config.on_error == "raise" or len(alone) == len(keys)):
+            raise UserError(
+                f"data.eval_pairs=true: {len(alone):,} of the {len(keys):,} images of split {key}"
+                f" have no partner of the same name in the other domain, the first is {alone[0]}:"
+                " add them, or leave such out with --config.data.on_error=skip"
+            )
+        if alone:
+            notes.append(f"split {key}: left out {len(alone):,} (no partner): {shortened(alone)}")
+        first[key] = tuple(name for name in parts[key] if keys[name] in there)
+        second[key] = tuple(there[keys[name]] for name in first[key])
+    held_out = {name for part in second.values() for name in part}
+    rest = other_parts["train"] if official else others.names
+    second["train"] = tuple(name for name in rest if name not in held_out)
+    if not second["train"]:
+        raise UserError(f"data.eval_pairs=true leaves none of {len(rest):,} images to train on")
+    return first, second, notes
+
+
+def open_files(
+    config: ConfigDict,
+    found: Scan,
+    layout: Layout,
+    *,
+    stream: str = "image",
+    targets: Mapping[str, str] | None = None,
+    notes: Sequence[str] = (),
+) -> Files:
+    """Read the files of a folder, or their headers where they don't fit in memory.
+
+    Args:
+      config: the section "data".
+      found: the folder.
+      layout: of the folder.
+      stream: what its images are called.
+      targets: name -> the name of its partner under `data.target_path`; names without one are left
+        out.
+      notes: what is to be said already.
+    """
+    root, other, white = found.root, Path(config.target_path), config.white
+    notes = [*found.notes(), *layout.notes, *notes]
+    names = [name for part in layout.splits.values() for name in part]
+    if targets:
+        names = [name for name in names if name in targets]
     channels, more = _channels(config, root, names)
-    notes += more + range_notes(root, names, config.white)
-    target_channels = 0
+    notes += more + range_notes(root, names, white)
+    partners = [targets[name] for name in names] if targets else []
+    target_channels = channels if config.halves else 0
     if targets:
         target_channels, more = _channels(config, other, partners)
-        notes += more + range_notes(other, partners, config.white)
+        notes += more + range_notes(other, partners, white)
     how = how_to_preprocess(config, channels)
-    if config.white:
-        how["white"] = config.white
+    if white:
+        how["white"] = white
 
-    def read_file(name: str) -> Arrays:
-        example = {"image": preprocess(read_image(root / name, white=config.white), how)}
+    def read(name: str) -> Arrays:
+        image, target = read_image(root / name, white=white), None
         if targets:
-            target = read_image(other / targets[name], white=config.white)
+            target = read_image(other / targets[name], white=white)
+        elif config.halves:
+            image, target = _halves(root / name, image, config.halves)
+        example = {stream: preprocess(image, how)}
+        if target is not None:
             example["target"] = preprocess(target, {**how, "channels": target_channels})
-        if layout.classes:
+        if layout.classes and stream == "image":
             example["label"] = np.int32(layout.label(name))
         return example
 
@@ -82,7 +274,7 @@ def open_folder(config: ConfigDict) -> Dataset:
     examples: dict[str, Arrays] | dict[str, int] = {}
     if in_memory or config.on_error == "skip":
         # A bad file shows now, before anything is written. Larger folders show it when it is read.
-        examples, bad = map_files(names, read_file if in_memory else lambda n: len(read_file(n)))
+        examples, bad = map_files(names, read if in_memory else lambda n: len(read(n)))
         if bad and (config.on_error == "raise" or not examples):
             raise damaged(bad, len(names))
         if bad:
@@ -90,36 +282,39 @@ def open_folder(config: ConfigDict) -> Dataset:
         names = list(examples)
         if not in_memory:
             examples = {}
-    parts, more = _split(layout, names, config.holdout)
-    notes += [f"{root}: {line}" for line in more]
-    splits: dict[str, Split] = {}
-    for key, part in parts.items():  # "eval" may be the very images of "test"
-        same = key == "test" and part == parts["eval"]
-        splits[key] = splits["eval"] if same else _file_split(part, read_file, examples)
-    streams = {"image": Stream((*config.size, channels), "float32", "image")}
-    if targets:
+    streams = {stream: Stream((*config.size, channels), "float32", "image")}
+    if target_channels:
         streams["target"] = Stream((*config.size, target_channels), "float32", "image")
-    if layout.classes:
+    if layout.classes and stream == "image":
         streams["label"] = Stream((), "int32", "label")
-    files = [root / name for name in names]
-    files += [other / targets[name] for name in names if targets]
-    sizes = [file.stat().st_size for file in files]
-    identity = [list(map(nfc, names)), sizes, how, target_channels, config.holdout]
-    if layout.official:
+    paths = [root / name for name in names]
+    paths += [other / targets[name] for name in names] if targets else []
+    given = (layout, tuple(names), read, examples, streams, how, tuple(paths), tuple(notes))
+    return Files(*given)
+
+
+def _halves(path: Path, image: np.ndarray, order: str) -> tuple[np.ndarray, np.ndarray]:
+    """Return (image, target) of two pictures of one size side by side."""
+    width = image.shape[1]
+    if width % 2:
+        raise UserError(
+            f"{path} is {width} px wide, an odd number, and data.halves={order} cuts it in two"
+        )
+    left, right = image[:, : width // 2], image[:, width // 2 :]
+    return (left, right) if order == "ab" else (right, left)
+
+
+def _identity(config: ConfigDict, files: Files, parts: Mapping[str, Sequence[str]]) -> list[object]:
+    """Return what the fingerprint is of; as it always was where there was nothing more to say."""
+    sizes = [path.stat().st_size for path in files.paths]
+    target = files.streams.get("target")
+    channels = 0 if target is None else target.shape[2]
+    identity = [list(map(nfc, files.names)), sizes, files.how, channels, config.holdout]
+    if files.layout.official:
         identity.append({key: len(part) for key, part in parts.items()})
-    elif layout.classes and layout.classes != before:
-        identity.append(layout.classes)
-    spec = DataSpec(
-        name=root.absolute().name,
-        streams=streams,
-        num_classes=len(layout.classes),
-        class_names=layout.classes,
-        counts={k: len(s) for k, s in splits.items()},
-        preprocess={**how, "skipped": named - len(names)},
-        fingerprint=fingerprint(identity),
-        notes=tuple(notes),
-    )
-    return Dataset(spec, splits)
+    if config.halves:
+        identity.append(config.halves)
+    return identity
 
 
 def _partners(config: ConfigDict, names: Sequence[str]) -> tuple[dict[str, str], list[str]]:
@@ -199,11 +394,3 @@ def _by_hash(
     held_out = set(ordered[:size])
     train = tuple(name for name in names if name not in held_out)
     return train, tuple(name for name in names if name in held_out), forced
-
-
-def _file_split(
-    names: Sequence[str], read: Callable[[str], Arrays], examples: Mapping[str, Arrays]
-) -> Split:
-    if not examples:
-        return Split(len(names), lambda i: read(names[i]))
-    return array_split(stack([examples[name] for name in names]))

@@ -8,7 +8,7 @@ import numpy as np
 
 from gan_jax.core.errors import UserError
 from gan_jax.core.spec import DataSpec, Stream
-from gan_jax.data.dataset import Arrays, Dataset, Split, subset
+from gan_jax.data.dataset import Arrays, Dataset, Domains, Split, subset
 
 
 def choose_labelled(labels: np.ndarray, num_classes: int, count: int) -> np.ndarray:
@@ -53,6 +53,8 @@ def keep_labels(dataset: Dataset, count: int, *, unlabelled: bool) -> Dataset:
     train, spec = dataset.splits["train"], dataset.spec
     if not spec.num_classes:
         raise UserError(f"data.labelled={count} needs labels, and {spec.unlabelled}: set 0")
+    if isinstance(train, Domains):
+        raise UserError(f"data.labelled={count} with data.unpaired: of two domains, set it to 0")
     if train.in_memory:
         labels = train.arrays["label"]
         labels = labels if train.rows is None else labels[train.rows]

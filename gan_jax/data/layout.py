@@ -42,19 +42,23 @@ class Layout:
         return self.classes.index(class_of(self.inner(name)))
 
 
-def lay_out(found: Scan) -> Layout:
+def lay_out(found: Scan, domain: str = "") -> Layout:
     """Say what the sub-folders of a folder are.
 
     A folder "train" beside folders of the names in `SPLITS`, or alone, makes all of them splits;
     what else lies beside them is left out. Within a split, or in a folder without splits, the
     sub-folders are classes if every image is in one.
 
+    Args:
+      found: the folder.
+      domain: letter after the names of its splits, "a" of trainA and testA; "" for none.
+
     Raises:
       UserError: splits without "train", two folders for one split, a single class with sub-folders
         of its own, or classes that split "train" has not.
     """
     root = found.root
-    splits, notes = _splits(root, found.names)
+    splits, notes = _splits(root, found.names, domain)
     official = bool(splits)
     parts = splits or {"train": found.names}
     inner = {key: [_after(n) if official else n for n in names] for key, names in parts.items()}
@@ -81,10 +85,23 @@ def _after(name: str) -> str:
     return name.split("/", 1)[1]
 
 
-def _splits(root: Path, names: Sequence[str]) -> tuple[dict[str, tuple[str, ...]], list[str]]:
+def domain_names(names: Sequence[str], domain: str) -> tuple[str, ...]:
+    """Return those in the folders of a domain's splits, such as trainA/1.png of domain "a"."""
+    return tuple(n for n in names if "/" in n and _split_of(n.split("/")[0], domain))
+
+
+def _split_of(folder: str, domain: str) -> str:
+    """Return the split that a folder's name means, "" for none."""
+    name = folder.lower()
+    return SPLITS.get(name.removesuffix(domain), "") if name.endswith(domain) else ""
+
+
+def _splits(
+    root: Path, names: Sequence[str], domain: str
+) -> tuple[dict[str, tuple[str, ...]], list[str]]:
     """Return the names by split, {} where the folder has none, and what is to be said."""
     tops = {name.split("/")[0]: None for name in names if "/" in name}
-    known = {top: SPLITS[top.lower()] for top in tops if top.lower() in SPLITS}
+    known = {top: split for top in tops if (split := _split_of(top, domain))}
     others = len(tops) - len(known)
     if "train" not in known.values():
         if known and not others:

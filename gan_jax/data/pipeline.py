@@ -1,9 +1,10 @@
 """Batches as a pure function of (seed, position): no iterator state exists that a kill could lose.
 
 Example number `position` of a training is `order(epoch)[position % size]`, with one permutation an
-epoch. A split in memory is gathered with one indexing a batch; a larger one is read example by
-example through grain, by as many threads as it takes, in the same order. A small one lies on the
-devices, and the train step gathers the same batches itself, see `resident.py`.
+epoch; of several domains each has its own permutations and size, at the position that all share. A
+split in memory is gathered with one indexing a batch; a larger one is read example by example
+through grain, by as many threads as it takes, in the same order. A small one lies on the devices,
+and the train step gathers the same batches itself, see `resident.py`.
 """
 
 from __future__ import annotations
@@ -18,18 +19,27 @@ from typing import Any
 
 import numpy as np
 
-from gan_jax.data.dataset import Arrays, Split, stack
+from gan_jax.data.dataset import Arrays, Domains, Split, stack
 
 
 class Order:
-    """The training order: position -> index of an example, in permutations of all, one an epoch."""
+    """The training order: position -> index of an example, in permutations of all, one an epoch.
 
-    def __init__(self, size: int, seed: int) -> None:
+    Args:
+      size: how many examples there are.
+      seed: of the run.
+      domain: number of the domain, each of which has an order of its own.
+    """
+
+    def __init__(self, size: int, seed: int, domain: int = 0) -> None:
         self.size = size
+
+        def permutation(epoch: int) -> np.ndarray:
+            key = [seed, domain << 32 | epoch]
+            return np.random.Generator(np.random.Philox(key=key)).permutation(size)
+
         # Two: a batch crosses from one epoch into the next.
-        self._epoch = functools.lru_cache(maxsize=2)(
-            lambda epoch: np.random.Generator(np.random.Philox(key=[seed, epoch])).permutation(size)
-        )
+        self._epoch = functools.lru_cache(maxsize=2)(permutation)
 
     def __getitem__(self, positions: np.ndarray) -> np.ndarray:
         positions = np.asarray(positions, np.int64)
@@ -44,7 +54,7 @@ class Order:
 
 
 def batches(
-    split: Split,
+    split: Split | Domains,
     *,
     seed: int,
     position: int,
@@ -65,7 +75,31 @@ def batches(
       draws: how many draws each batch holds; the iterator ends with it.
       shard: (index, count) of the process: it gets its slice of every batch.
     """
-    order = Order(len(split), seed)
+    domains = split.parts.values()
+    shared = dict(seed=seed, position=position, batch_size=batch_size, shard=shard)
+    with contextlib.ExitStack() as stack:
+        sources = [
+            stack.enter_context(contextlib.closing(_batches(part, d, draws=each, **shared)))
+            for d, (part, each) in enumerate(
+                zip(domains, itertools.tee(draws, len(domains)), strict=True)
+            )
+        ]
+        for parts in zip(*sources, strict=True):
+            yield {name: array for part in parts for name, array in part.items()}
+
+
+def _batches(
+    split: Split,
+    domain: int,
+    *,
+    seed: int,
+    position: int,
+    batch_size: int,
+    draws: Iterable[int],
+    shard: tuple[int, int],
+) -> Iterator[Arrays]:
+    """Yield the streams of one domain; see `batches`."""
+    order = Order(len(split), seed, domain)
     index, count = shard
     local = batch_size // count
 

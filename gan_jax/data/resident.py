@@ -12,20 +12,23 @@ from typing import Any
 
 import numpy as np
 
-from gan_jax.data.dataset import Split
+from gan_jax.data.dataset import Domains, Split
 from gan_jax.data.pipeline import Order
 from gan_jax.parallel.resident import Resident
 
 STRETCH = 2**16  # examples of the order that lie on the devices, or those of one call
 
 
-def fits(split: Split, gib: float) -> bool:
+def fits(split: Split | Domains, gib: float) -> bool:
     """Return whether a split lies in memory and is of at most so many GiB."""
-    return split.in_memory and sum(x.nbytes for x in split.arrays.values()) <= gib * 2**30
+    parts = split.parts.values()
+    if not all(part.in_memory for part in parts):
+        return False
+    return sum(x.nbytes for part in parts for x in part.arrays.values()) <= gib * 2**30
 
 
 def resident_batches(
-    split: Split,
+    split: Split | Domains,
     place: Callable[[Any], Any],
     *,
     seed: int,
@@ -43,12 +46,15 @@ def resident_batches(
       batch_size: examples a draw.
       draws: how many draws each call takes; the iterator ends with it.
     """
-    order, arrays = Order(len(split), seed), place(split.arrays)
+    parts = list(split.parts.values())
+    orders = [Order(len(part), seed, domain) for domain, part in enumerate(parts)]
+    arrays = place(tuple(part.arrays for part in parts))
     start, length = position, 0
     for number in draws:
         if (position - start) % 2**32 + number * batch_size > length:
             start, length = position, max(STRETCH, number * batch_size)
-            rows = split.places(order[(start + np.arange(length)) % 2**32])
-            stretch = place((rows.astype(np.int32), np.uint32(start)))
+            places = (start + np.arange(length)) % 2**32
+            rows = [p.places(order[places]) for p, order in zip(parts, orders, strict=True)]
+            stretch = place((tuple(x.astype(np.int32) for x in rows), np.uint32(start)))
         yield Resident(arrays, *stretch, number)
         position = (position + number * batch_size) % 2**32

@@ -23,6 +23,7 @@ from gan_jax.data.dataset import (
     how_to_preprocess,
     split_at_random,
     subset,
+    unpaired,
 )
 from gan_jax.data.folder import open_folder
 from gan_jax.data.labelled import keep_labels
@@ -48,12 +49,20 @@ def open_data(config: ConfigDict) -> Dataset:
     outside = is_outside(config.source)
     if not outside:
         check_choice("data.source", config.source, openers)
+    if config.halves:
+        check_choice("data.halves", config.halves, ("ab", "ba"))
+    if config.eval_pairs and not config.unpaired:
+        raise UserError("data.eval_pairs=true is of unpaired data: set data.unpaired=true too")
     if len(config.size) != 2 or min(config.size) < 1:
         raise UserError(f"data.size={config.size}: (height, width), both at least 1 px")
     if outside:
         dataset = called("data.source", config.source, Dataset, config)
     else:
         dataset = openers[config.source](config)
+    if config.unpaired and config.source != "folder":
+        if "target" not in dataset.spec.streams:
+            raise UserError(f"data.unpaired=true with {dataset.spec.name}, which has no targets")
+        dataset = unpaired(dataset, eval_pairs=config.eval_pairs)
     if not config.labelled:
         return dataset
     return keep_labels(dataset, config.labelled, unlabelled=config.unlabelled)

@@ -27,6 +27,7 @@ from ml_collections import ConfigDict
 from gan_jax.core.errors import UserError
 from gan_jax.core.images import preprocess, to_uint8
 from gan_jax.core.keys import named_keys
+from gan_jax.core.metric_names import MetricName
 from gan_jax.core.spec import DataSpec
 from gan_jax.core.state import TrainState
 from gan_jax.core.task import Task
@@ -88,15 +89,17 @@ def gan_train(
             f" {held_out[1]} differ, so that split eval has images which the generator has seen:"
             " give both the same"
         )
-    labels = labels_of(dataset.splits["train"])
+    labels = labels_of(dataset.examples("train", "label"))
     labels = np.resize(labels, num or len(labels))
     made = generated(generator, labels, dataset.spec, seed=seed, **options)
     parallel = make_parallel(config.train.parallel, config.train.devices, config.train.fsdp)
     task = make_task(config, dataset.spec)
     state = fit(task, config, made, parallel)
     size = parallel.round_up(config.eval.batch_size)
-    found = make_evaluator(task, parallel, size, config.seed)(state, dataset.splits[split])
-    return {f"gan_train/{name}/{split}/{len(labels)}": found["accuracy"]}
+    evaluator = make_evaluator(task, parallel, size, config.seed)
+    found = evaluator(state, dataset.examples(split, "label"))
+    full = MetricName("gan_train", protocol=(name, split, len(labels)))
+    return {str(full): found["accuracy"]}
 
 
 def gan_test(
@@ -128,7 +131,8 @@ def gan_test(
     size = classifier.parallel.round_up(classifier.config.eval.batch_size)
     evaluator = make_evaluator(classifier.task, classifier.parallel, size, classifier.config.seed)
     found = evaluator(classifier.state, made)
-    return {f"gan_test/cnn:{classifier.workdir.name}/{num}": found["accuracy"]}
+    full = MetricName("gan_test", protocol=(f"cnn:{classifier.workdir.name}", num))
+    return {str(full): found["accuracy"]}
 
 
 def generated(

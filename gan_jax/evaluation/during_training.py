@@ -9,6 +9,7 @@ from ml_collections import ConfigDict
 
 from gan_jax.core.config import split_names
 from gan_jax.core.keys import named_keys
+from gan_jax.core.metric_names import MetricName
 from gan_jax.core.state import TrainState
 from gan_jax.core.task import Evaluation, Task
 from gan_jax.data import Dataset
@@ -58,7 +59,7 @@ class TrainingEvaluator:
                 batch_size=size,
                 train_batch_size=config.train.batch_size,
             )
-            self._measurement.numbers(len(self._split))
+            self._measurement.numbers(*self._measurement.sides(self._split))
             self._key = parallel.replicate(lambda: named_keys(seed)["measure"])
 
     def names(self, state: TrainState) -> list[str]:
@@ -70,8 +71,9 @@ class TrainingEvaluator:
         """Return metrics by name; those that look at images have their protocol in it."""
         found: dict[str, float] = {}
         for evaluator in self._evaluators:
-            values = evaluator(state, self._split).items()
-            found.update({name: value for name, value in values if not np.ndim(value)})
+            for part in self._split.parts.values():
+                values = evaluator(state, part).items()
+                found.update({name: value for name, value in values if not np.ndim(value)})
         if self._measurement is not None:
             seed = self._config.seed
             measured = self._measurement(state, self._key, seed, "eval", self._split)
@@ -85,5 +87,5 @@ class TrainingEvaluator:
 
 def without_protocol(name: str) -> str:
     """Return the name that `eval.best` has for a metric: "fid/cnn:RUN/eval/1000" -> "fid"."""
-    first = name.partition("/")[0]
-    return first if first in GIVEN else name
+    metric = MetricName.parse(name).metric
+    return metric if metric in GIVEN else name

@@ -15,6 +15,7 @@ import numpy as np
 from gan_jax.core.config import check_seed
 from gan_jax.core.errors import UserError, check_choice, did_you_mean
 from gan_jax.core.images import save_png
+from gan_jax.core.metric_names import MetricName
 from gan_jax.core.spec import DataSpec
 from gan_jax.core.task import Task
 from gan_jax.evaluation.evaluator import make_evaluator
@@ -101,8 +102,8 @@ def evaluate(
     passes = [run.task.evaluation(name, **for_passes[name]) for name in passing]
     for one in passes if names else [run.task]:
         evaluator = make_evaluator(one, run.parallel, batch_size, run.config.seed)
-        named = f"{split}/{len(examples)}"
-        _add_pass(measured, evaluator(run.state, examples), named, spec)
+        for part in examples.parts.values():
+            _add_pass(measured, evaluator(run.state, part), (split, len(part)), spec)
     if measurement is not None:
         key = run.parallel.replicate(lambda: jax.random.key(seed))
         looked = measurement(run.state, key, seed, split, examples)
@@ -120,22 +121,26 @@ def evaluate(
         if matrices:
             _add(folder / f"{run.step}.matrices.json", matrices)
         for name, matrix in measured.matrices.items():
-            save_png(folder / f"{run.step}_{name.replace('/', '_')}.png", matrix.picture())
+            stem = MetricName.parse(name).file_stem
+            save_png(folder / f"{run.step}_{stem}.png", matrix.picture())
     return measured
 
 
-def _add_pass(measured: Measured, found: Mapping[str, Any], protocol: str, spec: DataSpec) -> None:
+def _add_pass(
+    measured: Measured, found: Mapping[str, Any], protocol: tuple[str, int], spec: DataSpec
+) -> None:
     """Take what a pass of the task gave.
 
     What metrics by name measure too, they measure of images rounded to 256 levels, and with draws
     of their own: the number of a pass has another name.
     """
     for name, value in found.items():
+        full = MetricName.parse(name).extended(*protocol)
         if np.ndim(value):
-            measured.matrices[f"{name}/{protocol}"] = Confusion(spec.class_names, value)
+            measured.matrices[str(full)] = Confusion(spec.class_names, value)
             continue
-        unlike = "/unrounded" if name in GIVEN else ""
-        measured.add({f"{name}/{protocol}{unlike}": value}, data=spec.fingerprint)
+        full = full.extended("unrounded") if name in GIVEN else full
+        measured.add({str(full): value}, data=spec.fingerprint)
 
 
 def _share_options(

@@ -56,9 +56,12 @@ def metric_names(task: Task | Evaluation, spec: DataSpec, state: TrainState) -> 
       spec: of its data.
       state: real or abstract.
     """
-    batch = {k: jax.ShapeDtypeStruct((1, *s.shape), s.dtype) for k, s in spec.streams.items()}
-    batch["mask"] = jax.ShapeDtypeStruct((1,), jnp.float32)
-    batch["index"] = jax.ShapeDtypeStruct((1,), jnp.int32)
-    totals = jax.eval_shape(task.eval_step, state, batch, named_keys(0)["evaluate"])
-    found = task.eval_metrics({name: np.ones(x.shape) for name, x in totals.items()})
-    return [name for name, value in found.items() if not np.ndim(value)]
+    names = []
+    for streams in spec.domains(training=False):
+        batch = {k: jax.ShapeDtypeStruct((1, *s.shape), s.dtype) for k, s in streams.items()}
+        batch["mask"] = jax.ShapeDtypeStruct((1,), jnp.float32)
+        batch["index"] = jax.ShapeDtypeStruct((1,), jnp.int32)
+        totals = jax.eval_shape(task.eval_step, state, batch, named_keys(0)["evaluate"])
+        found = task.eval_metrics({name: np.ones(x.shape) for name, x in totals.items()})
+        names += [name for name, value in found.items() if not np.ndim(value)]
+    return names

@@ -11,7 +11,7 @@ from gan_jax.core.errors import UserError, check_choice
 from gan_jax.core.spec import DataSpec
 from gan_jax.core.state import TrainState
 from gan_jax.core.task import Key, Task
-from gan_jax.data import Split
+from gan_jax.data import Domains, Split
 from gan_jax.data.dataset import fingerprint, subset
 from gan_jax.evaluation.measures import MEASURES
 from gan_jax.evaluation.passes import Look, real_pass, sample_pass, transform_pass
@@ -114,23 +114,46 @@ class Measurement:
         """Whether real images are looked at."""
         return self._has_real or self._kind == TRANSFORMED
 
-    def numbers(self, size: int) -> tuple[int, int]:
-        """Return how many (real, generated) images a split of that size means; 0: no split.
+    def sides(self, split: Split | Domains | None) -> tuple[Split | None, Split | None]:
+        """Return the (real, transformed) images of a split, of which `num` are chosen.
+
+        The same ones at every evaluation; None without a split, and for samples.
 
         Raises:
           UserError: too few for a metric.
         """
-        num = self._request.num
-        real = min(size, num or MOST)
-        fake = real if self._kind == TRANSFORMED else num or real
+        if split is None:
+            return None, None
+        streams = self._spec.streams
+        real = source = split.part(streams[self._stream].domain)
+        if self._changed:
+            source = split.part(streams[self._changed.source].domain)
+        chosen = _chosen(real, self._request.num)
+        same = chosen if source is real else _chosen(source, self._request.num)
+        return chosen, same if self._changed else None
+
+    def numbers(self, real: Split | None, source: Split | None) -> tuple[int, int]:
+        """Return how many (real, generated) images what `sides` returned means.
+
+        Raises:
+          UserError: too few for a metric.
+        """
+        num, size = self._request.num, len(real) if real else 0
+        real = size
+        fake = len(source) if source else num or real
         if not fake:
             raise UserError("--num: say how many images to generate, there are no real ones")
-        why = f"the split has {size:,}" if size else f"--num={num}"
+        why = f"the split has {size:,}" if size and not num else f"--num={num}"
         check_numbers(self._measures, real, fake, why)
         return real, fake
 
     def __call__(
-        self, state: TrainState, key: Key, seed: int, split_name: str, split: Split | None
+        self,
+        state: TrainState,
+        key: Key,
+        seed: int,
+        split_name: str,
+        split: Split | Domains | None,
     ) -> Measured:
         """Measure a state.
 
@@ -141,13 +164,11 @@ class Measurement:
           split_name: for the names.
           split: the real images; None only where `needs_data` is not.
         """
-        real_number, fake_number = self.numbers(len(split) if split else 0)
+        chosen, source = self.sides(split)
+        real_number, fake_number = self.numbers(chosen, source)
         real, fake, kept = Side(), Side(), None
-        if split is not None and real_number < len(split):
-            order = np.random.Generator(np.random.Philox(0)).permutation(len(split))
-            split = subset(split, np.sort(order[:real_number]))
         if self._has_real:
-            real = self._real_side(split_name, split)
+            real = self._real_side(split_name, chosen)
         if self._kind == SAMPLES:
             classes = self._classes
             common = dict(
@@ -168,7 +189,7 @@ class Measurement:
             )
             fake = self._sample(state, key, fake_number, kept and kept.trials)
         else:
-            fake = self._transform(state, key, split)
+            fake = self._transform(state, key, source)
         measured = compute(
             self._measures,
             real,
@@ -228,6 +249,15 @@ def remembered(
         if hosts.first():
             keep_side(origin, side)
     return side
+
+
+def _chosen(split: Split, num: int) -> Split:
+    """Return so many examples of a split, chosen at random; 0 is up to `MOST`."""
+    number = min(len(split), num or MOST)
+    if number == len(split):
+        return split
+    order = np.random.Generator(np.random.Philox(0)).permutation(len(split))
+    return subset(split, np.sort(order[:number]))
 
 
 def _kind_of_images(request: Request, task: Task) -> str:

@@ -16,6 +16,7 @@ from pathlib import Path
 import jax
 
 from gan_jax.core.errors import UserError
+from gan_jax.core.metric_names import MetricName
 from gan_jax.evaluation.side import FEATURES, IMAGES, LABELS, LOGITS, MOMENTS, Side
 from gan_jax.features.lpips import Distance, make_lpips
 from gan_jax.metrics.frechet import fid_infinity, frechet_distance, intra_class_distance
@@ -108,7 +109,7 @@ def _swd(real: Side, fake: Side, notes: list[str]) -> Values:
 
 def _ms_ssim(real: Side, fake: Side, notes: list[str]) -> Values:
     found = diversity(fake.images, fake.labels)
-    return {f"ms_ssim/scales{found.scales}": found.value}
+    return {str(MetricName("ms_ssim", protocol=(f"scales{found.scales}",))): found.value}
 
 
 def _distance(name: str, compare: Callable[..., jax.Array]) -> Distance:

@@ -10,6 +10,7 @@ import numpy as np
 
 from gan_jax.core.errors import UserError
 from gan_jax.core.keys import image_keys
+from gan_jax.core.metric_names import MetricName
 from gan_jax.core.state import TrainState
 from gan_jax.library.run import Run
 from gan_jax.metrics.path_length import EPSILON, path_lengths, trimmed_mean
@@ -88,4 +89,5 @@ def perceptual_path_length(
         index = np.minimum(np.arange(first, first + size), num - 1)
         keys = jax.device_put(image_keys(seed, index), run.parallel.split())
         lengths.append(np.asarray(compiled(state, keys))[: num - first])
-    return {f"ppl/{distance_name}/{num}": trimmed_mean(np.concatenate(lengths))}
+    name = MetricName("ppl", protocol=(distance_name, num))
+    return {str(name): trimmed_mean(np.concatenate(lengths))}

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from gan_jax.core.errors import UserError, check_choice, did_you_mean
+from gan_jax.core.metric_names import MetricName
 from gan_jax.core.task import Task
 from gan_jax.evaluation.extractors import make_extractor
 from gan_jax.evaluation.measures import MEASURES, Measure
@@ -190,7 +191,8 @@ def compute(
     for name, measure in measures.items():
         notes: list[str] = []
         if measure.pair:
-            values = {n: value for n, value in fake.pairs.items() if n.split("/")[0] == name}
+            of = lambda text: MetricName.parse(text).metric  # noqa: E731
+            values = {n: value for n, value in fake.pairs.items() if of(n) == name}
         else:
             values = measure.compute(real, fake, notes)
         two_sided = bool(measure.real or measure.pair)
@@ -202,7 +204,7 @@ def compute(
             if math.isnan(value):
                 notes.append(f"{first} cannot be said of so few images, and is left out")
                 continue
-            full = "/".join([first, *parts])
+            full = str(MetricName.parse(first).extended(*parts))
             known = dict(about) if two_sided else {}
             known |= {"weights": extractor.fingerprint} if measure.sees else {}
             known |= {"notes": notes} if notes else {}

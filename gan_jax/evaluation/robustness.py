@@ -24,6 +24,7 @@ import numpy as np
 from gan_jax.core.errors import UserError, check_choice
 from gan_jax.core.images import to_float, to_uint8
 from gan_jax.core.keys import fold_in_each
+from gan_jax.core.metric_names import MetricName
 from gan_jax.library.run import Run
 from gan_jax.metrics.corruptions import gaussian_blur, gaussian_noise, jpeg, pgd
 
@@ -72,7 +73,8 @@ def robustness(
     dataset = run.dataset
     split = split or ("test" if "test" in dataset.splits else "eval")
     check_choice("--split", split, dataset.splits)
-    there = len(dataset.splits[split])
+    examples = dataset.examples(split, run.task.stream)
+    there = len(examples)
     num = num or min(DEFAULT_NUM, there // 2)
     if not 1 <= num <= there // 2:
         raise UserError(
@@ -81,7 +83,7 @@ def robustness(
             " --split"
         )
     order = np.random.Generator(np.random.Philox(0)).permutation(there)
-    real = dataset.splits[split].get(order[: 2 * num])
+    real = examples.get(order[: 2 * num])
     labels = real["label"] if run.task.takes_labels else None
     fake = run.sample(2 * num, seed=seed, labels=labels, **options)
     judge = _Judge(run, seed, 2 * num)
@@ -93,14 +95,14 @@ def robustness(
         labels = labels[measured]
     defaults = {name: option.default for name, option in run.task.options.items()}
     departures = [f"{k}={v}" for k, v in sorted(full.items()) if v != defaults[k]]
-    protocol = "/".join([f"pgd{STEPS}", split, str(num), *departures])
+    protocol = f"pgd{STEPS}", split, num, *departures
     found = {}
     for name, change in judge.changes().items():
         above = {s: judge(x[measured], labels, s, change) > threshold for s, x in sides.items()}
         shares = {"real": above["real"].mean(), "fake": 1 - above["fake"].mean()}
-        found[f"robust_{name}/{protocol}"] = float(sum(shares.values()) / 2)
-        found |= {f"robust_{name}_{s}/{protocol}": float(share) for s, share in shares.items()}
-    return found
+        found[f"robust_{name}"] = float(sum(shares.values()) / 2)
+        found |= {f"robust_{name}_{s}": float(share) for s, share in shares.items()}
+    return {str(MetricName(n, protocol=protocol)): value for n, value in found.items()}
 
 
 def best_threshold(real: np.ndarray, fake: np.ndarray) -> float:

@@ -57,7 +57,8 @@ def data_table(spec: DataSpec) -> Table:
     table.add_row("examples", ", ".join(f"{k} {n:,}" for k, n in spec.counts.items()))
     for name, stream in spec.streams.items():
         shape = " x ".join(map(str, stream.shape)) or "scalar"
-        table.add_row(f"stream {name}", f"{stream.kind}, {shape}, {stream.dtype}")
+        domain = f", domain {stream.domain}" if stream.domain else ""
+        table.add_row(f"stream {name}", f"{stream.kind}, {shape}, {stream.dtype}{domain}")
     names = ", ".join(spec.class_names[:20]) + (", ..." if spec.num_classes > 20 else "")
     table.add_row("classes", f"{spec.num_classes}: {names}" if spec.num_classes else "no labels")
     table.add_row("preprocessing", ", ".join(f"{k} {v}" for k, v in spec.preprocess.items()))

@@ -15,17 +15,19 @@ from ml_collections import ConfigDict
 from gan_jax.core.config import best_metric, deliberate, flatten
 from gan_jax.core.errors import UserError, did_you_mean
 from gan_jax.core.keys import named_keys
+from gan_jax.core.metric_names import log_name
 from gan_jax.core.outside import trusting
-from gan_jax.core.places import absolute_places
+from gan_jax.core.places import absolute_places, place
 from gan_jax.core.state import TrainState
 from gan_jax.data import Dataset, open_data
 from gan_jax.evaluation.during_training import TrainingEvaluator
 from gan_jax.library.run import load
+from gan_jax.methods.configs import Config, from_python, load_config, resolve
 from gan_jax.methods.registry import make_task
 from gan_jax.parallel import hosts
 from gan_jax.parallel.mesh import make_parallel
 from gan_jax.platform.host import check_deterministic
-from gan_jax.platform.logs import said_if_long
+from gan_jax.platform.logs import quiet_libraries, said_if_long
 from gan_jax.platform.signals import stop_on_signals
 from gan_jax.runs.changes import DATA, write_changes
 from gan_jax.runs.checkpoint import Checkpoints, abstract_state, disk_errors, kept, memory_errors
@@ -46,7 +48,7 @@ from gan_jax.training.transfer import starting_from
 logger = logging.getLogger(__name__)
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, repr=False)
 class Outcome:
     """How a call of `train` ended.
 
@@ -57,6 +59,8 @@ class Outcome:
       can: what the run can be used for: "sample", "transform".
       pictures: whether it has made some.
       best: step and value of the best checkpoint by `eval.best`; None where there is none.
+      workdir: the run.
+      steps: the length of the training.
     """
 
     status: str
@@ -65,15 +69,27 @@ class Outcome:
     can: tuple[str, ...] = ()
     pictures: bool = False
     best: tuple[int, float] | None = None
+    workdir: Path = Path()
+    steps: int = 0
+
+    def __repr__(self) -> str:
+        lines = [f"{self.status}: step {self.step:,} of {self.steps:,}"]
+        lines[0] += f", {self.seconds:.0f} s in the loop" if self.seconds else ""
+        if self.best is not None:
+            lines.append(f"best checkpoint: step {self.best[0]:,} ({self.best[1]:.4g})")
+        if self.status == "interrupted":
+            lines.append("the same call resumes it")
+        lines.append(f"run = gan_jax.load({str(self.workdir)!r})")
+        return "\n  ".join(lines)
 
 
 def train(
-    config: ConfigDict, workdir: Path, *, change: bool = False, trust_code: bool = True
+    config: Config, workdir: str | Path, *, change: bool = False, trust_code: bool = True
 ) -> Outcome:
     """Train, or continue a training, in `workdir`.
 
     Args:
-      config: as of `gan_jax.core.config.load_config`, already checked.
+      config: what `load_config` takes or returned, such as "configs/dcgan.py:digits".
       workdir: created if need be; a run that is there is continued.
       change: whether what changes the training may differ from the last checkpoint on: learning
         rates, weight decay, clipping, batch size, and the files of a folder. `changes.json` of the
@@ -82,17 +98,22 @@ def train(
         may name any, one that came with a stranger's run should not.
 
     Raises:
-      UserError: bad data, devices, workdir or disk; the last good checkpoint is kept.
+      UserError: a bad config, data, devices, workdir or disk; the last good checkpoint is kept.
     """
+    quiet_libraries()
     with trusting(trust_code):
-        return _train(config, workdir, change=change)
+        if isinstance(config, (str, Path)):
+            config = load_config(config)
+        else:
+            config = resolve(from_python(config))
+        return _train(config, place(workdir), change=change)
 
 
 def _train(config: ConfigDict, workdir: Path, *, change: bool) -> Outcome:
     check_workdir(workdir, config, change=change)
     config = absolute_places(config)
     if (last := _complete(workdir, config.train.steps)) is not None:
-        return Outcome("complete", last)
+        return Outcome("complete", last, workdir=workdir, steps=config.train.steps)
     parallel = make_parallel(config.train.parallel, config.train.devices, config.train.fsdp)
     parallel.check_batch(
         "train.batch_size", config.train.batch_size, microbatches=config.train.microbatches
@@ -148,7 +169,8 @@ def _train(config: ConfigDict, workdir: Path, *, change: bool) -> Outcome:
                     record(step)
             with _writer(workdir, config.train.steps, step) as writer:
                 metric = best_metric(config.eval.best)
-                writer.hyper_parameters(flatten(config), [f"eval/{metric}"] if metric else [])
+                compared = [log_name("eval", metric)] if metric else []
+                writer.hyper_parameters(flatten(config), compared)
                 places = checkpoints, writer, restore
                 loop = Loop(config, workdir, parallel, task, dataset, evaluator, *places)
                 began = time.perf_counter()
@@ -162,6 +184,8 @@ def _train(config: ConfigDict, workdir: Path, *, change: bool) -> Outcome:
         tuple(name for name, member in can.items() if member),
         task.grids is not None,
         best,
+        workdir,
+        config.train.steps,
     )
 
 

@@ -14,6 +14,7 @@ import numpy as np
 from jax import Array
 
 from gan_jax.core.errors import UserError
+from gan_jax.core.metric_names import MetricName
 from gan_jax.features.efficientnet import EfficientNetLite0, read_efficientnet
 from gan_jax.features.vgg import SMALLEST, VGG16, read_vgg16
 from gan_jax.features.weights import mark, read_weights
@@ -101,7 +102,8 @@ def make_lpips(*, vgg: Path | None, heads: Path | None = None) -> Distance:
     network = read_vgg16(vgg)
     heads = heads or _installed_heads()
     variables = dict(network=network, heads=_read_heads(heads))
-    name = f"lpips/vgg16{mark(vgg, VGG_SHA256)}/v0.1{mark(heads, HEADS_SHA256)}"
+    network_name = f"vgg16{mark(vgg, VGG_SHA256)}"
+    name = MetricName("lpips", protocol=(network_name, f"v0.1{mark(heads, HEADS_SHA256)}"))
 
     def apply(variables: Any, prediction: Array, target: Array) -> Array:
         if min(prediction.shape[1:3]) < SMALLEST:
@@ -111,7 +113,7 @@ def make_lpips(*, vgg: Path | None, heads: Path | None = None) -> Distance:
             )
         return _compare(VGG16(), VGG_LAYERS, variables, prediction, target)
 
-    return Distance(name, variables, apply)
+    return Distance(str(name), variables, apply)
 
 
 def make_efficientnet_distance(path: Path | None = None) -> Distance:

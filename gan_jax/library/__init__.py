@@ -1,1 +1,4 @@
-"""A trained run in Python: load it, sample, transform, write files. Trains nothing."""
+"""What a notebook uses: load a run, sample, transform, write files; find runs, watch one train.
+
+Trains nothing.
+"""

@@ -23,9 +23,10 @@ from gan_jax.core.keys import image_keys
 from gan_jax.core.outside import trusting
 from gan_jax.core.places import DATA, DATA_FIELDS, is_place, place
 from gan_jax.core.spec import DataSpec
-from gan_jax.core.state import TrainState
+from gan_jax.core.state import FITTED, TrainState
 from gan_jax.core.task import PATHS, Task
 from gan_jax.data import Dataset, Split, open_data
+from gan_jax.library.fitted import chosen, fit, read_fitted, write_fitted
 from gan_jax.library.given_images import model_images
 from gan_jax.library.summary import as_html, as_text
 from gan_jax.methods.registry import make_task
@@ -239,6 +240,29 @@ class Run:
         given = [model_images(images, self.spec, self.task.stream)]
         return self._map(compiled, given, seed, batch_size)
 
+    def fit(self, name: str = "", *, seed: int = 0) -> Run:
+        """Fit what the task fits to its training images, and keep it in the run's directory.
+
+        Args:
+          name: one of `run.task.fits`; "" is all of them.
+          seed: of whatever is drawn.
+
+        Returns:
+          The run with what was fitted; `gan_jax.load` finds it from now on.
+
+        Raises:
+          UserError: the task has nothing to fit, or the data are not there.
+        """
+        check_seed("seed", seed)
+        size = self.parallel.round_up(self.config.eval.batch_size)
+        split = self.dataset.examples("train", self.task.stream)
+        given = (chosen(self.task, name), self.state, split, self.parallel)
+        found = fit(*given, batch_size=size, seed=seed)
+        write_fitted(self.workdir, self.step, found)
+        there = {**self.state.buffers.get(FITTED, {}), **self.parallel.place_whole(found)}
+        state = self.state.replace(buffers={**self.state.buffers, FITTED: there})
+        return dataclasses.replace(self, state=state, _compiled_functions={})
+
     def __repr__(self) -> str:
         return as_text(self)
 
@@ -259,7 +283,7 @@ class Run:
 
     def held_out(self) -> Split:
         """Return split "eval" of the data that the run was trained on; it was not trained on it."""
-        return self.dataset.splits["eval"]
+        return self.dataset.examples("eval", self.task.stream)
 
     def _state_and_trials(
         self,
@@ -407,6 +431,9 @@ def _load(
     if restored is None:
         raise UserError(f"{workdir} has no checkpoint yet: train it with --workdir={workdir}")
     state, step = restored
+    if arrays := read_fitted(workdir, step):
+        placed = parallel.place_whole(arrays)
+        state = state.replace(buffers={**state.buffers, FITTED: placed})
     run = Run(workdir, config, spec, task, state, step, parallel, change, trust_code)
     if data and run.dataset.spec.same_data(spec) and hosts.first():
         remember_places(workdir, config)

@@ -7,7 +7,7 @@ import html
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from gan_jax.core.state import count_parameters
+from gan_jax.core.state import count_parameters, role
 
 if TYPE_CHECKING:
     from gan_jax.library.run import Run
@@ -18,8 +18,8 @@ GRIDS = ("samples", "input_output_target", "reconstructions")  # the first that 
 def as_text(run: Run) -> str:
     """Return the method, data, step, size and place of a run, a line each."""
     config, spec = run.config, run.spec
-    roles = {name.rstrip("0123456789"): None for name in run.state.nets}
-    net = ", ".join(dict.fromkeys(config.model[role].name for role in roles))
+    roles = dict.fromkeys(map(role, run.state.nets))
+    net = ", ".join(dict.fromkeys(config.model[name].name for name in roles))
     size = "x".join(map(str, spec.image_shape))
     classes = f", {spec.num_classes} classes" if spec.num_classes else ""
     nets = ", ".join(f"{n} {count_parameters(x.params):,}" for n, x in run.state.nets.items())

@@ -6,57 +6,109 @@ A file says what its experiment chooses; the rest of each section are the defaul
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
+from pathlib import Path
+from typing import Any
 
+import numpy as np
 from ml_collections import ConfigDict
 
 from gan_jax.core.choices import Choice, Sections, complete, owners
-from gan_jax.core.config import apply_overrides, check_config, flatten
-from gan_jax.core.config_files import find_config, run_config, shipped_configs
-from gan_jax.core.errors import UserError, did_you_mean
+from gan_jax.core.config import apply_overrides, as_field, check_config, flatten
+from gan_jax.core.config_files import base_config, find_config, run_config
+from gan_jax.core.errors import UserError, check_choice, did_you_mean
 from gan_jax.core.outside import trusting
-from gan_jax.methods.registry import check_method, sections
+from gan_jax.methods.registry import METHODS, check_method, sections
 
 SHARED = ("seed", "data", "train", "eval")
 
 
-def load_config(location: str, overrides: Mapping[str, str] | None = None) -> ConfigDict:
-    """Load "FILE.py" or "FILE.py:ARGUMENT".
+Config = str | Path | Mapping[str, Any] | ConfigDict
+
+
+def load_config(config: Config, overrides: Mapping[str, Any] | None = None) -> ConfigDict:
+    """Load a config: a file, or one that was made in Python.
 
     Args:
-      location: a config file as of `find_config`, and after a colon the argument of its
-        `get_config`.
-      overrides: fields to set, as text: {"optim.gen.lr": "1e-4"}.
+      config: "FILE.py" or "FILE.py:ARGUMENT": a file as of `find_config`, and the argument of its
+        `get_config`. Or a ConfigDict or dict, which is left as it is; of the sections that all
+        methods share it may leave out what is as in configs/common.py.
+      overrides: fields to set, as text or as values: {"optim.gen.lr": 1e-4}.
 
     Returns:
       The config with all of its fields, locked: they can be changed, none can be added.
 
     Raises:
       UserError: no such file (with the names of those that are there), a bad argument, a mistake in
-        the file: an exception, or a field that nothing reads; or a bad override.
+        the file: an exception, or a field that nothing reads; a bad override, or a value that is
+        not legal.
     """
-    name, _, argument = location.partition(":")
-    path = find_config(name)
-    config = run_config(path, argument)
-    if not isinstance(config, ConfigDict):
-        raise UserError(f"config file {path}: get_config() returned no ConfigDict: {config!r:.60}")
-    with trusting():  # the file and the overrides are the caller's own
-        return resolve(config, overrides, what=f"config {path}")
+    with trusting():  # the config and the overrides are the caller's own
+        if not isinstance(config, (str, Path)):
+            return resolve(from_python(config), overrides)
+        name, _, argument = str(config).partition(":")
+        path = find_config(name)
+        found = run_config(path, argument)
+        if not isinstance(found, ConfigDict):
+            raise UserError(
+                f"config file {path}: get_config() returned no ConfigDict: {found!r:.60}"
+            )
+        return resolve(found, overrides, what=f"config {path}")
+
+
+def from_python(config: Mapping[str, Any] | ConfigDict) -> ConfigDict:
+    """Return a copy of a config that was made in Python, with all fields that methods share.
+
+    Raises:
+      UserError: no config, no method, or a field that is none or of another type.
+    """
+    if not isinstance(config, (Mapping, ConfigDict)):
+        raise UserError(f"config={config!r:.60}: a file's name, a ConfigDict or a dict")
+    given = dict(_plain(config))
+    if isinstance(given.get("task"), str):
+        given["task"] = ConfigDict(dict(name=given["task"]))
+    for key in ("task", "model", "optim", "terms"):
+        if not isinstance(section := given.get(key, ConfigDict()), ConfigDict):
+            raise UserError(f"config.{key}={section!r:.60}: a section, such as a dict")
+    name = given.get("task", {}).get("name")
+    check_choice("task.name", name, METHODS)
+    base = base_config(name)
+    current = flatten(base)
+    shared = flatten({key: given.pop(key) for key in SHARED if key in given})
+    _check_known(shared, current, "config")
+    with base.unlocked():
+        base.update_from_flattened_dict(
+            {field: as_field(field, value, current[field]) for field, value in shared.items()}
+        )
+        for key, value in given.items():
+            base[key] = value
+    return base
+
+
+def _plain(value: Any) -> Any:
+    """Return a value as configs have it, copied: sections, tuples, and what JSON knows."""
+    if isinstance(value, (Mapping, ConfigDict)):
+        return ConfigDict({str(key): _plain(item) for key, item in value.items()})
+    if isinstance(value, (list, tuple)):
+        return tuple(map(_plain, value))
+    if isinstance(value, np.generic):
+        return value.item()
+    return str(value) if isinstance(value, Path) else value
 
 
 def resolve(
-    config: ConfigDict, overrides: Mapping[str, str] | None = None, *, what: str = "config"
+    config: ConfigDict, overrides: Mapping[str, Any] | None = None, *, what: str = "config"
 ) -> ConfigDict:
     """Return a config complete, with fields overridden, and locked.
 
     Mistakes in what all methods share show before the method, and with it JAX, is imported.
 
     Args:
-      config: of a file or of a run.
+      config: of a file, of a run or of `from_python`; it is changed.
       overrides: as of `load_config`.
       what: where it comes from, for messages.
     """
-    overrides = dict(overrides or {})
+    overrides = {name: str(value) for name, value in (overrides or {}).items()}
     _check_shared(config, what)
     check_method(config)
     shared = {k: v for k, v in overrides.items() if k.partition(".")[0] in SHARED}
@@ -81,19 +133,24 @@ def resolve(
         complete(config, chosen)
         apply_overrides(config, rest, chosen)
     _check_owned(config, chosen, what)
+    check_config(config)
     config.lock()
     return config
 
 
 def _check_shared(config: ConfigDict, what: str) -> None:
     """Raise UserError unless a config has what all have: each field, and no other."""
-    reference = flatten(run_config(shipped_configs() / "quickstart.py", "smoke"))
     shared = lambda fields: {k for k in fields if k.partition(".")[0] in SHARED}  # noqa: E731
-    legal, given = shared(reference), shared(flatten(config))
-    for name in sorted(given - legal):
-        raise UserError(f"{what} has a field that is none, {name!r}{did_you_mean(name, legal)}")
+    legal, given = shared(flatten(base_config("gan"))), shared(flatten(config))
+    _check_known(given, legal, what)
     for name in sorted(legal - given):
         raise UserError(f"{what} lacks the field {name!r}: start from configs/common.py")
+
+
+def _check_known(given: Collection[str], legal: Collection[str], what: str) -> None:
+    """Raise UserError at a field that no config has."""
+    for name in sorted({*given} - {*legal}):
+        raise UserError(f"{what} has a field that is none, {name!r}{did_you_mean(name, legal)}")
 
 
 def _check_owned(config: ConfigDict, chosen: Sections, what: str) -> None:

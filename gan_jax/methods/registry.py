@@ -26,6 +26,7 @@ METHODS = {
     "vae_gan": "gan_jax.methods.fusion.vae_gan",
     "classifier": "gan_jax.methods.classifier",
     "paired": "gan_jax.methods.translation.paired",
+    "cyclegan": "gan_jax.methods.translation.cyclegan",
 }
 
 

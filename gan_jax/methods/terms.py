@@ -20,6 +20,7 @@ from ml_collections import ConfigDict
 
 from gan_jax.core.choices import REQUIRED, Several
 from gan_jax.core.errors import UserError
+from gan_jax.core.metric_names import log_name, split_log_name
 from gan_jax.core.state import NetState
 from gan_jax.objectives import weights
 
@@ -143,7 +144,7 @@ def make_terms(net: str, section: ConfigDict, choice: Several, **given: Any) -> 
             )
         where = f"terms.{net}.{name}.name"
         kind = choice.one.called(where, called, fields, {"net": net, **given})
-        found[f"{net}/{name}"] = kind.term(net, weight, every)
+        found[log_name(net, name)] = kind.term(net, weight, every)
     return found
 
 
@@ -155,22 +156,20 @@ def check_terms(terms: Mapping[str, Term], offers: Mapping[str, Sequence[str]]) 
       offers: network -> what the losses of its updates put into `seen`.
     """
     for name, term in terms.items():
+        where = ".".join(("terms", *split_log_name(name)))
         if term.net not in offers:
             raise UserError(
-                f"terms.{name.replace('/', '.')}: there is no network {term.net!r} to train: one of"
-                f" {', '.join(offers)}"
+                f"{where}: there is no network {term.net!r} to train: one of {', '.join(offers)}"
             )
         missing = [need for need in term.needs if need not in offers[term.net]]
         if missing:
             there = ", ".join(offers[term.net]) or "nothing"
             raise UserError(
-                f"terms.{name.replace('/', '.')} needs {', '.join(missing)}, and an update of"
+                f"{where} needs {', '.join(missing)}, and an update of"
                 f" {term.net!r} has {there}: leave the term out"
             )
         if term.every < 1:
-            raise UserError(
-                f"terms.{name.replace('/', '.')}.every={term.every}: at least 1, which is each step"
-            )
+            raise UserError(f"{where}.every={term.every}: at least 1, which is each step")
 
 
 def due_names(terms: Mapping[str, Term], step: int) -> tuple[str, ...]:

@@ -18,7 +18,8 @@ from flax import linen as nn
 from flax.core import tracers
 from ml_collections import ConfigDict
 
-from gan_jax.core.state import MUTABLE, NetState, TrainState, averaged, init_net
+from gan_jax.core.metric_names import log_name
+from gan_jax.core.state import NetState, TrainState, averaged, init_net
 from gan_jax.core.task import Key, Metrics, Phase
 from gan_jax.methods.terms import Term, check_terms, due_names, initial_buffers, taken
 from gan_jax.parallel import fsdp
@@ -40,7 +41,6 @@ class Net:
       apply: `module.apply` as it is computed in training, see `parallel.precision`.
       optimizer: told `global_norm`, the norm of the whole gradient.
       inputs: abstract inputs of the module's `__call__`, batch axis 1.
-      mutable: collections that a pass in training moves.
       ema: step -> share of the moving average that is kept; None keeps no average.
       hold: parameters -> the same, with `stop_gradient` on those that are not trained.
       project: parameters after a step -> those that are kept: weight clipping.
@@ -50,7 +50,6 @@ class Net:
     apply: Callable[..., Any]
     optimizer: optax.GradientTransformationExtraArgs
     inputs: tuple[jax.ShapeDtypeStruct, ...]
-    mutable: tuple[str, ...] = MUTABLE
     ema: Callable[[jax.Array], Any] | None = None
     hold: Callable[[Any], Any] | None = None
     project: Callable[[Any], Any] | None = None
@@ -87,7 +86,7 @@ def make_net(
     return Net(
         module,
         training_apply(module, precision=train.precision, remat=train.remat),
-        make_optimizer(**optim, steps=train.steps * updates),
+        make_optimizer(**optim, steps=train.steps * updates, batch=train.batch_size),
         inputs,
         ema=ema_schedule(train) if average and keeps_average(train) else None,
         hold=hold,
@@ -148,7 +147,8 @@ class Handle:
         return self._passed({**self.variables, **given}, *args, **kwargs)[0]
 
     def _passed(self, variables: dict[str, Any], *args: Any, **kwargs: Any) -> Any:
-        return self._net.apply(variables, *args, train=True, mutable=self._net.mutable, **kwargs)
+        moving = [name for name in variables if name != "params"]  # statistics, codebooks, ...
+        return self._net.apply(variables, *args, train=True, mutable=moving, **kwargs)
 
 
 class Nets:
@@ -246,7 +246,7 @@ class Update:
         nets = dict(state.nets)
         for name in names:
             nets[name], norm = self._step(name, state, gradients[name], extra[name])
-            metrics[f"grad_norm/{name}"] = norm
+            metrics[log_name("grad_norm", name)] = norm
         after = {
             name: term.next(buffers[name], axis_mean(statistics[name]), nets[term.net], state.step)
             for name, term in terms.items()

@@ -120,13 +120,15 @@ def read_older(
     matrices: dict[str, Confusion] = {}
     place = {name: i for i, name in enumerate(classes)}
     for name, value in numbers.items():
-        metric, *rest = name.split("/")
-        parts = {CONFUSION: 2, "accuracy": 1}.get(metric, 0)
+        read = MetricName.parse(name)
+        metric, rest = read.metric, read.protocol
+        parts = 0 if read.part else {CONFUSION: 2, "accuracy": 1}.get(metric, 0)
         if not parts or len(rest) != parts + 2 or any(part not in place for part in rest[:parts]):
             found[name] = value
             continue
-        protocol = "/".join(rest[parts:])
-        matrix = matrices.setdefault(f"{CONFUSION}/{protocol}", _unknown(classes))
+        protocol = rest[parts:]
+        whole = str(MetricName(CONFUSION, protocol=protocol))
+        matrix = matrices.setdefault(whole, _unknown(classes))
         if metric == CONFUSION:
             matrix.counts[place[rest[0]], place[rest[1]]] = value
         else:

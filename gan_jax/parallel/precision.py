@@ -45,7 +45,7 @@ def training_apply(module: nn.Module, *, precision: str, remat: bool) -> Callabl
                 return module.apply(variables, *args, **kwargs)
             rounded = {**variables, "params": _cast(variables["params"], jnp.bfloat16)}
             found = module.apply(rounded, *_cast(args, jnp.bfloat16), **kwargs)
-            if kwargs.get("mutable"):
+            if kwargs.get("mutable", False) is not False:
                 return _cast(found[0], jnp.float32), found[1]
             return _cast(found, jnp.float32)
 

@@ -17,14 +17,15 @@ class Resident:
     """What a step takes in place of a batch; whole on every device.
 
     Attributes:
-      arrays: {stream: [N, ...]}, images as stored: uint8.
-      rows: int32 [S]: places in `arrays` of the examples at positions `start`, `start` + 1, ...
+      arrays: {stream: [N, ...]} of each domain, images as stored: uint8.
+      rows: int32 [S] of each domain: places in its arrays of the examples at positions `start`,
+        `start` + 1, ...
       start: uint32.
       draws: how many batches to gather.
     """
 
-    arrays: dict[str, jax.Array]
-    rows: jax.Array
+    arrays: tuple[dict[str, jax.Array], ...]
+    rows: tuple[jax.Array, ...]
     start: jax.Array
     draws: int = flax.struct.field(pytree_node=False)
 
@@ -39,5 +40,9 @@ class Resident:
         within = axis_index() * local + jnp.arange(local)
         places = jnp.arange(self.draws)[:, None] * batch_size + within
         # A difference of uint32 is right where positions wrap, too.
-        rows = self.rows[(position - self.start).astype(jnp.int32) + places]
-        return {name: array[rows] for name, array in self.arrays.items()}
+        places += (position - self.start).astype(jnp.int32)
+        return {
+            name: array[rows[places]]
+            for arrays, rows in zip(self.arrays, self.rows, strict=True)
+            for name, array in arrays.items()
+        }

@@ -1,8 +1,9 @@
 """The results table: metrics of several runs as Markdown, runs that differ by their seed together.
 
-A table has one protocol: equal names of metrics after the first word, the same feature weights and
-the same data, by their fingerprints. Numbers of another protocol stand in another table. First come
-the numbers of whole splits, then those of each class, then confusion matrices.
+A table has one protocol (`gan_jax.core.metric_names.Protocol`): equal names of metrics after the
+first word, the same feature weights and the same data, by their fingerprints. Numbers of another
+protocol stand in another table. First come the numbers of whole splits, then those of each class,
+then confusion matrices.
 """
 
 from __future__ import annotations
@@ -12,37 +13,21 @@ import itertools
 import json
 import math
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from gan_jax.core.config import RESUMABLE, flatten
 from gan_jax.core.errors import UserError, did_you_mean
-from gan_jax.core.metric_names import MetricName, read_name
-from gan_jax.metrics.confusion import CONFUSION, DIRECTION, Confusion, markdown, read_older
+from gan_jax.core.metric_names import MetricName, Protocol
+from gan_jax.metrics.confusion import CONFUSION, DIRECTION, Confusion, markdown
 from gan_jax.runs.changes import read_changes
+from gan_jax.runs.evaluations import evaluated_steps, read_evaluation
 from gan_jax.runs.workdir import read_config, read_spec, write_text
 
 BY_CLASS = "by_class"  # the evaluation of --mode=eval
 BEGIN, END = "<!-- results: {} -->", "<!-- end of results -->"
-
-
-@dataclasses.dataclass(frozen=True)
-class _Protocol:
-    """What numbers must share to stand side by side: the table's heading."""
-
-    name: str  # of a metric, after its first word
-    weights: str  # of the feature network
-    data: str
-    images: str  # what the data are, for people
-
-    def __str__(self) -> str:
-        marks = f"data `{self.data[:8]}`" + (
-            f", weights `{self.weights[:8]}`" if self.weights else ""
-        )
-        return f"Protocol `{self.name}`: {self.images}; {marks}."
 
 
 @dataclasses.dataclass
@@ -50,10 +35,11 @@ class _Run:
     """The evaluations of one run at its newest step that has them."""
 
     workdir: Path
+    images: str  # what its data are, for people
     settings: str  # its config, but for the seed and what cannot change its weights
     seed: int
-    values: dict[_Protocol, dict[MetricName, tuple[int, float]]]  # step, value; without protocols
-    matrices: dict[_Protocol, tuple[int, Confusion]]
+    values: dict[Protocol, dict[MetricName, tuple[int, float]]]  # step, value; without protocols
+    matrices: dict[Protocol, tuple[int, Confusion]]
     changes: tuple[str, ...]  # of its settings or data while it was trained
 
 
@@ -92,7 +78,7 @@ def report(
         parts = [name for name in parts if name == "accuracy" or name in metrics]
     else:
         parts = [name for name in parts if not metrics or (name in metrics and name not in there)]
-    protocols = sorted({p for r in runs for p in (*r.values, *r.matrices)}, key=dataclasses.astuple)
+    protocols = sorted({p for r in runs for p in (*r.values, *r.matrices)})
     tables = [_table(protocol, runs, metrics or there) for protocol in protocols]
     tables += [_parts(protocol, runs, metric) for protocol in protocols for metric in parts]
     if has_matrix and (not metrics or CONFUSION in metrics):
@@ -114,36 +100,18 @@ def _read(workdir: Path) -> _Run:
     settings["train.steps"] = fields["train.steps"]  # resumable, and yet another result
     changes = tuple(map(str, read_changes(workdir)))
     settings["changes"] = changes
-    values: dict[_Protocol, dict[MetricName, tuple[int, float]]] = {}
-    matrices: dict[_Protocol, tuple[int, Confusion]] = {}
+    values: dict[Protocol, dict[MetricName, tuple[int, float]]] = {}
+    matrices: dict[Protocol, tuple[int, Confusion]] = {}
     height, width, channels = spec.image_shape
     images = f"{spec.name}, {height}x{width}x{channels}"
-    files = [p for p in (workdir / "eval").glob("*.json") if p.stem.isdigit()]
-    for path in sorted(files, key=lambda p: int(p.stem)):  # the newest step comes last, and stays
-        step, about = int(path.stem), _json(path.with_suffix(".about.json"))
-        numbers, older = read_older(_json(path), spec.class_names)
-        # Of data that had changed since the training, where there is an entry.
-        data = {read_name(text).protocol: one.get("data") for text, one in about.items()}
-
-        def protocol_of(name: str, weights: str = "", data: Mapping = data) -> _Protocol:
-            return _Protocol(name, weights, data.get(name) or spec.fingerprint, images)
-
-        for text, value in numbers.items():
-            name = read_name(text)
-            protocol = protocol_of(name.protocol, about.get(text, {}).get("weights", ""))
-            short = dataclasses.replace(name, protocol="")
-            values.setdefault(protocol, {})[short] = (step, value)
-        whole = _json(path.with_suffix(".matrices.json"))
-        kept = {text: Confusion.from_dict(record) for text, record in whole.items()}
-        for text, matrix in {**older, **kept}.items():
-            matrices[protocol_of(read_name(text).protocol)] = (step, matrix)
-    return _Run(
-        workdir, json.dumps(settings, sort_keys=True), config.seed, values, matrices, changes
-    )
-
-
-def _json(path: Path) -> dict[str, Any]:
-    return json.loads(path.read_text()) if path.is_file() else {}
+    for step in evaluated_steps(workdir):  # the newest comes last, and stays
+        kept = read_evaluation(workdir, step, spec)
+        for name, (protocol, value) in kept.numbers.items():
+            values.setdefault(protocol, {})[name.with_protocol()] = (step, value)
+        for protocol, matrix in kept.matrices.values():
+            matrices[protocol] = (step, matrix)
+    shown = json.dumps(settings, sort_keys=True)
+    return _Run(workdir, images, shown, config.seed, values, matrices, changes)
 
 
 def _groups(runs: Iterable[_Run]) -> list[list[_Run]]:
@@ -154,7 +122,7 @@ def _groups(runs: Iterable[_Run]) -> list[list[_Run]]:
     return list(groups.values())
 
 
-def _table(protocol: _Protocol, runs: Sequence[_Run], metrics: Sequence[str]) -> str:
+def _table(protocol: Protocol, runs: Sequence[_Run], metrics: Sequence[str]) -> str:
     """Return the table of one protocol, a row a group; "" where no run has a number of it."""
     wanted = [MetricName(metric) for metric in metrics]
     shown = [m for m in wanted if any(m in r.values.get(protocol, {}) for r in runs)]
@@ -173,10 +141,10 @@ def _table(protocol: _Protocol, runs: Sequence[_Run], metrics: Sequence[str]) ->
     lines += [
         f"\n{_label(group)}: {'; '.join(group[0].changes)}." for group in groups if group[0].changes
     ]
-    return f"{protocol}{_deviation(groups)}\n\n" + "\n".join(lines)
+    return f"{_heading(protocol, groups)}\n\n" + "\n".join(lines)
 
 
-def _parts(protocol: _Protocol, runs: Sequence[_Run], metric: str) -> str:
+def _parts(protocol: Protocol, runs: Sequence[_Run], metric: str) -> str:
     """Return the table of one metric of each part, such as a class: a row a part."""
     having = [
         (run, {n.part: value for n, (_, value) in found.items() if n.metric == metric and n.part})
@@ -196,10 +164,10 @@ def _parts(protocol: _Protocol, runs: Sequence[_Run], metric: str) -> str:
         found = [[values[id(r)][part] for r in group if part in values[id(r)]] for group in groups]
         cells = [_number(v, len(group)) for v, group in zip(found, groups, strict=True)]
         lines.append(f"| {part} | {' | '.join(cells)} |")
-    return f"{protocol}{_deviation(groups)}\n\n" + "\n".join(lines)
+    return f"{_heading(protocol, groups)}\n\n" + "\n".join(lines)
 
 
-def _matrices(protocol: _Protocol, runs: Sequence[_Run]) -> list[str]:
+def _matrices(protocol: Protocol, runs: Sequence[_Run]) -> list[str]:
     """Return each group's confusion matrix of one protocol; what was never confused counts 0."""
     found = []
     for group in _groups(run for run in runs if protocol in run.matrices):
@@ -210,14 +178,18 @@ def _matrices(protocol: _Protocol, runs: Sequence[_Run]) -> list[str]:
             for row in np.stack(counts, -1)  # [true, predicted, run]
         ]
         at = ", ".join(map(str, sorted({*steps})))
-        heading = f"Confusion of {_label(group)} at step {at}, {DIRECTION} (images). {protocol}"
-        found.append(f"{heading}{_deviation([group])}\n\n{markdown(classes, cells)}")
+        title = f"Confusion of {_label(group)} at step {at}, {DIRECTION} (images)."
+        found.append(f"{title} {_heading(protocol, [group])}\n\n{markdown(classes, cells)}")
     return found
 
 
-def _deviation(groups: Sequence[Sequence[_Run]]) -> str:
+def _heading(protocol: Protocol, groups: Sequence[Sequence[_Run]]) -> str:
+    """Say by what protocol the numbers of these runs were measured."""
+    marks = f"data `{protocol.data[:8]}`"
+    marks += f", weights `{protocol.weights[:8]}`" if protocol.weights else ""
     several = any(len(group) > 1 for group in groups)
-    return " Mean ± standard deviation over the seeds." if several else ""
+    deviation = " Mean ± standard deviation over the seeds." if several else ""
+    return f"Protocol `{protocol}`: {groups[0][0].images}; {marks}.{deviation}"
 
 
 def _label(group: Sequence[_Run]) -> str:

@@ -298,6 +298,11 @@ def last_whole_step(directory: Path) -> int | None:
     return max((s for s in found if (directory / str(s)).is_dir()), default=None)
 
 
+def digest_of(directory: Path, step: int) -> str:
+    """Return the SHA-256 of a checkpoint: of the sums of its files."""
+    return hashlib.sha256((directory / f"{step}.sha256").read_bytes()).hexdigest()
+
+
 @contextlib.contextmanager
 def disk_errors(workdir: Path) -> Iterator[None]:
     """Turn a full or read-only disk into one line that names the last good step."""

@@ -38,8 +38,15 @@ def _two_networks(config: dict[str, Any]) -> dict[str, Any]:
     return {**config, **{name: parted(config[name]) for name in ("model", "optim", "terms")}}
 
 
+def _second(config: dict[str, Any]) -> dict[str, Any]:
+    """Return a config of schema 1 with what data of two domains brought."""
+    config = _two_networks(config)
+    data = {"halves": "", "unpaired": False, "eval_pairs": False, **config["data"]}
+    return {**config, "data": data}
+
+
 # schema: from a config of it, as plain dicts, to one of the next.
-MIGRATIONS: dict[int, Callable[[dict[str, Any]], dict[str, Any]]] = {1: _two_networks}
+MIGRATIONS: dict[int, Callable[[dict[str, Any]], dict[str, Any]]] = {1: _second}
 
 
 def migrated(workdir: Path, record: dict[str, Any]) -> dict[str, Any]:

@@ -178,6 +178,22 @@ def remember_places(workdir: Path, config: ConfigDict) -> None:
         logger.warning("cannot remember in %s where its data are: %s", workdir, error)
 
 
+def in_use(workdir: Path) -> bool:
+    """Return whether a training holds `workdir`, on this machine or where its file system is."""
+    path = workdir / ".lock"
+    if not path.is_file():
+        return False
+    lock = FileLock(path)
+    try:
+        lock.acquire(timeout=0.1, poll_interval=0.02)  # another that looks lets go at once
+    except Timeout:
+        return True
+    except (NotImplementedError, OSError):  # no locks here, or not ours to lock
+        return False
+    lock.release()
+    return False
+
+
 @contextlib.contextmanager
 def alone(workdir: Path) -> Iterator[None]:
     """Hold `workdir` for one training; UserError while another holds it.
@@ -188,7 +204,7 @@ def alone(workdir: Path) -> Iterator[None]:
     workdir.mkdir(parents=True, exist_ok=True)
     lock = FileLock(workdir / ".lock")
     try:
-        lock.acquire(timeout=0)
+        lock.acquire(timeout=1)  # `in_use` may hold it for an instant
     except Timeout:
         raise UserError(
             f"{workdir} is in use by another training, which may be saving still: wait until it"

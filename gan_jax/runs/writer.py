@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import sys
 import time
 from collections.abc import Mapping, Sequence
@@ -15,7 +16,7 @@ import numpy as np
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
-from gan_jax.core.metric_names import read_name
+from gan_jax.core.metric_names import MetricName, split_log_name
 from gan_jax.runs.workdir import write_text
 
 # tensorboardX imports PyTorch where it finds it, for seconds, to know its tensors: it need not.
@@ -127,7 +128,7 @@ class Writer:
           metrics: by name; those of single classes are left to the file.
           best: whether none before was better, by `eval.best`.
         """
-        names = {read_name(name): value for name, value in metrics.items()}
+        names = {MetricName.parse(name): value for name, value in metrics.items()}
         shown = "  ".join(f"{n.metric} {v:.4g}" for n, v in names.items() if not n.part)
         line = f"step {step}/{self._total}  eval  {shown}{'  (best so far)' if best else ''}"
         if self._bar:
@@ -169,7 +170,7 @@ class Writer:
     def _show(self, step: int, metrics: Mapping[str, float], progress: Mapping[str, float]) -> None:
         done = step - self._first
         left = (self._total - step) * (time.perf_counter() - self._began) / max(done, 1)
-        losses = "  ".join(f"{k} {v:.4g}" for k, v in metrics.items() if "/" not in k)
+        losses = "  ".join(f"{k} {v:.4g}" for k, v in metrics.items() if not split_log_name(k)[0])
         speed = f"{progress.get('time/images_per_second', 0):,.0f} images/s"
         clock = f"{int(left) // 60}:{int(left) % 60:02d} left  " if done > 0 else ""
         if self._bar:
@@ -244,3 +245,22 @@ def read_metrics(workdir: Path) -> list[dict[str, Any]]:
             break
         found.setdefault(row["step"], {}).update(row)
     return list(found.values())
+
+
+def read_last_metrics(workdir: Path) -> dict[str, Any] | None:
+    """Return the last whole line of a run's metrics.jsonl; of a long one only the end is read."""
+    path = workdir / "metrics.jsonl"
+    if not path.is_file():
+        return None
+    with path.open("rb") as file:
+        size = file.seek(0, os.SEEK_END)
+        length = 1 << 16
+        while True:
+            file.seek(max(size - length, 0))
+            lines = file.read(length).split(b"\n")
+            for line in reversed(lines if length >= size else lines[1:]):
+                with contextlib.suppress(ValueError):
+                    return json.loads(line)
+            if length >= size:
+                return None
+            length *= 4

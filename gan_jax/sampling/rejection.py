@@ -273,7 +273,7 @@ def _real_logits(
     """Return the logits of a split's images, of BURN_IN chosen at random if there are more."""
 
     def judged(state: TrainState, batch: Mapping[str, jax.Array]) -> tuple[jax.Array, jax.Array]:
-        return task.judge(state, batch["image"], batch.get("label")), batch["mask"]
+        return task.judge(state, batch[task.stream], batch.get("label")), batch["mask"]
 
     if len(split) > BURN_IN:
         order = np.random.Generator(np.random.Philox(0)).permutation(len(split))

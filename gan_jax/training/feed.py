@@ -9,7 +9,7 @@ from ml_collections import ConfigDict
 
 from gan_jax.core.spec import DataSpec
 from gan_jax.core.task import Batch, Phase
-from gan_jax.data import Split
+from gan_jax.data import Domains, Split
 from gan_jax.data.pipeline import batches, prefetch
 from gan_jax.data.resident import fits, resident_batches
 from gan_jax.parallel.mesh import Parallel
@@ -17,7 +17,12 @@ from gan_jax.parallel.resident import Resident
 
 
 def feed(
-    split: Split, parallel: Parallel, config: ConfigDict, *, position: int, draws: Iterable[int]
+    split: Split | Domains,
+    parallel: Parallel,
+    config: ConfigDict,
+    *,
+    position: int,
+    draws: Iterable[int],
 ) -> Iterator[Batch | Resident]:
     """Yield what each call takes; close it to end the thread that reads ahead.
 

@@ -15,6 +15,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from gan_jax.core.metric_names import log_name
 from gan_jax.core.state import NetState, TrainState
 from gan_jax.core.task import Metrics
 from gan_jax.data import Split
@@ -34,7 +35,7 @@ def finite(state: TrainState) -> Metrics:
         floats = [x for x in jax.tree.leaves(net) if jnp.issubdtype(x.dtype, jnp.floating)]
         return jnp.where(jnp.array([jnp.isfinite(x).all() for x in floats]).all(), 0, jnp.nan)
 
-    return {f"weights/{name}": check(net) for name, net in state.nets.items()}
+    return {log_name("weights", name): check(net) for name, net in state.nets.items()}
 
 
 def spectral_norms(state: TrainState) -> Metrics:
@@ -50,7 +51,7 @@ def spectral_norms(state: TrainState) -> Metrics:
       {"spectral_norm/NET/LAYER": float32 scalar}.
     """
     return {
-        f"spectral_norm/{name}/{layer}": _largest(kernel, u)
+        log_name("spectral_norm", name, *layer): _largest(kernel, u)
         for name, net in state.nets.items()
         for layer, kernel, u in _weights(net)
     }
@@ -62,10 +63,11 @@ class Signs:
     Args:
       parallel: the devices.
       split: real images; the first of them are what samples are compared with.
+      stream: of the split, the images.
     """
 
-    def __init__(self, parallel: Parallel, split: Split) -> None:
-        self._split = split
+    def __init__(self, parallel: Parallel, split: Split, stream: str) -> None:
+        self._split, self._stream = split, stream
         self._spectral_norms = parallel.compile_map(spectral_norms)
 
     def read(self, state: TrainState, samples: np.ndarray | None = None) -> dict[str, float]:
@@ -78,10 +80,10 @@ class Signs:
 
     @functools.cached_property
     def _real(self) -> np.ndarray:
-        return next(iter(eval_batches(self._split, VARIETY_IMAGES)))["image"]
+        return next(iter(eval_batches(self._split, VARIETY_IMAGES)))[self._stream]
 
 
-def _weights(net: NetState) -> Iterator[tuple[str, jax.Array, jax.Array | None]]:
+def _weights(net: NetState) -> Iterator[tuple[list[str], jax.Array, jax.Array | None]]:
     """Yield (layer, weight, its singular vector if it keeps one)."""
     names = lambda path: tuple(str(getattr(key, "key", key)) for key in path)  # noqa: E731
     vectors = {
@@ -91,7 +93,7 @@ def _weights(net: NetState) -> Iterator[tuple[str, jax.Array, jax.Array | None]]
     for path, weight in jax.tree_util.tree_leaves_with_path(net.params):
         *layer, leaf = names(path)
         if leaf in _MATRICES:
-            yield "/".join(layer), weight, vectors.get(tuple(layer))
+            yield layer, weight, vectors.get(tuple(layer))
 
 
 def _largest(kernel: jax.Array, u: jax.Array | None) -> jax.Array:

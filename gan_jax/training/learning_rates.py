@@ -7,7 +7,9 @@ from collections.abc import Collection, Mapping
 import numpy as np
 from ml_collections import ConfigDict
 
-from gan_jax.training.optimizers import make_schedule
+from gan_jax.core.metric_names import log_name
+from gan_jax.core.state import role
+from gan_jax.training.schedules import make_schedule
 
 
 class LearningRates:
@@ -17,14 +19,14 @@ class LearningRates:
 
     Args:
       config: of the run.
-      networks: names of those that are trained; of several levels, "gen0" and so on.
+      networks: names of those that are trained; of several of one role, "gen0" or "gen_ab".
     """
 
     def __init__(self, config: ConfigDict, networks: Collection[str]) -> None:
         every, total = config.train.log_every, config.train.steps
         self._steps = np.unique([*range(every, total + 1, every), total])
         self._rates: dict[str, np.ndarray] = {}
-        trained = {name.rstrip("0123456789") for name in networks}
+        trained = {role(name) for name in networks}
         for name, section in config.optim.items():
             if name not in trained:
                 continue
@@ -34,6 +36,7 @@ class LearningRates:
                 lr=section.lr,
                 schedule=section.schedule,
                 warmup_steps=section.warmup_steps,
+                batch=config.train.batch_size,
                 steps=total * updates,
             )
             rates = rate(self._steps * updates - 1)
@@ -42,4 +45,7 @@ class LearningRates:
     def at(self, step: int) -> Mapping[str, float]:
         """Return {"learning_rate/NETWORK": rate} of the last update of a logged step."""
         place = int(np.searchsorted(self._steps, step))
-        return {f"learning_rate/{name}": float(rates[place]) for name, rates in self._rates.items()}
+        return {
+            log_name("learning_rate", name): float(rates[place])
+            for name, rates in self._rates.items()
+        }

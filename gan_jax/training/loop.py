@@ -22,6 +22,7 @@ from ml_collections import ConfigDict
 from gan_jax.core.config import best_metric
 from gan_jax.core.errors import UserError
 from gan_jax.core.images import grid, save_png
+from gan_jax.core.metric_names import log_name
 from gan_jax.core.state import TrainState
 from gan_jax.core.task import Key, Metrics, Task
 from gan_jax.data import Dataset
@@ -83,7 +84,8 @@ class Loop:
         self.compiled = parallel.compile_step(training_step(task, config))
         self.evaluator = evaluator
         self.compute_finite = parallel.compile_map(health.finite)
-        self.signs = health.Signs(parallel, dataset.splits["eval"])
+        real = dataset.examples("eval", task.stream)
+        self.signs = health.Signs(parallel, real, task.stream)
         self.grids = parallel.compile_map(task.grids) if task.grids else None
         # Fetched when the next ones are due, so that logging never waits for the device.
         self.pending: tuple[int, Metrics, Reading] | None = None
@@ -241,7 +243,7 @@ class Loop:
     def evaluate(self, step: int, state: TrainState) -> dict[str, float]:
         """Measure on split "eval", write the result and return what may choose the best."""
         found, values = self.evaluator(state)
-        self.writer.scalars(step, {f"eval/{name}": value for name, value in found.items()})
+        self.writer.scalars(step, {log_name("eval", n): v for n, v in found.items()})
         metric, before = best_metric(self.config.eval.best), self.best()
         if hosts.first():
             sign = -1 if self.config.eval.best.startswith("min:") else 1
@@ -272,5 +274,7 @@ class Loop:
 
     def pictures(self, state: TrainState, key: Key) -> dict[str, np.ndarray]:
         """Return the task's grids of pictures on the host."""
-        first = next(iter(eval_batches(self.splits["eval"], self.config.eval.grid)))
+        first: dict[str, np.ndarray] = {}
+        for part in self.splits["eval"].parts.values():
+            first |= next(iter(eval_batches(part, self.config.eval.grid)))
         return jax.device_get(self.grids(state, self.parallel.place_whole(first), key))

@@ -12,43 +12,17 @@ import optax
 from jax import lax
 
 from gan_jax.core.choices import Choice, build
-from gan_jax.core.errors import UserError, check_choice
+from gan_jax.core.errors import UserError
 from gan_jax.ops.apart import apart
+from gan_jax.training.schedules import make_schedule
 
-SCHEDULES = ("constant", "linear", "cosine")
 DECAYED = ("kernel", "tensor")  # names of parameters that activations are multiplied by
-
-
-def make_schedule(*, lr: float, schedule: str, warmup_steps: int, steps: int) -> optax.Schedule:
-    """Return the learning rate as a function of the number of updates.
-
-    Args:
-      lr: peak learning rate.
-      schedule: "constant", or "linear" or "cosine" down to 0 at `steps`.
-      warmup_steps: linear rise from 0 before the peak, counted in `steps`.
-      steps: length of training, in updates of this network.
-    """
-    check_choice("optim.*.schedule", schedule, SCHEDULES)
-    if schedule != "constant" and warmup_steps >= steps:
-        raise UserError(
-            f"optim.*.warmup_steps={warmup_steps} leaves none of {steps} steps to train"
-        )
-    rest = max(steps - warmup_steps, 1)
-    after = {
-        "constant": optax.constant_schedule(lr),
-        "linear": optax.linear_schedule(lr, 0.0, rest),
-        "cosine": optax.cosine_decay_schedule(lr, rest),
-    }[schedule]
-    if not warmup_steps:
-        return after
-    return optax.join_schedules(
-        [optax.linear_schedule(0.0, lr, warmup_steps), after], [warmup_steps]
-    )
 
 
 def adam(
     *,
     steps: int,
+    batch: int,
     lr: float,
     b1: float = 0.9,
     b2: float = 0.999,
@@ -62,6 +36,7 @@ def adam(
 
     Args:
       steps: updates in the whole training, for the schedule.
+      batch: images an update, for a warm-up that is counted in images.
       lr: peak learning rate.
       b1: first-moment decay.
       b2: second-moment decay.
@@ -69,16 +44,23 @@ def adam(
         before the second moment is corrected: the same but for the first steps.)
       weight_decay: decoupled, of the parameters that `decayed` names.
       clip_norm: clip the gradient's global norm; 0 does not.
-      schedule, warmup_steps: see `make_schedule`.
+      schedule, warmup_steps: see `training.schedules.make_schedule`.
     """
     _check_eps(eps)
-    rate = make_schedule(lr=lr, schedule=schedule, warmup_steps=warmup_steps, steps=steps)
+    rate = make_schedule(
+        lr=lr,
+        schedule=schedule,
+        warmup_steps=warmup_steps,
+        steps=steps,
+        batch=batch,
+    )
     return _rule(scale_by_adam(b1=b1, b2=b2, eps=eps), rate, weight_decay, clip_norm)
 
 
 def sgd(
     *,
     steps: int,
+    batch: int,
     lr: float,
     momentum: float = 0.0,
     weight_decay: float = 0.0,
@@ -88,13 +70,20 @@ def sgd(
 ) -> optax.GradientTransformationExtraArgs:
     """Return gradient descent; `momentum` is the decay of its trace, other fields as of `adam`."""
     rule = optax.trace(decay=momentum, nesterov=False) if momentum else optax.identity()
-    rate = make_schedule(lr=lr, schedule=schedule, warmup_steps=warmup_steps, steps=steps)
+    rate = make_schedule(
+        lr=lr,
+        schedule=schedule,
+        warmup_steps=warmup_steps,
+        steps=steps,
+        batch=batch,
+    )
     return _rule(rule, rate, weight_decay, clip_norm)
 
 
 def rmsprop(
     *,
     steps: int,
+    batch: int,
     lr: float,
     decay: float = 0.99,
     eps: float = 1e-8,
@@ -106,33 +95,44 @@ def rmsprop(
     """Return RMSProp.
 
     Args:
-      steps, lr, weight_decay, clip_norm, schedule, warmup_steps: as of `adam`.
+      steps, batch, lr, weight_decay, clip_norm: as of `adam`, and the schedule and warm-up.
       decay: of the second moment, as PyTorch's alpha.
       eps: added to the root of the second moment; not inside the root, which would slow down every
         weight whose gradient is below the root of eps.
     """
     _check_eps(eps)
-    rate = make_schedule(lr=lr, schedule=schedule, warmup_steps=warmup_steps, steps=steps)
+    rate = make_schedule(
+        lr=lr,
+        schedule=schedule,
+        warmup_steps=warmup_steps,
+        steps=steps,
+        batch=batch,
+    )
     rule = optax.scale_by_rms(decay=decay, eps=eps, eps_in_sqrt=False)
     return _rule(rule, rate, weight_decay, clip_norm)
 
 
 OPTIMIZERS = Choice(
     {"adam": adam, "sgd": sgd, "rmsprop": rmsprop},
-    ("steps",),
+    ("steps", "batch"),
     "adam",
     optax.GradientTransformation,
 )
 
 
-def make_optimizer(*, steps: int, **section: Any) -> optax.GradientTransformationExtraArgs:
+def make_optimizer(
+    *, steps: int, batch: int, **section: Any
+) -> optax.GradientTransformationExtraArgs:
     """Return the optimizer of a section `optim.NET`: its name, and that function's keywords.
 
     Args:
       steps: updates in the whole training of this network.
+      batch: images an update.
       **section: complete.
     """
-    return optax.with_extra_args_support(build("optim.*", section, OPTIMIZERS, steps=steps))
+    return optax.with_extra_args_support(
+        build("optim.*", section, OPTIMIZERS, steps=steps, batch=batch)
+    )
 
 
 def _check_eps(eps: float) -> None:

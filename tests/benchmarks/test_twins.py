@@ -100,7 +100,7 @@ def test_optimizer_and_average_agree_over_several_updates(changes: dict[str, flo
     net = torch.nn.Linear(3, 2)
     params = {k: x.detach().numpy().copy() for k, x in (("kernel", net.weight), ("bias", net.bias))}
     theirs, average = make_optimizer(net, section), Average(net, 0.3)
-    ours = optimizers.make_optimizer(**section, steps=10)
+    ours = optimizers.make_optimizer(**section, steps=10, batch=8)
     state, mean = ours.init(params), params
     for i in range(5):
         gradients = {k: draw.normal(size=x.shape).astype(np.float32) for k, x in params.items()}

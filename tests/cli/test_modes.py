@@ -323,6 +323,18 @@ def test_transform(
     if name == "pix2pix":  # whose noise is dropout
         other = transform(odd_images, "other", "--seed=1")
         assert any((other[key] != made[key]).any() for key in made)
+        chex.assert_trees_all_equal(made, transform(odd_images, "named", "--name=translate"))
+    known = ["--mode=transform", f"--workdir={run}", f"--input={odd_images}"]
+    output = f"--output={tmp_path / 'none'}"
+    says = [
+        "transform of task",
+        "'back'",
+        "one of",
+        "reconstruct" if name == "vae" else "translate",
+    ]
+    refuse(capsys, *known, output, "--name=back", says=says, keeps=odd_images)
+    says = ["labels=[0]", "takes none"]
+    refuse(capsys, *known, output, "--labels=0", says=says, keeps=odd_images)
     assert (snapshot(run), snapshot(odd_images)) == before
 
 

@@ -39,7 +39,7 @@ def test_full_form_is_legal_and_documented(name: str) -> None:
     path = ROOT / "configs" / f"{name}.py"
     check_config(load_config(str(path)))
     text = path.read_text()
-    assert "python main.py" in text and "Measured" in text
+    assert "python main.py" in text and "\n\nResults: configs/README.md.\n" in text
 
 
 @pytest.mark.parametrize(

@@ -79,7 +79,7 @@ def test_every_device_gathers_its_slice(devices: int) -> None:
     state, key = parallel.place_whole(start), parallel.place_whole(jax.random.key(0))
     feed = resident.resident_batches(SPLITS["part"], parallel.place_whole, **given)
     for expected, held in zip(batches(SPLITS["part"], **given), feed, strict=True):
-        assert held.arrays["label"].sharding.is_fully_replicated
+        assert held.arrays[0]["label"].sharding.is_fully_replicated
         state, _ = compiled(Phase(), state, held, key)
         assert (state.seen == expected["label"]).all()
 

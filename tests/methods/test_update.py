@@ -127,6 +127,28 @@ def test_calls_move_statistics_in_their_order_and_pure_ones_none() -> None:
     chex.assert_trees_all_close(after.nets["a"].extra["batch_stats"], variables["batch_stats"])
 
 
+class Quantised(nn.Module):
+    """A network with a codebook that is no parameter: the mean of what it is given follows it."""
+
+    @nn.compact
+    def __call__(self, x: jax.Array, *, train: bool) -> jax.Array:
+        code = self.variable("codebook", "mean", jnp.zeros, (WIDTH,))
+        y = nn.Dense(WIDTH)(x - code.value)
+        if train and not self.is_initializing():
+            code.value = 0.5 * code.value + 0.5 * x.mean(0)
+        self.sow("intermediates", "seen", y)
+        return y
+
+
+def test_every_collection_of_a_network_moves_and_what_it_sows_is_dropped() -> None:
+    update = make_update({"net": net(Quantised())})
+    state, _, _ = stepped(update, "net")
+    assert set(state.nets["net"].extra) == {"codebook"}
+    expected = batch().mean(0) / 2
+    np.testing.assert_allclose(state.nets["net"].extra["codebook"]["mean"], expected, rtol=1e-5)
+    chex.assert_trees_all_equal_structs(state, start(update))
+
+
 def test_a_network_that_is_not_updated_moves_nothing() -> None:
     update = make_update({"a": net(Plain(WIDTH)), "b": net(Normalised(2))})
 

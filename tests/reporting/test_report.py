@@ -13,7 +13,7 @@ from commands import refuse, succeed
 from conftest import Trained
 from PIL import Image
 
-from gan_jax.core.metric_names import read_name
+from gan_jax.core.metric_names import MetricName
 from gan_jax.metrics.confusion import Confusion
 
 FID, PRECISION = "fid/cnn:run/test/100", "precision_k3/cnn:run/test/100"
@@ -158,7 +158,7 @@ def test_evaluation_by_class_leaves_a_matrix_and_its_picture(
     found = json.loads((run / "eval" / f"{step}.json").read_text())
     assert [key for key in found if key.startswith("accuracy[")] and "rows are the true" in out
     for key in found:
-        part = read_name(key)
+        part = MetricName.parse(key)
         if part.part:
             counts = record["counts"][record["classes"].index(part.part)]
             right = counts[record["classes"].index(part.part)]

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -16,6 +18,7 @@ from gan_jax.runs.workdir import (
     alone,
     check_spec,
     check_workdir,
+    in_use,
     read_config,
     read_spec,
     remember_places,
@@ -206,5 +209,30 @@ def test_one_training_at_a_time(tmp_path: Path) -> None:
             pass
         with alone(tmp_path / "another"):
             pass
+        assert in_use(tmp_path) and not in_use(tmp_path / "another")
+    assert not in_use(tmp_path) and not in_use(tmp_path / "nothing")
     with alone(tmp_path):
         pass
+
+
+def test_who_only_looks_is_in_nobodys_way(tmp_path: Path) -> None:
+    with alone(tmp_path):
+        pass
+    stop = threading.Event()
+
+    def look() -> None:
+        while not stop.is_set():
+            in_use(tmp_path)
+            time.sleep(0.001)
+
+    looking = [threading.Thread(target=look) for _ in range(2)]
+    for thread in looking:
+        thread.start()
+    try:
+        for _ in range(5):
+            with alone(tmp_path):
+                assert in_use(tmp_path)
+    finally:
+        stop.set()
+        for thread in looking:
+            thread.join()

@@ -6,7 +6,7 @@ import pytest
 from conftest import smoke_config
 
 from gan_jax.training.learning_rates import LearningRates
-from gan_jax.training.optimizers import make_schedule
+from gan_jax.training.schedules import make_schedule
 
 
 @pytest.mark.parametrize("schedule", ["constant", "linear", "cosine"])
@@ -21,7 +21,7 @@ def test_at_logged_steps(schedule: str, warmup: int) -> None:
         # Step 4 took the generator's fourth update, of number 3, and the discriminator's eighth.
         for name, lr, updates in (("gen", 0.5, 1), ("disc", 0.25, 2)):
             expected = make_schedule(
-                lr=lr, schedule=schedule, warmup_steps=warmup, steps=11 * updates
+                lr=lr, schedule=schedule, warmup_steps=warmup, steps=11 * updates, batch=8
             )(updates * step - 1)
             assert found[f"learning_rate/{name}"] == pytest.approx(float(expected), rel=1e-5)
     assert LearningRates(config, ("gen0", "gen1")).at(4).keys() == {"learning_rate/gen"}

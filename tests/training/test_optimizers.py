@@ -17,7 +17,7 @@ from jax import export
 
 from configs.common import optimizer
 from gan_jax.core.errors import UserError
-from gan_jax.training.optimizers import DECAYED, make_optimizer, make_schedule
+from gan_jax.training.optimizers import DECAYED, make_optimizer
 
 PARAMS = {"kernel": jnp.full((2, 3), 2.0), "bias": jnp.full(3, 2.0), "scale": jnp.float32(2)}
 
@@ -38,7 +38,7 @@ def train(rule: optax.GradientTransformation, steps: int = 4) -> dict:
 
 
 def make(**changes: object) -> optax.GradientTransformation:
-    return make_optimizer(**{**dict(name="adam", lr=0.1, steps=10), **changes})
+    return make_optimizer(**{**dict(name="adam", lr=0.1, steps=10, batch=8), **changes})
 
 
 def matrices(params: dict) -> dict:
@@ -85,7 +85,7 @@ RULES = {
 
 def moved(rule: dict, size: float, *, steps: int = 50, lr: float = 1e-3) -> float:
     """Return how far constant gradients of that size have moved a weight."""
-    rule = make_optimizer(**rule, lr=lr, steps=steps)
+    rule = make_optimizer(**rule, lr=lr, steps=steps, batch=8)
     params, gradient = jnp.zeros(1), jnp.full(1, size)
 
     def update(carry: tuple, _: None) -> tuple[tuple, None]:
@@ -160,24 +160,6 @@ def test_clipping_is_of_the_global_norm() -> None:
     assert float(optax.global_norm(updates)) == pytest.approx(0.5, rel=1e-5)
 
 
-@pytest.mark.parametrize(
-    ("schedule", "warmup", "expected"),
-    [
-        ("constant", 0, {0: 1, 50: 1, 500: 1}),
-        ("constant", 10, {0: 0, 5: 0.5, 10: 1, 100: 1}),
-        ("constant", 200, {0: 0, 100: 0.5, 200: 1}),
-        ("linear", 0, {0: 1, 25: 0.75, 99: 0.01, 100: 0, 150: 0}),
-        ("linear", 20, {0: 0, 10: 0.5, 20: 1, 60: 0.5, 100: 0}),
-        ("cosine", 0, {0: 1, 50: 0.5, 100: 0, 150: 0}),
-        ("cosine", 20, {0: 0, 10: 0.5, 20: 1, 60: 0.5, 100: 0}),
-    ],
-)
-def test_schedules(schedule: str, warmup: int, expected: dict[int, float]) -> None:
-    rate = make_schedule(lr=0.2, schedule=schedule, warmup_steps=warmup, steps=100)
-    for step, share in expected.items():
-        assert float(rate(step)) == pytest.approx(0.2 * share, abs=1e-7), step
-
-
 def test_the_state_does_not_depend_on_numbers() -> None:
     """So that they can change from a checkpoint on; what remembers nothing is not in the state."""
     numbers = dict(lr=1.0, weight_decay=0.3, clip_norm=0.1, warmup_steps=2, schedule="cosine")
@@ -204,7 +186,7 @@ def test_errors() -> None:
 def test_config_section_has_every_keyword() -> None:
     section = optimizer(0.1, weight_decay=0.3)
     chex.assert_trees_all_equal(
-        train(make_optimizer(**section, steps=10)), train(make(weight_decay=0.3))
+        train(make_optimizer(**section, steps=10, batch=8)), train(make(weight_decay=0.3))
     )
 
 

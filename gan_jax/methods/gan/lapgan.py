@@ -25,6 +25,7 @@ from ml_collections import ConfigDict
 
 from gan_jax.core.choices import build
 from gan_jax.core.errors import UserError
+from gan_jax.core.metric_names import log_name
 from gan_jax.core.spec import DataSpec
 from gan_jax.core.state import TrainState, new_state
 from gan_jax.core.task import Batch, Key, Metrics, Phase, Task
@@ -103,7 +104,7 @@ def make_task(config: ConfigDict, spec: DataSpec) -> Task:
                 phase, of(state, i), {**batch, "image": real[i]}, keys[i]
             )
             parts.append(part)
-            metrics |= {f"level{i}/{name}": value for name, value in found.items()}
+            metrics |= {log_name(f"level{i}", name): value for name, value in found.items()}
         return joined(state, parts), metrics
 
     def eval_step(state: TrainState, batch: Batch, key: Key) -> Metrics:
@@ -111,7 +112,7 @@ def make_task(config: ConfigDict, spec: DataSpec) -> Task:
         totals: Metrics = {}
         for i, level in enumerate(levels):
             found = level.eval_step(of(state, i), {**batch, "image": real[i]}, keys[i])
-            totals |= {f"level{i}/{k}": v for k, v in found.items() if k != "count"}
+            totals |= {log_name(f"level{i}", k): v for k, v in found.items() if k != "count"}
             totals["count"] = found["count"]
         return totals
 

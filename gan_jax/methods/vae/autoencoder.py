@@ -27,6 +27,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from flax import linen as nn
 from ml_collections import ConfigDict
 
@@ -35,8 +36,8 @@ from gan_jax.core.errors import UserError, check_choice
 from gan_jax.core.keys import fold_in_each
 from gan_jax.core.options import WEIGHTS, Option
 from gan_jax.core.spec import DataSpec
-from gan_jax.core.state import TrainState, new_state
-from gan_jax.core.task import Batch, Key, Metrics, Phase, Task, Transform
+from gan_jax.core.state import TrainState, fitted, new_state
+from gan_jax.core.task import Batch, Fit, Key, Metrics, Phase, Task, Transform
 from gan_jax.methods.gan.codes import Codes
 from gan_jax.methods.gan.networks import GENERATORS
 from gan_jax.methods.roles import check_network
@@ -162,6 +163,13 @@ NETWORK_SECTIONS: Sections = {
     "terms.decoder": terms_of(),
 }
 SECTIONS: Sections = {**NETWORK_SECTIONS, "model.likelihood": LIKELIHOODS}  # without "task"
+MOMENTS = "latents"  # what `--mode=fit` finds
+PRIOR = Option(
+    "standard",
+    "standard: N(0, I); fitted: the normal distribution of the training images' latents, which"
+    " --mode=fit finds (arXiv:1903.12436, section 4)",
+    choices=("standard", "fitted"),
+)
 TEMPERATURE = Option(1.0, "standard deviation of the latents that are drawn", low=0.0, high=10.0)
 _SAMPLE_ROWS = 8
 
@@ -176,6 +184,7 @@ class Autoencoder:
       image_shape: (H, W, C).
       latent: dimensions.
       likelihood: outputs of the decoder -> distribution of images; None where outputs are images.
+      classes: of the data, for what is fitted after training; 0 for none.
     """
 
     nets: Mapping[str, Net]
@@ -183,6 +192,7 @@ class Autoencoder:
     image_shape: Shape
     latent: int
     likelihood: Likelihood | None
+    classes: int = 0
 
     @property
     def prior(self) -> Normal:
@@ -273,12 +283,23 @@ class Autoencoder:
                 raise UserError("--interpolate=classes: a VAE has none: use --interpolate=latents")
             return slerp(start, end, place)
 
-        def generate(
-            state: TrainState, latents: jax.Array, *, weights: str = "ema", **_: Any
-        ) -> jax.Array:
+        def decode(state: TrainState, latents: jax.Array, weights: str) -> jax.Array:
             outputs = in_use(state, weights).decoder(latents)
             made = outputs if self.likelihood is None else self.likelihood(outputs).mean
             return jnp.clip(made, -1, 1)
+
+        def generate(
+            state: TrainState,
+            latents: jax.Array,
+            *,
+            weights: str = "ema",
+            prior: str = "standard",
+            **_: Any,
+        ) -> jax.Array:
+            if prior == "fitted":
+                moments = fitted(state, MOMENTS)
+                latents = moments["mean"] + latents @ moments["factor"].T
+            return decode(state, latents, weights)
 
         def encode(
             state: TrainState, images: jax.Array, keys: Key, *, weights: str = "ema", **_: Any
@@ -291,10 +312,38 @@ class Autoencoder:
             images: jax.Array,
             keys: Key,
             labels: jax.Array | None = None,
-            **options: Any,
+            *,
+            weights: str = "ema",
+            **_: Any,
         ) -> jax.Array:
             """Reconstruct images from the posterior's mean; `keys` and `labels` are not used."""
-            return generate(state, encode(state, images, keys, **options), **options)
+            return decode(state, encode(state, images, keys, weights=weights), weights)
+
+        def toward(
+            state: TrainState,
+            images: jax.Array,
+            keys: Key,
+            labels: jax.Array,
+            *,
+            weights: str = "ema",
+            **_: Any,
+        ) -> jax.Array:
+            """Move an image's latent by what its class differs in from all (arXiv:1609.04468)."""
+            moments = fitted(state, MOMENTS)
+            moved = moments["class_means"][labels] - moments["mean"]
+            latents = encode(state, images, keys, weights=weights)
+            return decode(state, latents + moved, weights)
+
+        def rows(state: TrainState, batch: Batch, key: Key) -> dict[str, jax.Array]:
+            """Return a draw of the posterior of each image, and its class."""
+            posterior = self.posterior(in_use(state), batch["image"])
+            drawn = {"latents": posterior.sample(fold_in_each(key, batch["index"]))}
+            return {**drawn, "label": batch["label"]} if self.classes else drawn
+
+        transforms = {"reconstruct": Transform("decode the posterior's mean", reconstruct)}
+        if self.classes:
+            what = "move the latent toward a class (after --mode=fit)"
+            transforms["toward"] = Transform(what, toward, paired=False, takes_labels=True)
 
         def grids(state: TrainState, batch: Batch, key: Key) -> dict[str, jax.Array]:
             images = batch["image"]
@@ -319,9 +368,16 @@ class Autoencoder:
             interpolate=interpolate,
             generate=generate,
             encode=encode,
-            transforms={"reconstruct": Transform("decode the posterior's mean", reconstruct)},
+            transforms=transforms,
+            fits={
+                MOMENTS: Fit(
+                    "mean and covariance of the latents of the training images, means of classes",
+                    rows,
+                    functools.partial(latent_moments, classes=self.classes),
+                )
+            },
             grids=grids,
-            options={"weights": WEIGHTS, "temperature": TEMPERATURE},
+            options={"weights": WEIGHTS, "temperature": TEMPERATURE, "prior": PRIOR},
             evaluations=make_evaluations(
                 nets["encoder"].module,
                 nets["decoder"].module,
@@ -385,7 +441,29 @@ def make_autoencoder(
     for name in nets:
         terms |= make_terms(name, config.terms[name], terms_of())
     update = make_update(nets, terms, microbatches=config.train.microbatches)
-    return Autoencoder(nets, update, shape, latent, likelihood)
+    return Autoencoder(nets, update, shape, latent, likelihood, spec.num_classes)
+
+
+def latent_moments(rows: Mapping[str, np.ndarray], *, classes: int) -> dict[str, np.ndarray]:
+    """Return the moments of latents.
+
+    Args:
+      rows: "latents" [N, D], and with classes "label" int [N].
+      classes: 0 for none; each has an example.
+
+    Returns:
+      "mean" [D]; "factor" [D, D], lower triangular, whose product with its transpose is the
+      covariance; and with classes "class_means" [classes, D]. float32.
+    """
+    latents = rows["latents"].astype(np.float64)
+    covariance = np.atleast_2d(np.cov(latents, rowvar=False, bias=True))
+    # A latent that never moves has a variance of 0: as good as none.
+    factor = np.linalg.cholesky(covariance + 1e-9 * np.eye(len(covariance)))
+    found = {"mean": latents.mean(0), "factor": factor}
+    if classes:
+        means = [latents[rows["label"] == label].mean(0) for label in range(classes)]
+        found["class_means"] = np.stack(means)
+    return {name: array.astype(np.float32) for name, array in found.items()}
 
 
 def _check_width(network: str, width: int) -> None:

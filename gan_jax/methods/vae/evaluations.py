@@ -102,12 +102,13 @@ def make_evaluations(
     def nll_metrics(totals: Mapping[str, Any], *, samples: int, binarize: str) -> dict[str, float]:
         found = means(totals)
         kind = {"none": "grey" if bernoulli else "density"}.get(binarize, binarize)
-        protocol = f"iw{samples}/{kind}"
         nats = found["density" if bernoulli else "probability"]
-        metrics = {f"nll/{protocol}": found["density"]}
+        metrics = {"nll": found["density"]}
         if kind != "grey":
-            metrics[f"bits_per_dim/{protocol}"] = bits_per_dimension(nats, image_shape)
-        return {**metrics, f"effective_samples/{protocol}": found["effective_samples"]}
+            metrics["bits_per_dim"] = bits_per_dimension(nats, image_shape)
+        metrics["effective_samples"] = found["effective_samples"]
+        protocol = f"iw{samples}", kind
+        return {str(MetricName(n, protocol=protocol)): value for n, value in metrics.items()}
 
     def posterior_step(state: TrainState, batch: Batch, key: Key) -> Metrics:
         mean, log_variance = encode(state, batch["image"])

@@ -115,9 +115,11 @@ class InstanceNorm(nn.Module):
 
     Attributes:
       epsilon: added to the variance.
+      learnt: whether there are a scale and a shift.
     """
 
     epsilon: float = 1e-5
+    learnt: bool = True
 
     axes: ClassVar[tuple[int, ...] | None] = (1, 2)  # None: all but the batch's
 
@@ -128,9 +130,12 @@ class InstanceNorm(nn.Module):
         wide = widen(x)
         mean = wide.mean(axes, keepdims=True)
         var = jnp.square(wide - mean).mean(axes, keepdims=True)
-        scale = self.param("scale", nn.initializers.ones, shape, jnp.float32)
-        bias = self.param("bias", nn.initializers.zeros, shape, jnp.float32)
-        return ((wide - mean) * jax.lax.rsqrt(var + self.epsilon) * scale + bias).astype(x.dtype)
+        normalised = (wide - mean) * jax.lax.rsqrt(var + self.epsilon)
+        if self.learnt:
+            scale = self.param("scale", nn.initializers.ones, shape, jnp.float32)
+            normalised *= scale
+            normalised += self.param("bias", nn.initializers.zeros, shape, jnp.float32)
+        return normalised.astype(x.dtype)
 
 
 class LayerNorm(InstanceNorm):
