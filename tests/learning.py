@@ -52,6 +52,8 @@ DRAWING = {
     # The second stage begins at step 1.
     "progan": dict(task__growth__stage_images=16, task__growth__fade_images=16),
     "unet": dict(),
+    "iwae": dict(),
+    "vae_gan": dict(),
     "cyclegan": dict(train__ema_decay=0.9),
     "sagan": dict(model__conditional="projection"),
     "biggan": dict(model__conditional="projection"),

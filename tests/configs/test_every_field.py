@@ -36,6 +36,8 @@ CASES: dict[str, dict[str, Any]] = {
         terms__gen__path_length=1.0,
     ),
     "vae": dict(terms__encoder__orthogonal=1e-3, terms__decoder__orthogonal=1e-3),
+    "iwae": dict(task__bound="piwae", task__bound__groups=2),
+    "vae_gan": {},
     "classifier": {},
     "pix2pix": dict(terms__disc__consistency=1.0, model__disc__layers=1),
 }
@@ -48,6 +50,7 @@ OTHER = {
     "fake_labels": "uniform",
     "parts": "color",
     "target": "angle",
+    "binarize": "none",
 }
 
 

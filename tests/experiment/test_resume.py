@@ -81,7 +81,10 @@ def slow(names: Iterable[str]) -> list[Any]:
     return [pytest.param(name, marks=pytest.mark.slow) for name in names]
 
 
-@pytest.mark.parametrize("name", ["dcgan", *slow((*OTHERS, "sngan", "lapgan", "cyclegan"))])
+SLOW = slow((*OTHERS, "sngan", "lapgan", "cyclegan", "iwae", "vae_gan"))
+
+
+@pytest.mark.parametrize("name", ["dcgan", *SLOW])
 def test_killed_and_resumed_equals_unbroken(name: str, tmp_path: Path) -> None:
     broken, unbroken = tmp_path / "broken", tmp_path / "unbroken"
     kill_after_step(name, broken, SAVE_EVERY)
