@@ -15,7 +15,7 @@ Deviations from the paper (section 5): the learning rate stays at 1e-3, where th
 over 3,280 epochs; 5,000 of the 60,000 training images are held out; output biases start at 0, and
 not at the mean image's.
 
-Measured: `configs/results/iwae.json`.
+Results: configs/README.md.
 """
 
 from __future__ import annotations

@@ -15,7 +15,7 @@ Deviations from the paper (section 4.1 and table 1): DCGAN's networks with 4x4 k
 of stages follows the image size, for theirs of 5x5; Adam 2e-4 with beta1 0.5 for RMSProp 3e-4;
 MNIST at 32 px and images of one's own for CelebA.
 
-Measured: `configs/results/vae_gan.json`.
+Results: configs/README.md.
 """
 
 from __future__ import annotations

@@ -22,7 +22,8 @@ def as_text(run: Run) -> str:
     net = ", ".join(dict.fromkeys(config.model[name].name for name in roles))
     size = "x".join(map(str, spec.image_shape))
     classes = f", {spec.num_classes} classes" if spec.num_classes else ""
-    nets = ", ".join(f"{n} {count_parameters(x.params):,}" for n, x in run.state.nets.items())
+    counts = {n: count_parameters(run.state.nets[n].params) for n in run.task.modules}
+    nets = ", ".join(f"{n} {count:,}" for n, count in counts.items())
     return (
         f"Run: {config.task.name} ({net}) on {spec.name}, {size}{classes}\n"
         f"  step {run.step:,} of {config.train.steps:,}, seed {config.seed}\n"

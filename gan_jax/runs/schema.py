@@ -35,7 +35,10 @@ def _two_networks(config: dict[str, Any]) -> dict[str, Any]:
         rest = {name: x for name, x in section.items() if name != "vae"}
         return {**rest, "encoder": section["vae"], "decoder": section["vae"]}
 
-    return {**config, **{name: parted(config[name]) for name in ("model", "optim", "terms")}}
+    config = {**config, **{name: parted(config[name]) for name in ("model", "optim", "terms")}}
+    if config["model"]["encoder"]["name"] == "conv":
+        config["model"]["encoder"] = {**config["model"]["encoder"], "norm": "none"}
+    return config
 
 
 def _second(config: dict[str, Any]) -> dict[str, Any]:

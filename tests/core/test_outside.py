@@ -217,7 +217,8 @@ def test_what_does_not_fit_is_one_line(
 @pytest.mark.parametrize(
     ("config", "field", "says"),
     [
-        ("vae", "model.encoder=own_nets:Net", "mean and log variance [1, 4]"),
+        ("vae", "model.encoder=own_nets:Discriminator", "mean and log variance [1, 4]"),
+        ("vae", "model.encoder=own_nets:Net", "called as network([1, 16, 16, 1], train=False)"),
         ("classifier", "model.net=own_nets:Net", "returns [1, 16, 16, 3] of [1, 16, 16, 1]"),
         ("classifier", "model.net=own_nets:Vectors", "train=False, keys=keys [1]): TypeError"),
         ("unet", "model.gen=own_nets:Net", "returns [1, 16, 16, 3] of [1, 16, 16, 1]: images"),

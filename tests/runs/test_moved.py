@@ -136,8 +136,8 @@ def test_a_training_goes_on_with_other_values(
     assert f"changed for this resume: data: {old} -> {new}" in out
     assert new.fingerprint != old.fingerprint and sum(new.counts.values()) == 60
     said = [
-        "optim.encoder.lr 0.001 -> 0.01 after step 2",
         "optim.decoder.weight_decay 0.0 -> 0.1 after step 2",
+        "optim.encoder.lr 0.001 -> 0.01 after step 2",
         "train.batch_size 8 -> 16 after step 2",
         f"data {old} -> {new} after step 2",
     ]

@@ -28,6 +28,7 @@ from ml_collections import ConfigDict
 
 from gan_jax.core.choices import Choice, Sections, build
 from gan_jax.core.errors import UserError
+from gan_jax.core.metric_names import log_name
 from gan_jax.core.spec import DataSpec
 from gan_jax.core.task import Key, Metrics, Task
 from gan_jax.methods.gan.networks import DISCRIMINATORS
@@ -97,7 +98,7 @@ def make_task(config: ConfigDict, spec: DataSpec) -> Task:
         }
         seen = {"kl": divergence, "likelihood": likelihood, "gen": fooling, "disc": telling}
         logits = {"real": real.logits, "reconstructed": fakes[0].logits, "drawn": fakes[1].logits}
-        return losses, {**seen, **{f"logits/{name}": x for name, x in logits.items()}}
+        return losses, {**seen, **{log_name("logits", name): x for name, x in logits.items()}}
 
     return auto.task("vae_gan", objective)
 

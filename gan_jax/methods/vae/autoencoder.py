@@ -34,6 +34,7 @@ from ml_collections import ConfigDict
 from gan_jax.core.choices import Choice, Sections, build
 from gan_jax.core.errors import UserError, check_choice
 from gan_jax.core.keys import fold_in_each
+from gan_jax.core.metric_names import log_name
 from gan_jax.core.options import WEIGHTS, Option
 from gan_jax.core.spec import DataSpec
 from gan_jax.core.state import TrainState, fitted, new_state
@@ -234,7 +235,9 @@ class Autoencoder:
         def named(nets: Any, images: jax.Array, keys: Key) -> tuple[Loss, Metrics]:
             loss, metrics = objective(nets, images, keys)
             several = isinstance(loss, Mapping)
-            losses = {f"loss/{k}": x for k, x in loss.items()} if several else {"loss": loss}
+            losses = (
+                {log_name("loss", k): x for k, x in loss.items()} if several else {"loss": loss}
+            )
             return loss, {**losses, **metrics}
 
         def init(key: Key) -> TrainState:
