@@ -54,7 +54,7 @@ def test_each_network_has_its_own_objective_and_nothing_else(
     # Another game: the encoder does not see it.
     other = gradients(task__gamma=0.5, task__loss="wasserstein")
     assert largest(plain["encoder"], other["encoder"]) < 1e-5
-    assert min(largest(plain[name], other[name]) for name in ("decoder", "disc")) > 0.05
+    assert min(largest(plain[name], other[name]) for name in ("decoder", "disc")) > 0.01
     # Another weight of the likelihood: the decoder only, linear in it.
     found = [gradients(task__gamma=gamma) for gamma in (0.0, 1.0)]
     for name in ("encoder", "disc"):
