@@ -10,7 +10,7 @@ import sys
 from typing import NoReturn
 
 from gan_jax.cli import modes as cli
-from gan_jax.core.errors import DISK, UserError, out_of_memory, say_no_more
+from gan_jax.core.errors import DISK, UserError, out_of_memory, silence_stderr
 from gan_jax.core.outside import trusting
 from gan_jax.core.places import place
 from gan_jax.platform.compile_cache import keep_compiled_programs
@@ -111,5 +111,5 @@ def start() -> NoReturn:
     keep_compiled_programs()
     code = main(sys.argv[1:])
     if code:
-        say_no_more()
+        silence_stderr()
     sys.exit(code)

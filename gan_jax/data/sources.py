@@ -12,7 +12,7 @@ from ml_collections import ConfigDict
 
 from gan_jax.core.errors import UserError, check_choice
 from gan_jax.core.images import preprocess
-from gan_jax.core.outside import called, is_outside
+from gan_jax.core.outside import call_outside, is_outside
 from gan_jax.core.places import place
 from gan_jax.core.spec import DataSpec, Stream
 from gan_jax.data.dataset import (
@@ -56,7 +56,7 @@ def open_data(config: ConfigDict) -> Dataset:
     if len(config.size) != 2 or min(config.size) < 1:
         raise UserError(f"data.size={config.size}: (height, width), both at least 1 px")
     if outside:
-        dataset = called("data.source", config.source, Dataset, config)
+        dataset = call_outside("data.source", config.source, Dataset, config)
     else:
         dataset = openers[config.source](config)
     if config.unpaired and config.source != "folder":
