@@ -30,7 +30,13 @@ from gan_jax.platform.host import check_deterministic
 from gan_jax.platform.logs import quiet_libraries, said_if_long
 from gan_jax.platform.signals import stop_on_signals
 from gan_jax.runs.changes import DATA, write_changes
-from gan_jax.runs.checkpoint import Checkpoints, abstract_state, disk_errors, kept, memory_errors
+from gan_jax.runs.checkpoint import (
+    Checkpoints,
+    abstract_state,
+    disk_errors,
+    last_good,
+    memory_errors,
+)
 from gan_jax.runs.workdir import (
     alone,
     check_spec,
@@ -136,7 +142,7 @@ def _train(config: ConfigDict, workdir: Path, *, change: bool) -> Outcome:
         disk_errors(workdir),
         memory_errors(workdir, config.train, parallel.devices),
         alone(workdir) if hosts.first() else contextlib.nullcontext(),
-        hosts.watching(lambda: f"{kept(workdir)}: start all processes again to resume"),
+        hosts.watching(lambda: f"{last_good(workdir)}: start all processes again to resume"),
         stop_on_signals() as stop,
     ):
         # Whatever is written comes after what may fail, and the record before all else: a run that
