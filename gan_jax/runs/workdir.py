@@ -184,9 +184,8 @@ def in_use(workdir: Path) -> bool:
         return False
     lock = FileLock(path)
     try:
-        lock.acquire(
-            timeout=0.1, poll_interval=0.02
-        )  # another call of `in_use` releases it at once
+        # The timeout is for other calls of `in_use`, which hold the lock briefly.
+        lock.acquire(timeout=0.1, poll_interval=0.02)
     except Timeout:
         return True
     except (NotImplementedError, OSError):  # file system without locks, or no permission
