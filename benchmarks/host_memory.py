@@ -39,7 +39,7 @@ def prepare(location: str, form: str) -> tuple[Callable[[], float], int]:
             del heap.SETTINGS["arena_max"]
         heap.reuse_host_memory()
         if form == "pieces":
-            heap.take_pieces = lambda: 0
+            heap.claim_fragments = lambda: 0
     import jax
 
     from gan_jax.core.keys import named_keys

@@ -1,1 +1,1 @@
-"""The command: its flags, and a function for each mode. No other room imports it."""
+"""The command line: its flags, and one function per mode. No other package imports it."""

@@ -1,6 +1,6 @@
-"""The flags of the one command, and what its end looks like; `cli` has its modes.
+"""The command's flags, error reporting and exit codes; its modes are in `modes`.
 
-`python main.py` in a checkout, `gan_jax` and `python -m gan_jax` where the package is installed.
+`python main.py` in a checkout; `gan_jax` or `python -m gan_jax` if the package is installed.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import sys
 from typing import NoReturn
 
 from gan_jax.cli import modes as cli
-from gan_jax.core.errors import DISK, UserError, out_of_memory, say_no_more
+from gan_jax.core.errors import DISK, UserError, out_of_memory, silence_stderr
 from gan_jax.core.outside import trusting
 from gan_jax.core.places import place
 from gan_jax.platform.compile_cache import keep_compiled_programs
@@ -18,11 +18,11 @@ from gan_jax.platform.heap import reuse_host_memory
 from gan_jax.platform.host import enough_threads, without_missing_tpu
 from gan_jax.platform.logs import set_up_logging
 
-INTERRUPTED = 130  # exit code, as of shells: 128 + SIGINT
+INTERRUPTED = 130  # exit code, as in shells: 128 + SIGINT
 
 
 class Parser(argparse.ArgumentParser):
-    """An argument parser whose errors are one line, like all of ours."""
+    """An argument parser that raises UserError, so that its errors are one line."""
 
     def error(self, message: str) -> NoReturn:
         raise UserError(message)
@@ -80,7 +80,8 @@ def main(arguments: list[str]) -> int:
     try:
         known, others = parser.parse_known_args(arguments)
         cli.check_flags(known, vars(parser.parse_args([])))
-        # Names in a config file or in flags are the caller's own; those of a run need not be.
+        # External code named in a config file or in flags is the caller's own; a run may name a
+        # stranger's.
         with trusting(known.trust_code or bool(known.config)):
             cli.MODES[known.mode](known, others)
     except UserError as error:
@@ -97,19 +98,19 @@ def main(arguments: list[str]) -> int:
             raise
         print(f"error: cannot write {error.filename}: {error.strerror}", file=sys.stderr)
         return 2
-    except KeyboardInterrupt:  # a training saves at the first, and is not here
+    except KeyboardInterrupt:  # not the first one during training: that saves and stops
         print("interrupted by Ctrl-C", file=sys.stderr)
         return INTERRUPTED
     return 0
 
 
 def start() -> NoReturn:
-    """Run the command that this process was started for, and end it: `main.py`, `gan_jax`."""
+    """Set up the process, run the command in `sys.argv`, and exit: `main.py`, `gan_jax`."""
     without_missing_tpu()
     reuse_host_memory()
     enough_threads()
     keep_compiled_programs()
     code = main(sys.argv[1:])
     if code:
-        say_no_more()
+        silence_stderr()
     sys.exit(code)

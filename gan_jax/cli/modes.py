@@ -1,4 +1,4 @@
-"""The modes of the command: from flags to calls, and what is printed; the calls import JAX."""
+"""The modes of the command: translate flags to calls and print results; the calls import JAX."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ WEIGHTS = ("ema", "raw", None)  # values of the task option of that name
 
 
 def command() -> str:
-    """Return how this program was called, for commands that are printed."""
+    """Return how this program was invoked, for printed commands."""
     called = Path(sys.argv[0])
     if called.name == "__main__.py" and called.parent.name == "gan_jax":
         return "python -m gan_jax"
@@ -38,9 +38,9 @@ def command() -> str:
 
 
 def resolve(flags: argparse.Namespace, others: list[str]) -> tuple[ConfigDict, Path]:
-    """Return the config and the workdir that the flags of a training mean.
+    """Return the config and the workdir that the training flags specify.
 
-    Without --config it is the config of the run in --workdir, or the quickstart's.
+    Without --config, the config is that of the run in --workdir, or the quickstart's.
     """
     overrides, rest = split_overrides(others, "--config.")
     _refuse(flags.mode, rest)
@@ -61,7 +61,7 @@ def resolve(flags: argparse.Namespace, others: list[str]) -> tuple[ConfigDict, P
 
 
 def train(flags: argparse.Namespace, others: list[str]) -> None:
-    """Train or resume, and say what came of it."""
+    """Train or resume, and print the outcome and next commands."""
     config, workdir = resolve(flags, others)
     changes = check_workdir(workdir, config, change=flags.change)
     if config.train.deterministic:
@@ -104,7 +104,7 @@ def train(flags: argparse.Namespace, others: list[str]) -> None:
 
 
 def inspect(flags: argparse.Namespace, others: list[str]) -> None:
-    """Print what a config would train."""
+    """Print the data and networks of a config."""
     config, _ = resolve(flags, others)
     from gan_jax.experiment.inspection import inspect as print_inspection
 
@@ -112,7 +112,7 @@ def inspect(flags: argparse.Namespace, others: list[str]) -> None:
 
 
 def plan(flags: argparse.Namespace, others: list[str]) -> None:
-    """Print what training a config costs on a machine that is not here."""
+    """Print the estimated cost of training a config on another machine."""
     topology = parse_topology(flags.topology)  # before JAX is imported
     compile_only(simulated=1 if topology.platform == "tpu" else topology.chips)
     config, workdir = resolve(flags, others)
@@ -144,7 +144,7 @@ def evaluate(flags: argparse.Namespace, others: list[str]) -> None:
         for name in ("real", "num", "features", "vgg", "heads", "images", "name"):
             if getattr(flags, name):
                 raise UserError(f"--{name} needs --metrics=NAMES, such as --metrics=fid,prdc")
-    # "--weights=raw" is of the model, as at sampling; anything else is the file of --features.
+    # "--weights=raw" selects model weights, as in sampling; anything else is a file for --features.
     weights = options.pop("weights", None) if options.get("weights") not in WEIGHTS else None
     from gan_jax.evaluation.protocol import Request
 
@@ -213,7 +213,7 @@ def report(flags: argparse.Namespace, others: list[str]) -> None:
 
 
 def sample(flags: argparse.Namespace, others: list[str]) -> None:
-    """Draw images of a run into a folder."""
+    """Sample images from a run into a folder."""
     workdir = _existing(flags)
     paths = flags.interpolate
     num = flags.num if flags.num is not None else 8 if paths else 64
@@ -284,7 +284,7 @@ def transform(flags: argparse.Namespace, others: list[str]) -> None:
 
 
 def _labels(flags: argparse.Namespace, workdir: Path) -> list[int] | None:
-    """Return the classes that --labels names, of a run's data."""
+    """Return the labels of the classes in --labels."""
     if flags.labels is None:
         return None
     spec = read_spec(workdir)
@@ -292,22 +292,22 @@ def _labels(flags: argparse.Namespace, workdir: Path) -> list[int] | None:
 
 
 def fit(flags: argparse.Namespace, others: list[str]) -> None:
-    """Fit what a run's task fits to its training images, into the run."""
+    """Fit what the run's task defines (`Task.fits`) to its training images; store it in the run."""
     workdir = _existing(flags)
     data, rest = _data_fields(flags.mode, others)
     _refuse(flags.mode, rest)
-    from gan_jax.library.fitted import chosen
+    from gan_jax.library.fitted import select_fits
     from gan_jax.library.run import load
 
     run = load(workdir, checkpoint=flags.checkpoint, data=data, change=flags.change)
     run.fit(flags.name, seed=flags.seed)
-    for name, one in chosen(run.task, flags.name).items():
+    for name, one in select_fits(run.task, flags.name).items():
         print(f"fitted {name} of checkpoint {run.step}: {one.help}")
     print(f"written to {workdir / 'fitted'}")
 
 
 def check_flags(flags: argparse.Namespace, defaults: Mapping[str, object]) -> None:
-    """Raise UserError at a flag that the mode would ignore."""
+    """Raise UserError for a flag that the mode would ignore."""
     check_seed("--seed", flags.seed)
     for name, value in vars(flags).items():
         if value != defaults[name] and name not in ("mode", "config", *USES[flags.mode]):
@@ -315,7 +315,7 @@ def check_flags(flags: argparse.Namespace, defaults: Mapping[str, object]) -> No
 
 
 def _refuse(mode: str, arguments: Sequence[str]) -> None:
-    """Raise UserError at the first of the arguments that a mode does not know."""
+    """Raise UserError for the first of these arguments, which the mode does not accept."""
     if not arguments:
         return
     name = arguments[0].split("=")[0]
@@ -325,7 +325,7 @@ def _refuse(mode: str, arguments: Sequence[str]) -> None:
 
 
 def _data_fields(mode: str, others: list[str]) -> tuple[dict[str, str], list[str]]:
-    """Separate the fields that say where a run's data are from the other arguments."""
+    """Separate overrides of a run's data paths (`DATA_FIELDS`) from the other arguments."""
     overrides, rest = split_overrides(others, "--config.")
     for name in overrides:
         if name not in DATA_FIELDS:
@@ -346,7 +346,7 @@ def _existing(flags: argparse.Namespace) -> Path:
     return flags.workdir
 
 
-# The flags of each mode, beside those that the config and the task have.
+# The flags of each mode, in addition to config fields and task options.
 USES = {
     "train": ("config", "workdir", "change", "trust_code", "coordinator", "processes", "process"),
     "inspect": ("config", "workdir", "trust_code"),

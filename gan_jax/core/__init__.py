@@ -1,4 +1,4 @@
-"""The vocabulary of all rooms: task, state, spec, config, options, keys, errors, images.
+"""The records and types that all packages share: task, state, spec, config, options, keys, errors.
 
-Imports no other room.
+Imports no other package of gan_jax.
 """

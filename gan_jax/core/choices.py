@@ -1,8 +1,8 @@
-"""Sections of a config that choose by name: a network, an optimizer, a loss's term.
+"""Config sections that select a factory by name: a network, an optimizer, a loss term.
 
-A section is `{name, and keywords of the factory of that name}`. What a factory can be told is read
-from its signature, so a field that nothing reads cannot exist, and there is no second list of
-fields. The task gives the rest: sizes, classes, other networks.
+A section is `{name: ..., **keyword arguments of the factory of that name}`. Its legal fields are
+read from the factory's signature, so there is no second list of fields, and none that nothing
+reads. The task supplies the remaining arguments: sizes, classes, other networks.
 """
 
 from __future__ import annotations
@@ -15,22 +15,23 @@ from typing import Any
 from ml_collections import ConfigDict
 
 from gan_jax.core.errors import UserError, check_choice, did_you_mean
-from gan_jax.core.outside import called, imported, is_outside
+from gan_jax.core.outside import call_outside, import_outside, is_outside
 
 REQUIRED = inspect.Parameter.empty
 SECTION = (ConfigDict, Mapping)
-MODULE = ("parent", "name")  # what every Flax module takes beside its own
+MODULE = ("parent", "name")  # parameters that every Flax module has
 
 
 @dataclasses.dataclass(frozen=True)
 class Choice:
-    """A section that names one of several factories.
+    """A section that selects one of several factories.
 
     Attributes:
-      factories: by name; those with one entry, of the name "", have no field `name`.
-      given: parameters that the task fills in, which are no fields.
-      default: the name where a config has no such section.
-      returns: what a factory from outside (`core.outside`) must return; None: none may be named.
+      factories: by name. If the only key is "", the section has no field `name`.
+      given: parameters that the task fills in; they are not config fields.
+      default: the name used if the config has no such section.
+      returns: the type that an external factory (`core.outside`) must return. None: external
+        factories are not allowed.
     """
 
     factories: Mapping[str, Callable[..., Any]]
@@ -44,49 +45,51 @@ class Choice:
         return tuple(self.factories) != ("",)
 
     def factory(self, where: str, name: str) -> Callable[..., Any]:
-        """Return the factory of a name, which may lie outside.
+        """Return the factory of a name, which may be external code.
 
         Raises:
-          UserError: there is none.
+          UserError: there is no such factory.
         """
         if self.returns and is_outside(name):
-            return imported(where, name)
+            return import_outside(where, name)
         check_choice(where, name, self.factories)
         return self.factories[name]
 
     def fields(self, where: str, name: str) -> dict[str, Any]:
-        """Return the fields of a factory and their defaults, `REQUIRED` for none."""
+        """Return the fields of a factory with their defaults (`REQUIRED` if it has none)."""
         given = (*self.given, *MODULE)
         taken = parameters(self.factory(where, name))
         return {key: default for key, default in taken.items() if key not in given}
 
-    def called(
+    def call(
         self, where: str, name: str, fields: Mapping[str, Any], given: Mapping[str, Any]
     ) -> Any:
-        """Return what the factory of a name makes of all fields, and of what it takes of `given`.
+        """Call the factory of a name with all fields, and with those `given` that it accepts.
 
         Raises:
-          UserError: there is none, or one from outside that can't be called so or returns
-            something else.
+          UserError: there is no such factory, or an external one does not accept these arguments
+            or returns another type.
         """
         factory = self.factory(where, name)
         takes = parameters(factory)
         keywords = {**fields, **{key: value for key, value in given.items() if key in takes}}
         if self.returns and is_outside(name):
-            return called(where, name, self.returns, **keywords)
+            return call_outside(where, name, self.returns, **keywords)
         return factory(**keywords)
 
 
 @dataclasses.dataclass(frozen=True)
 class Several:
-    """A section of sections, each of the name that its own name chooses: terms of a loss.
+    """A section of any number of entries, each of which selects a factory: the terms of a loss.
+
+    An entry selects the factory of its own name, or of its field `name` if it has one.
 
     Attributes:
       factories: by name.
-      given: as of `Choice`.
-      common: fields that each has beside its factory's, and their defaults.
-      short: the field that a bare number is.
-      returns: as of `Choice`.
+      given: as in `Choice`.
+      common: fields that every entry has besides its factory's, with their defaults.
+      short: the field that a bare number sets.
+      returns: as in `Choice`.
     """
 
     factories: Mapping[str, Callable[..., Any]]
@@ -97,11 +100,11 @@ class Several:
 
     @property
     def one(self) -> Choice:
-        """What an entry chooses from, by its name; or by its field `name`, where it has one."""
+        """The choice that each entry makes."""
         return Choice(self.factories, self.given, returns=self.returns)
 
     def fields(self, where: str, name: str, entry: Mapping[str, Any]) -> dict[str, Any]:
-        """Return the fields of an entry and their defaults, `REQUIRED` for none."""
+        """Return the fields of an entry with their defaults (`REQUIRED` if it has none)."""
         named = {"name": REQUIRED} if "name" in entry else {}
         own = self.one.fields(where, entry.get("name", name))
         return {**named, **self.common, **own}
@@ -111,34 +114,36 @@ Sections = Mapping[str, Choice | Several]
 
 
 def build(where: str, section: Mapping[str, Any], choice: Choice, **given: Any) -> Any:
-    """Call the factory that a section names, with its fields and what the task gives.
+    """Call the factory that a section selects, with its fields and the task's arguments.
 
     Args:
-      where: of the section, for messages.
-      section: complete, see `complete`; sections within it are left out.
-      choice: what it chooses from.
-      **given: of which the factory takes those that it has a parameter for.
+      where: path of the section, for error messages.
+      section: with all defaults filled in (see `complete`); nested sections are ignored.
+      choice: what the section selects from.
+      **given: arguments from the task; those that the factory has no parameter for are dropped.
     """
     fields = {key: value for key, value in section.items() if not isinstance(value, SECTION)}
     name = fields.pop("name") if choice.named else ""
-    return choice.called(f"{where}.name", name, fields, given)
+    return choice.call(f"{where}.name", name, fields, given)
 
 
 def parameters(factory: Callable[..., Any]) -> dict[str, Any]:
-    """Return what a factory takes and the defaults, `REQUIRED` for none."""
+    """Return the parameters of a factory with their defaults (`REQUIRED` if it has none)."""
     found = inspect.signature(factory).parameters.values()
     return {p.name: p.default for p in found if p.kind not in (p.VAR_KEYWORD, p.VAR_POSITIONAL)}
 
 
 def complete(config: ConfigDict, sections: Sections) -> None:
-    """Fill in the defaults of every section that chooses, in place; a bare name is one too.
+    """Fill in the defaults of every section that selects a factory, in place.
+
+    A section may also be given as a bare name.
 
     Args:
-      config: of a file or of a run, with or without defaults.
-      sections: by path, an outer one before those within it.
+      config: from a file or a run, with or without defaults.
+      sections: by path, each outer section before those nested in it.
 
     Raises:
-      UserError: no such name or field, or a field without a default that is missing.
+      UserError: an unknown name or field, or a missing field that has no default.
     """
     with config.unlocked():
         for path, choice in sections.items():
@@ -155,13 +160,13 @@ def complete(config: ConfigDict, sections: Sections) -> None:
             given = {"name": given} if isinstance(given, str) else _fields(path, given)
             inner = {key for other in sections if (key := _within(other, path))}
             found = _completed(path, given, choice, inner)
-            if leaf in holder:  # a config that checks types takes no section for a name
+            if leaf in holder:  # ConfigDict refuses to replace a string with a section
                 del holder[leaf]
             holder[leaf] = found
 
 
 def _within(other: str, path: str) -> str:
-    """Return the name of the section `other` in the section `path`, if it lies there."""
+    """Return the name of section `other` within section `path`, "" if it is not nested there."""
     return other.removeprefix(f"{path}.").partition(".")[0] if other.startswith(f"{path}.") else ""
 
 
@@ -174,7 +179,7 @@ def _completed(path: str, given: dict[str, Any], choice: Choice, inner: set[str]
 
 
 def _fields(path: str, given: Any) -> dict[str, Any]:
-    """Return the fields of a section; UserError where it is none."""
+    """Return the fields of a section, or raise UserError if it is not a section."""
     if not isinstance(given, SECTION):
         raise UserError(f"config.{path}={given!r:.60} is no section: a name, or fields")
     return dict(given)
@@ -215,16 +220,16 @@ def _typed(value: Any, default: Any) -> Any:
 
 
 def rename(config: ConfigDict, path: str, choice: Choice, name: str) -> None:
-    """Let a section choose another factory, in place.
+    """Let a section select another factory, in place.
 
-    Fields that both have keep a value that was chosen for them; all others are the new one's
-    defaults.
+    Fields that both factories have keep values other than the old default; all other fields take
+    the new factory's defaults.
 
     Args:
-      config: complete.
-      path: of the section.
-      choice: what it chooses from.
-      name: the new one.
+      config: with all defaults filled in.
+      path: path of the section.
+      choice: what the section selects from.
+      name: name of the new factory.
     """
     where = f"config.{path}.name"
     outer, _, leaf = path.rpartition(".")
@@ -244,13 +249,13 @@ def rename(config: ConfigDict, path: str, choice: Choice, name: str) -> None:
 
 
 def set_entry(config: ConfigDict, path: str, name: str, choice: Several, number: float) -> None:
-    """Set the short field of an entry, which is added if need be; 0 takes it away.
+    """Set the `short` field of an entry, adding the entry if need be; 0 removes the entry.
 
     Args:
-      config: complete.
-      path: of the section of sections.
-      name: of the entry.
-      choice: what it chooses from.
+      config: with all defaults filled in.
+      path: path of the section that holds the entries.
+      name: name of the entry.
+      choice: what the entries select from.
       number: the value.
     """
     with config.unlocked():
@@ -265,7 +270,7 @@ def set_entry(config: ConfigDict, path: str, name: str, choice: Several, number:
 
 
 def owners(name: str, sections: Sections) -> Iterator[str]:
-    """Yield the paths of the sections that hold a field, the innermost first."""
+    """Yield the paths of the sections that contain a field, innermost first."""
     parts = name.split(".")
     for end in range(len(parts), 0, -1):
         path = ".".join(parts[:end])

@@ -1,7 +1,7 @@
-"""Configs: load a file, override fields, compare two runs; without JAX, so that mistakes show fast.
+"""Configs: load a file, override fields, compare two runs. No JAX: mistakes are reported at once.
 
-A config is a Python file with `get_config(arg)` returning a locked `ml_collections.ConfigDict`, the
-habit of big_vision and of Google's research code. The overrides are parsed here rather than by
+A config is a Python file with `get_config(arg)` returning a locked `ml_collections.ConfigDict`, as
+in big_vision and other research code from Google. Overrides are parsed here rather than by
 `ml_collections.config_flags`, which ends in a traceback on a mistyped field.
 """
 
@@ -20,8 +20,8 @@ from gan_jax.core.errors import UserError, check_choice, did_you_mean
 from gan_jax.core.places import absolute_places
 
 # Fields that may differ between a run and its continuation.
-# `train.steps` is resumable only while no learning rate depends on it, and how `eval.metrics` are
-# measured only while no best checkpoint was chosen among such numbers, see `differences`.
+# `train.steps` may differ only if no learning rate depends on it, and the protocol of
+# `eval.metrics` only if no best checkpoint is chosen by such numbers; see `_differing`.
 RESUMABLE = (
     "train.steps",
     "train.parallel",
@@ -36,7 +36,7 @@ RESUMABLE = (
     "train.sample_every",
     "train.save_every",
     "train.keep",
-    "data.path",  # data are known by their fingerprint
+    "data.path",  # data are identified by their fingerprint
     "data.target_path",
     "data.dir",
     "data.memory_gib",
@@ -47,14 +47,14 @@ RESUMABLE = (
     "eval.features",
     "eval.num",
 )
-# Fields of an optimizer that may differ from a checkpoint on where that is asked for (--change), as
-# may `train.batch_size` and, where a learning rate depends on it, `train.steps`.
+# Optimizer fields that may change from a checkpoint on if asked for (--change), as may
+# `train.batch_size` and, if a learning rate depends on it, `train.steps`.
 CHANGEABLE = ("lr", "schedule", "warmup_steps", "weight_decay", "clip_norm")
 RESIZE_FILTERS = ("nearest", "box", "bilinear", "hamming", "bicubic", "lanczos")
 
 
 def flatten(config: Mapping[str, Any] | ConfigDict, prefix: str = "") -> dict[str, Any]:
-    """Return {"train.steps": 1000, ...}; an empty section is left out."""
+    """Return {"train.steps": 1000, ...}; empty sections are dropped."""
     flat: dict[str, Any] = {}
     for key in sorted(config):
         value = config[key]
@@ -68,19 +68,19 @@ def flatten(config: Mapping[str, Any] | ConfigDict, prefix: str = "") -> dict[st
 def apply_overrides(
     config: ConfigDict, overrides: Mapping[str, str], sections: Sections | None = None
 ) -> None:
-    """Set fields from text, in place, each parsed as the type that the field has.
+    """Set fields from text, in place, each parsed as the field's type.
 
-    A section that chooses is told a name, `model.disc=resnet`, which begins it anew (`rename`); of
-    terms, `terms.disc.r1=10` sets a weight, and adds the term if need be. Names come first, so that
-    other overrides are of the fields that they bring.
+    `model.disc=resnet` selects another factory for a section and resets its fields (`rename`);
+    `terms.disc.r1=10` sets the weight of a term and adds the term if need be. Names are applied
+    first, so that other overrides can set fields of the newly selected factory.
 
     Args:
-      config: as loaded, complete.
+      config: as loaded, with all defaults filled in.
       overrides: {"optim.gen.lr": "1e-4"}.
-      sections: what chooses, by path.
+      sections: the sections that select a factory, by path.
 
     Raises:
-      UserError: no such field (with the nearest), or text that is not of the field's type.
+      UserError: an unknown field (with the nearest match), or text that is not of its type.
     """
     sections = sections or {}
     rest = dict(overrides)
@@ -107,14 +107,14 @@ def apply_overrides(
 
 
 def as_field(name: str, value: Any, current: Any) -> Any:
-    """Return a value from Python as the type that a field has; UserError where it is of another."""
+    """Return a Python value converted to a field's type, or raise UserError if it does not fit."""
     if isinstance(current, str) and not isinstance(value, str):
         raise UserError(f"config field {name}={value!r} is not of type str (now {current!r})")
     return _parse(name, str(value), current)
 
 
 def _no_field(name: str, fields: Mapping[str, Any], sections: Sections) -> str:
-    """Say what to do about a field that is not there."""
+    """Return the error message for an unknown field."""
     if isinstance(sections.get(name), Several):
         return f"config.{name} holds terms: add one by --config.{name}.NAME=WEIGHT"
     inside = [field for field in fields if field.startswith(f"{name}.")]
@@ -148,7 +148,7 @@ def _parse(name: str, text: str, current: Any) -> Any:
     except (ValueError, TypeError, SyntaxError):
         value = text
     if isinstance(current, (list, tuple)) and isinstance(value, (list, tuple)):
-        # Its length may change, as that of a list of widths; its first entry gives the type.
+        # The length may change, as for a list of widths; the first entry gives the type.
         return tuple(_parse(name, str(item), current[0]) if current else item for item in value)
     if isinstance(current, float) and isinstance(value, int) and not isinstance(value, bool):
         return float(value)
@@ -163,7 +163,7 @@ def _parse(name: str, text: str, current: Any) -> Any:
 
 
 def from_dict(record: Mapping[str, Any]) -> ConfigDict:
-    """Return the config that was written as JSON; lists become the tuples that they were."""
+    """Return the config that was written as JSON; lists become tuples again."""
 
     def restore(value: Any) -> Any:
         if isinstance(value, dict):
@@ -181,12 +181,12 @@ def differences(
     """Compare the config of a run with the one that would continue it.
 
     Args:
-      old: of the run.
-      new: of its continuation.
-      change: whether fields may differ that change the training from here on, see `deliberate`.
+      old: config of the run.
+      new: config of its continuation.
+      change: whether to allow differences that affect the training from here on, see `deliberate`.
 
     Returns:
-      (refused, changed): fields that must not differ, and those that do and may, each as
+      (refused, changed): the differing fields that must not differ and those that may, each as
       "name: old -> new".
     """
     wanted = deliberate(old, new) if change else {}
@@ -197,7 +197,7 @@ def differences(
 
 
 def deliberate(old: ConfigDict, new: ConfigDict) -> dict[str, tuple[Any, Any]]:
-    """Return the fields that differ and may do so only on purpose, as {name: (old, new)}."""
+    """Return the differing fields that only --change allows, as {name: (old, new)}."""
 
     def may(name: str) -> bool:
         if name == "train.batch_size":
@@ -210,7 +210,7 @@ def deliberate(old: ConfigDict, new: ConfigDict) -> dict[str, tuple[Any, Any]]:
 
 
 def counts_images(config: ConfigDict) -> list[str]:
-    """Return the fields by which a schedule counts images in batches of one size."""
+    """Return the fields whose schedule counts images and so assumes a constant batch size."""
     task = config.task
     growth = task.get("growth", {})
     counting = {"task.growth": "stage_images" in growth}  # stages of growing networks
@@ -221,7 +221,7 @@ def counts_images(config: ConfigDict) -> list[str]:
 
 
 def _differing(old: ConfigDict, new: ConfigDict) -> dict[str, tuple[Any, Any, bool]]:
-    """Return {name: (old, new, whether it may differ in any case)}; places by what they mean."""
+    """Return {name: (old, new, whether it may always differ)}; paths compare as absolute paths."""
     before, after = flatten(old), flatten(new)
     meant = [flatten(absolute_places(config)) for config in (old, new)]
     scheduled = any(
@@ -245,7 +245,7 @@ def check_config(config: ConfigDict) -> None:
     """Check what can be checked without JAX and without the data.
 
     Raises:
-      UserError: with the field, what it is, and what is legal.
+      UserError: names the field, its value, and the legal values.
     """
     check_choice("train.parallel", config.train.parallel, ("jit", "pmap"))
     check_choice("train.precision", config.train.precision, ("float32", "bfloat16"))
@@ -299,11 +299,11 @@ def check_config(config: ConfigDict) -> None:
 
 
 def check_seed(what: str, seed: Any) -> None:
-    """Raise UserError unless `seed` is a whole number in [0, 2^32): JAX takes others modulo 2^32.
+    """Raise UserError unless `seed` is an integer in [0, 2^32): JAX takes others modulo 2^32.
 
     Args:
-      what: the flag or field, as its user knows it.
-      seed: of Python or NumPy.
+      what: name of the flag or field, for the error message.
+      seed: a Python or NumPy integer.
     """
     try:
         fits = 0 <= operator.index(seed) < 2**32
@@ -314,7 +314,7 @@ def check_seed(what: str, seed: Any) -> None:
 
 
 def best_metric(best: str) -> str:
-    """Return the metric of `eval.best`: "max:accuracy" -> "accuracy", "" -> "".
+    """Return the metric in `eval.best`: "max:accuracy" -> "accuracy", "" -> "".
 
     Raises:
       UserError: not of the form max:METRIC or min:METRIC.
@@ -329,7 +329,7 @@ def split_names(what: str, text: str) -> tuple[str, ...]:
     """Return the names in "fid,kid"; () for "".
 
     Raises:
-      UserError: an empty name, or one twice.
+      UserError: an empty or repeated name.
     """
     names = tuple(text.split(",")) if text else ()
     if "" in names or len(set(names)) < len(names):
@@ -344,7 +344,7 @@ def split_overrides(arguments: Iterable[str], prefix: str) -> tuple[dict[str, st
       ({name: value}, the other arguments).
 
     Raises:
-      UserError: an argument with the prefix and no "=".
+      UserError: an argument with the prefix but no "=".
     """
     found, rest = {}, []
     for argument in arguments:

@@ -1,9 +1,9 @@
-"""Config files: where they are found, and how one is run.
+"""Find and execute config files.
 
-`--config=FILE.py` is a path. `configs/NAME.py` that is no file here is the config that came with
-the package: of the checkout, or of the installed wheel, which has the folder as `gan_jax/configs`.
-So the commands of the documentation work in any directory, and a config of one's own, anywhere,
-may say `from configs.common import base` or import its neighbours.
+`--config=FILE.py` is a path. If `configs/NAME.py` does not exist in the current directory, the
+config shipped with the package is used: from the checkout, or from the installed wheel, which has
+the folder as `gan_jax/configs`. So the documented commands work in any directory, and your own
+config, anywhere, may use `from configs.common import base` or import its neighbours.
 """
 
 from __future__ import annotations
@@ -27,16 +27,16 @@ _FOLDER = "configs"
 
 
 def shipped_configs() -> Path:
-    """Return the folder of the configs that came with this package."""
+    """Return the folder of the configs shipped with this package."""
     wheel, checkout = PACKAGE / _FOLDER, PACKAGE.parent / _FOLDER
     return wheel if wheel.is_dir() else checkout
 
 
 def find_config(name: str) -> Path:
-    """Return the file that --config=NAME means.
+    """Return the file that --config=NAME refers to.
 
     Raises:
-      UserError: there is none (with the names of those that are there).
+      UserError: there is no such file; lists the available ones.
     """
     path = place(name)
     ours = shipped_configs() / path.name
@@ -56,22 +56,23 @@ def find_config(name: str) -> Path:
 
 
 def _names(folder: Path, shown: Path) -> set[str]:
-    """Return the configs in a folder, as if it were `shown`."""
+    """Return the paths of the configs in `folder`, written as if they were in `shown`."""
     common = ("common", "__init__")
     return {str(shown / p.name) for p in folder.glob("*.py") if not p.stem.endswith(common)}
 
 
 def base_config(task: str) -> Any:
-    """Return what every config of a method starts from, `base` of configs/common.py."""
+    """Return the config that every config of a method starts from: `base` of configs/common.py."""
     with _importing(shipped_configs() / "common.py"):
         return importlib.import_module(f"{_FOLDER}.common").base(task)
 
 
 def run_config(path: Path, argument: str) -> Any:
-    """Return what `get_config` of a config file returns.
+    """Execute a config file and return the result of its `get_config`.
 
     Raises:
-      UserError: it has none, or takes no argument; or whatever it raises, in one line.
+      UserError: there is no `get_config`, or it takes no argument; also any exception that it
+        raises, in one line.
     """
     with _importing(path):
         try:
@@ -91,7 +92,7 @@ def run_config(path: Path, argument: str) -> Any:
 
 
 def _one_line(path: Path, error: Exception) -> str:
-    """Return what a config file raised, and at which of its lines."""
+    """Return one line with the exception that a config file raised and its line number."""
     frames = traceback.extract_tb(error.__traceback__)
     own = [f.lineno for f in frames if Path(f.filename).resolve() == path.resolve()]
     number = error.lineno if isinstance(error, SyntaxError) else own[-1] if own else 0
@@ -106,9 +107,9 @@ def _one_line(path: Path, error: Exception) -> str:
 
 @contextlib.contextmanager
 def _importing(path: Path) -> Iterator[None]:
-    """Let a config import `configs.common`, files of its own folder, and folders beside that.
+    """Let a config import `configs.common`, files in its own folder, and sibling folders.
 
-    Nothing of it stays: elsewhere `configs` may be another package.
+    `sys.path` and `sys.modules` are restored: elsewhere `configs` may be another package.
     """
     folder, ours = path.resolve().parent, shipped_configs()
     package = types.ModuleType(_FOLDER)
@@ -118,8 +119,8 @@ def _importing(path: Path) -> Iterator[None]:
         neighbours = [str(folder), str(folder.parent)]
         if folder.name == _FOLDER:
             package.__path__.insert(0, str(folder))
-    ofname = lambda name: name == _FOLDER or name.startswith(f"{_FOLDER}.")  # noqa: E731
-    before = {name: sys.modules.pop(name) for name in list(sys.modules) if ofname(name)}
+    in_package = lambda name: name == _FOLDER or name.startswith(f"{_FOLDER}.")  # noqa: E731
+    before = {name: sys.modules.pop(name) for name in list(sys.modules) if in_package(name)}
     sys.modules[_FOLDER] = package
     sys.path[:0] = neighbours
     try:
@@ -127,6 +128,6 @@ def _importing(path: Path) -> Iterator[None]:
     finally:
         for added in neighbours:
             sys.path.remove(added)
-        for name in [name for name in sys.modules if ofname(name)]:
+        for name in [name for name in sys.modules if in_package(name)]:
             del sys.modules[name]
         sys.modules.update(before)

@@ -1,4 +1,4 @@
-"""The one exception whose text is written for the person at the keyboard."""
+"""UserError, the one exception whose message is written for the user, and helpers for messages."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import os
 import sys
 from collections.abc import Iterable
 
-# What the owner of a disk can mend; any other OSError is a defect of gan_jax.
+# Disk errors that the user can fix; any other OSError is a bug in gan_jax.
 DISK = (
     errno.ENOSPC,
     errno.EDQUOT,
@@ -21,18 +21,18 @@ DISK = (
 
 
 class UserError(ValueError):
-    """A mistake that the user can mend: one line saying what, got, allowed, and the fix.
+    """A mistake that the user can fix: one line with what, got, allowed, and the fix.
 
-    `main.py` prints it without a traceback and exits with code 2. Every other exception is a defect
-    of gan_jax and keeps its traceback.
+    `main.py` prints it without a traceback and exits with code 2. Every other exception is a bug in
+    gan_jax and keeps its traceback.
     """
 
 
-def say_no_more() -> None:
-    """Let nothing be printed to standard error from here to the end of the process.
+def silence_stderr() -> None:
+    """Discard everything written to standard error from now until the process ends.
 
-    For after the one line: a file on a full disk that can't be flushed when it is deleted prints a
-    traceback as the process ends (from Python 3.13 on).
+    Called after the error line is printed: from Python 3.13 on, a file object on a full disk that
+    can't be flushed when it is deleted prints a traceback at exit.
     """
     sys.stderr.flush()
     nowhere = os.open(os.devnull, os.O_WRONLY)
@@ -41,7 +41,7 @@ def say_no_more() -> None:
 
 
 def out_of_memory(error: BaseException) -> str:
-    """Return what an error says of memory that was not there, of a device or the host; else ""."""
+    """Return the reason given by an out-of-memory error of a device or the host, "" for others."""
     text = str(error)
     if "RESOURCE_EXHAUSTED" not in text and not isinstance(error, MemoryError):
         return ""
@@ -49,7 +49,7 @@ def out_of_memory(error: BaseException) -> str:
 
 
 def did_you_mean(name: str, allowed: Iterable[str]) -> str:
-    """Return "; did you mean 'x'?" for the nearest of `allowed`, or "" where none is near."""
+    """Return "; did you mean 'x'?" for the closest match in `allowed`, "" if none is close."""
     near = difflib.get_close_matches(str(name), [str(item) for item in allowed], n=1, cutoff=0.6)
     return f"; did you mean {near[0]!r}?" if near else ""
 
@@ -58,9 +58,9 @@ def check_choice(what: str, got: object, allowed: Iterable[object]) -> None:
     """Raise UserError unless `got` is one of `allowed`.
 
     Args:
-      what: the field as its user knows it, such as "train.parallel".
+      what: name of the field, for the error message, such as "train.parallel".
       got: the value given.
-      allowed: the values that are legal.
+      allowed: the legal values.
     """
     allowed = list(allowed)
     if got not in allowed:

@@ -1,4 +1,4 @@
-"""Files that are written whole or not at all, and where this package lies."""
+"""Atomic file writes, and the path of this package."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
 
-PACKAGE = Path(__file__).resolve().parents[1]  # where this package lies
+PACKAGE = Path(__file__).resolve().parents[1]
 
 
 @contextlib.contextmanager
 def written_whole(path: Path) -> Iterator[BinaryIO]:
-    """Yield a binary file that takes the place of `path` once the block ends without an error.
+    """Yield a binary file that replaces `path` once the block ends without an error.
 
     Args:
-      path: its folder is created if need be.
+      path: the file to write; its folder is created if need be.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")

@@ -1,4 +1,4 @@
-"""Image files and pictures: the one room, beside data/, where images are uint8 in [0, 255]."""
+"""Read, convert and write images; only here and in data/ are they uint8 in [0, 255]."""
 
 from __future__ import annotations
 
@@ -30,12 +30,12 @@ def to_uint8(images: np.ndarray) -> np.ndarray:
 
 @dataclasses.dataclass(frozen=True)
 class Header:
-    """What the first bytes of an image file say, upright as its EXIF says.
+    """The size and type of an image file.
 
     Attributes:
-      height, width: [px].
-      channels: 1, 3 or 4, as `read_image` gives them.
-      deep: whether the file has 16 bits a channel.
+      height, width: [px], after rotation by the EXIF orientation.
+      channels: 1, 3 or 4, as returned by `read_image`.
+      deep: whether the file has 16 bits per channel.
     """
 
     height: int
@@ -48,12 +48,12 @@ def read_header(path: Path) -> Header:
     """Read the header of an image file; pixels are not decoded.
 
     Raises:
-      UserError: naming the file, where it is no image.
+      UserError: the file (named in the message) is not an image.
     """
     with _opened(path) as picture:
         exif = Image.Image.getexif(picture)  # PNG's own method decodes the pixels first
         turned = exif.get(ExifTags.Base.Orientation, 1) in (5, 6, 7, 8)
-        if picture.format == "TIFF":  # whose size Pillow has turned already
+        if picture.format == "TIFF":  # Pillow has already swapped its size
             turned = False
         width, height = picture.size[::-1] if turned else picture.size
         grey = picture.mode.startswith(("I", "F"))
@@ -62,29 +62,30 @@ def read_header(path: Path) -> Header:
 
 
 def read_peak(path: Path) -> int:
-    """Return the largest value of a 16-bit file, in [0, 65535]; of colour to within 256."""
+    """Return the largest value in a 16-bit file, in [0, 65535]; for colour files to within 256."""
     with _opened(path) as picture:
         array = np.asarray(picture)
         if picture.mode.startswith("I"):
             return int(array.max())
-        opaque = array[..., :-1] if "A" in picture.getbands() else array  # A is full, mostly
+        # Alpha is excluded: it usually reaches the maximum.
+        opaque = array[..., :-1] if "A" in picture.getbands() else array
         return int(opaque.max()) * 257
 
 
 def read_image(path: Path, channels: int = 0, *, white: int = 0) -> np.ndarray:
-    """Read an image file, upright as its EXIF says.
+    """Read an image file, rotated by its EXIF orientation.
 
     Args:
       path: PNG, JPEG, WebP, BMP or TIFF; grey, RGB, RGBA or palette; 16-bit is scaled to 8.
-      channels: 1, 3 or 4, see `to_channels`; 0 keeps those that are stored.
-      white: value of a 16-bit grey file that becomes 255, such as 4095 where it holds 12 bits;
-        what is above is clipped. 0 is 65535.
+      channels: 1, 3 or 4, see `to_channels`; 0 keeps the stored ones.
+      white: value of a 16-bit grey file that becomes 255, such as 4095 for 12-bit data; larger
+        values are clipped. 0 means 65535.
 
     Returns:
       uint8 [H, W, C].
 
     Raises:
-      UserError: naming the file, where it cannot be read whole.
+      UserError: the file (named in the message) cannot be read completely.
     """
     with _opened(path) as stored:
         colour = _deep(stored) and not stored.mode.startswith(("I", "F"))
@@ -111,10 +112,10 @@ def read_image(path: Path, channels: int = 0, *, white: int = 0) -> np.ndarray:
 
 @contextlib.contextmanager
 def _opened(path: Path) -> Iterator[Image.Image]:
-    """Open an image with Pillow; whatever it raises in the block becomes a UserError."""
+    """Open an image with Pillow; any exception raised in the block becomes a UserError."""
     try:
-        # By an open file: one that Pillow maps into memory by its name, an uncompressed TIFF, is
-        # scrambled where its EXIF turns it (Pillow 13.0).
+        # Pass an open file, not its name: Pillow memory-maps an uncompressed TIFF given by name,
+        # and scrambles it if its EXIF orientation is a rotation (Pillow 13.0).
         with path.open("rb") as file, Image.open(file) as picture:
             yield picture
     except Image.DecompressionBombError:
@@ -123,7 +124,7 @@ def _opened(path: Path) -> Iterator[Image.Image]:
             f"cannot read image {path} (more than {most:,} pixels, Pillow's limit against files"
             f" that fill the memory): make it smaller, {_LEAVE_OUT}"
         ) from None
-    except Exception as error:  # for damaged files Pillow raises nearly everything
+    except Exception as error:  # damaged files make Pillow raise exceptions of nearly every type
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise UserError(
             f"cannot read image {path} ({reason}): replace it, delete it, {_LEAVE_OUT}"
@@ -136,19 +137,19 @@ _LEAVE_OUT = (
 
 
 def _mode(picture: Image.Image) -> str:
-    """Return the 8-bit mode that keeps what a picture stores: "L", "RGB" or "RGBA"."""
+    """Return the 8-bit mode that keeps all channels of a picture: "L", "RGB" or "RGBA"."""
     if "A" in picture.getbands() or "transparency" in picture.info:
         return "RGBA"
     return "L" if picture.mode in ("1", "L") else "RGB"
 
 
 def _deep(picture: Image.Image) -> bool:
-    # Of colours the mode does not say it: "RGB" also where Pillow drops the lower 8 bits.
+    # For colour the mode does not tell: it is "RGB" even if Pillow drops the lower 8 bits.
     return picture.mode.startswith("I") or any(";16" in str(tile[3]) for tile in picture.tile)
 
 
 def to_channels(image: np.ndarray, channels: int) -> np.ndarray:
-    """Convert uint8 [H, W, 1 | 3 | 4] to `channels` (0: unchanged); transparency lies on white."""
+    """Convert uint8 [H, W, 1 | 3 | 4] to `channels` (0: unchanged); alpha is blended onto white."""
     there = image.shape[-1]
     if channels in (0, there):
         return image
@@ -164,13 +165,13 @@ def to_channels(image: np.ndarray, channels: int) -> np.ndarray:
 def resize_image(
     image: np.ndarray, size: tuple[int, int], *, resize: str = "bicubic", fit: str = "stretch"
 ) -> np.ndarray:
-    """Resize uint8 [H, W, C] with a filter of Pillow, antialiased where it shrinks.
+    """Resize uint8 [H, W, C] with a Pillow filter, antialiased when it shrinks the image.
 
     Args:
       image: any size.
       size: (height, width) of the result [px].
       resize: "nearest", "box", "bilinear", "hamming", "bicubic" or "lanczos".
-      fit: what happens to another aspect ratio: "stretch"; "crop" keeps the centre; "pad" adds
+      fit: how another aspect ratio is handled: "stretch"; "crop" keeps the centre; "pad" adds
         white.
     """
     height, width = size
@@ -182,8 +183,8 @@ def resize_image(
         picture = ImageOps.fit(picture, (width, height), method=method)
     elif fit == "pad":
         white = 255 if image.shape[-1] == 1 else (255,) * image.shape[-1]
-        # As Pillow rounds, but at least 1: an image of 0 pixels is an error in Pillow 12, and in 13
-        # nothing but white.
+        # Pillow's rounding, but at least 1: an image of 0 pixels is an error in Pillow 12 and comes
+        # out all white in 13.
         tall, wide = image.shape[0] / image.shape[1], image.shape[1] / image.shape[0]
         inner = (width, max(1, round(tall * width)))
         if wide < width / height:
@@ -197,10 +198,10 @@ def resize_image(
 
 
 def preprocess(image: np.ndarray, how: Mapping[str, Any]) -> np.ndarray:
-    """Make a stored image what the model sees.
+    """Convert a stored image to the model's size and channels.
 
     Args:
-      image: uint8 [H, W, C] of any size and channels.
+      image: uint8 [H, W, C], any size and number of channels.
       how: `DataSpec.preprocess`, with size, channels, resize and fit.
 
     Returns:
@@ -216,7 +217,7 @@ def grid(images: np.ndarray, *, gap: int = 2, least: int = 48) -> np.ndarray:
     Args:
       images: [rows, columns, H, W, C] float in [-1, 1].
       gap: between the images [px].
-      least: images narrower than this are enlarged by a whole number, pixels staying square [px].
+      least: images narrower than this [px] are enlarged by an integer factor.
 
     Returns:
       uint8 [H', W', C].
@@ -232,10 +233,10 @@ def grid(images: np.ndarray, *, gap: int = 2, least: int = 48) -> np.ndarray:
 
 
 def save_png(path: Path, picture: np.ndarray, metadata: Mapping[str, str] | None = None) -> None:
-    """Write a PNG whole or not at all.
+    """Write a PNG atomically.
 
     Args:
-      path: its folder is created if need be.
+      path: the file to write; its folder is created if need be.
       picture: uint8 [H, W, C].
       metadata: text chunks, such as the run, step and seed that made the picture.
     """

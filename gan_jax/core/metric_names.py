@@ -1,10 +1,10 @@
-"""Names of numbers, made and read here and nowhere else: `METRIC[PART]/PROTOCOL`.
+"""Metric names, `METRIC[PART]/PROTOCOL`: the only place that formats and parses them.
 
-`accuracy/test/10000` is of all images of the split, `accuracy[cat]/test/10000` of a part of them,
-`posterior_kl[003]/test/10000` of one dimension of several. What comes after the first "/" says how
-it was measured, a part between two slashes each; numbers of unlike protocols do not compare.
+`accuracy/test/10000` is over all images of the split, `accuracy[cat]/test/10000` over one class,
+`posterior_kl[003]/test/10000` over one dimension. Everything after the first "/" is the protocol,
+its parts separated by slashes; numbers of different protocols must not be compared.
 
-The log of a training puts a group in front: `eval/fid/cnn:RUN/eval/1000`, `grad_norm/gen`.
+The training log prefixes a group: `eval/fid/cnn:RUN/eval/1000`, `grad_norm/gen`.
 """
 
 from __future__ import annotations
@@ -17,15 +17,15 @@ _FORM = re.compile(r"([^/\[]+)(?:\[([^/]+?)\])?(?:/(.*))?", re.DOTALL)
 
 @dataclasses.dataclass(frozen=True, order=True)
 class MetricName:
-    """The name of a number of an evaluation.
+    """The name of a number from an evaluation.
 
     `MetricName.parse(str(name)) == name`, and `str(MetricName.parse(text)) == text` for any text.
 
     Attributes:
       metric: such as "fid" or "accuracy", without "/" and "[".
-      part: what it is of, such as a class, with "|" in place of "/"; "" is the whole.
-      protocol: such as ("cnn:run", "test", "1000"); () where none is said. One with slashes,
-        such as the feature network "inception_v3_tf/clean", counts as several parts.
+      part: the subset it is measured on, such as a class, with "|" in place of "/"; "" is all.
+      protocol: such as ("cnn:run", "test", "1000"); () if not given. An element with slashes, such
+        as the feature network "inception_v3_tf/clean", is split into several.
     """
 
     metric: str
@@ -39,7 +39,7 @@ class MetricName:
 
     @classmethod
     def parse(cls, text: str) -> MetricName:
-        """Take the text of a name apart; text of another form is all metric."""
+        """Parse a name; text of another form becomes the metric as a whole."""
         found = _FORM.fullmatch(text)
         if found is None:
             return cls(text)
@@ -47,11 +47,11 @@ class MetricName:
         return cls(metric, part or "", () if protocol is None else (protocol,))
 
     def with_protocol(self, *parts: str | int) -> MetricName:
-        """Return the name with another protocol; without one by no parts."""
+        """Return the name with its protocol replaced; no arguments remove it."""
         return dataclasses.replace(self, protocol=parts)
 
     def extended(self, *parts: str | int) -> MetricName:
-        """Return the name with more parts at the end of its protocol."""
+        """Return the name with parts appended to its protocol."""
         return self.with_protocol(*self.protocol, *parts)
 
     def __str__(self) -> str:
@@ -60,17 +60,17 @@ class MetricName:
 
     @property
     def file_stem(self) -> str:
-        """The name as that of a file."""
+        """The name as a file stem, "/" replaced by "_"."""
         return str(self).replace("/", "_")
 
 
 @dataclasses.dataclass(frozen=True, order=True)
 class Protocol:
-    """How a number was made: two may stand side by side if these are equal.
+    """How a number was measured: two numbers are comparable only if their protocols are equal.
 
     Attributes:
-      parts: those of `MetricName.protocol`.
-      weights: digest of the feature network; "" where there is none.
+      parts: `MetricName.protocol`.
+      weights: digest of the feature network's weights; "" if there is none.
       data: fingerprint of the data.
     """
 
@@ -83,11 +83,11 @@ class Protocol:
 
 
 def log_name(group: str, *names: str | MetricName) -> str:
-    """Return a name in the log, such as "eval/accuracy" or "spectral_norm/gen/Dense_0"."""
+    """Return a name for the log, such as "eval/accuracy" or "spectral_norm/gen/Dense_0"."""
     return "/".join([group, *map(str, names)])
 
 
 def split_log_name(text: str) -> tuple[str, str]:
-    """Return (group, name) of a number in the log; the group of a loss is ""."""
+    """Split a name from the log into (group, name); the group of a loss is ""."""
     group, slash, name = text.partition("/")
     return (group, name) if slash else ("", text)

@@ -1,4 +1,4 @@
-"""What an .npz file of images holds, without reading them: defaults of configs follow it."""
+"""The image shape of an .npz file, read from its header only, for the defaults of configs."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from numpy.lib import format as npy
 
 
 def stored_shape(path: str) -> tuple[int, int, int] | None:
-    """Return (height, width, channels) of array "image"; None where no such array can be read.
+    """Return (height, width, channels) of array "image"; None if no such array can be read.
 
-    Whoever opens the data says what is wrong with them.
+    No error is raised here: opening the data reports what is wrong with the file.
     """
     try:
         with (

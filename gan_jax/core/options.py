@@ -1,4 +1,4 @@
-"""Options: the knobs of what a task does, as the command line and the notebook show them."""
+"""Options of `generate` and `transform`, as shown by the command line and the notebooks."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from gan_jax.core.errors import UserError, check_choice, did_you_mean
 
 @dataclasses.dataclass(frozen=True)
 class Option:
-    """A knob of `generate` or `transform`; the command line and the notebook read it from here.
+    """An option of `generate` or `transform`; the command line and the notebooks read it from here.
 
     Attributes:
       default: used when the option is not given; its type is the option's type.
@@ -27,7 +27,7 @@ class Option:
     choices: tuple[str, ...] = ()
 
     def check(self, name: str, value: Any) -> Any:
-        """Return `value` (text from a command line, or typed) as this option's type, or raise."""
+        """Convert `value` (text or typed) to this option's type, or raise UserError."""
         kind = type(self.default)
         try:
             if kind is bool and isinstance(value, str):
@@ -46,7 +46,7 @@ class Option:
 def check_options(
     owner: str, options: Mapping[str, Option], given: Mapping[str, Any]
 ) -> dict[str, Any]:
-    """Return every option of `owner`, defaults filled in; raise on unknown or bad ones."""
+    """Return all options of `owner`, defaults filled in; raise UserError on unknown or bad ones."""
     for name in given:
         if name not in options:
             known = ", ".join(sorted(options)) or "it has none"

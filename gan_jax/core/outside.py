@@ -1,8 +1,8 @@
-"""Code from outside of this package that a config names: "my_package.module:Factory".
+"""External code that a config names: "my_package.module:Factory".
 
-Its directory is on the path (PYTHONPATH, or the one that the command is called in). A config file
-and flags are their user's own, and may name any. A run may come from a stranger, and must execute
-nothing: what it names is imported only where the caller says so (`--trust-code`,
+Its directory must be on the Python path (PYTHONPATH, or the current directory). A config file and
+flags come from the user and may name any code. A run may come from a stranger and must not execute
+anything: the code it names is imported only if the caller allows it (`--trust-code`,
 `gan_jax.load(..., trust_code=True)`).
 """
 
@@ -20,13 +20,13 @@ _trusted: contextvars.ContextVar[bool] = contextvars.ContextVar("trusted", defau
 
 
 def is_outside(name: Any) -> bool:
-    """Return whether a name is that of outside code."""
+    """Return whether a name refers to external code."""
     return isinstance(name, str) and ":" in name
 
 
 @contextlib.contextmanager
 def trusting(trusted: bool = True) -> Iterator[None]:
-    """Let outside code be imported in a block; False leaves it as it was around the block."""
+    """Allow external code to be imported in a block; False keeps the setting around the block."""
     token = _trusted.set(trusted or _trusted.get())
     try:
         yield
@@ -34,19 +34,19 @@ def trusting(trusted: bool = True) -> Iterator[None]:
         _trusted.reset(token)
 
 
-def called(where: str, name: str, returns: type, *args: Any, **kwargs: Any) -> Any:
-    """Call outside code.
+def call_outside(where: str, name: str, returns: type, *args: Any, **kwargs: Any) -> Any:
+    """Call external code.
 
     Args:
-      where: the field, for messages.
-      name: of the code.
-      returns: what it must return.
-      *args, **kwargs: what it is given.
+      where: the config field, for error messages.
+      name: "MODULE:ATTRIBUTE".
+      returns: the type that it must return.
+      *args, **kwargs: its arguments.
 
     Raises:
-      UserError: as `imported`; or it can't be called so, or returns something else.
+      UserError: as `import_outside`; or it does not accept the arguments, or returns another type.
     """
-    factory = imported(where, name)
+    factory = import_outside(where, name)
     try:
         value = factory(*args, **kwargs)
     except TypeError as error:
@@ -57,15 +57,15 @@ def called(where: str, name: str, returns: type, *args: Any, **kwargs: Any) -> A
     return value
 
 
-def imported(where: str, name: str) -> Callable[..., Any]:
+def import_outside(where: str, name: str) -> Callable[..., Any]:
     """Return the callable "MODULE:ATTRIBUTE".
 
     Args:
-      where: the field, for messages.
-      name: of the code.
+      where: the config field, for error messages.
+      name: "MODULE:ATTRIBUTE".
 
     Raises:
-      UserError: not trusted, not there, or nothing to call.
+      UserError: not trusted, not found, or not callable.
     """
     if not _trusted.get():
         raise UserError(

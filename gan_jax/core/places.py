@@ -1,7 +1,7 @@
-"""Places on the disk that a person names: the same on the command line, in a config and in Python.
+"""Paths given by the user: treated alike on the command line, in a config and in Python.
 
-`~`, `$HOME` and other variables of the environment are written out; a config is kept with absolute
-places, so that a run means the same files wherever it is used from. Imports no JAX.
+`~`, `$HOME` and other environment variables are expanded. A run stores its config with absolute
+paths, so that they mean the same files from any working directory. Imports no JAX.
 """
 
 from __future__ import annotations
@@ -11,20 +11,20 @@ from pathlib import Path
 
 from ml_collections import ConfigDict
 
-CNN = "cnn:"  # a feature network that is a run: cnn:RUN
-# Where the data are. What they are is their fingerprint, so that these may change.
+CNN = "cnn:"  # prefix for a run used as feature network: cnn:RUN
+# Paths of the data. They may change, since the data are identified by their fingerprint.
 DATA = ("data.path", "data.target_path", "data.dir")
-# And what else a run may be told of its data where it is used.
+# All data fields that may be overridden when a run is loaded.
 DATA_FIELDS = (*DATA, "data.on_error", "data.memory_gib")
 
 
 def place(text: str | Path) -> Path:
-    """Return a path with `~` and variables such as `$HOME` written out."""
+    """Return a path with `~` and variables such as `$HOME` expanded."""
     return Path(os.path.expandvars(text)).expanduser()
 
 
 def absolute_places(config: ConfigDict) -> ConfigDict:
-    """Return a copy of a config whose places are absolute."""
+    """Return a copy of a config with absolute paths."""
     config = ConfigDict(config, convert_dict=False).copy_and_resolve_references()
     with config.unlocked():
         for section, field in (name.split(".") for name in (*DATA, "train.init_from")):
@@ -37,7 +37,7 @@ def absolute_places(config: ConfigDict) -> ConfigDict:
 
 
 def is_place(config: ConfigDict, name: str) -> bool:
-    """Return whether a field of a config names a place: one that is empty names none."""
+    """Return whether a config field holds a path (not empty, and used by the data source)."""
     section, field = name.split(".")
     source = config.data.source
     used = {

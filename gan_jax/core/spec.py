@@ -1,7 +1,7 @@
-"""What the data are: all that a model, a checkpoint or a notebook needs to know of a data set.
+"""DataSpec: everything that a model, a checkpoint or a notebook needs to know about a data set.
 
-A run keeps its spec as `spec.json`, so that sampling, transforming and exporting never open the
-data set again. Imports neither JAX nor the readers of image formats.
+A run stores its spec as `spec.json`, so that sampling, transforming and exporting never open the
+data set again. Imports neither JAX nor the image readers.
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ class Stream:
       shape: without the batch axis: (height, width, channels) of an image, () of a label.
       dtype: "float32" for images in [-1, 1] and for targets, "int32" for labels.
       kind: "image", "label" or "vector".
-      domain: streams of one domain belong together, example by example; those of another come in an
-        order of their own. Data of one domain, such as pairs, have "".
+      domain: streams of the same domain are aligned example by example; each domain has its own
+        order. "" if the data have a single domain, such as pairs.
     """
 
     shape: tuple[int, ...]
@@ -38,21 +38,21 @@ class DataSpec:
     """A data set as the task sees it.
 
     Attributes:
-      name: for people, such as "mnist" or the folder's name.
+      name: for display, such as "mnist" or the folder's name.
       streams: the leaves of a batch by name: "image", "label", "target", ...
-      num_classes: 0 where the data have no labels.
-      class_names: one a class, in the order of the labels.
-      counts: number of examples by split: "train", "eval", "test"; of several domains that of the
-        largest, and each as "train a".
+      num_classes: 0 if the data have no labels.
+      class_names: one per class, in the order of the labels.
+      counts: number of examples by split: "train", "eval", "test"; with several domains the size
+        of the largest, and each domain's own as "train a".
       preprocess: how stored images became model input (size, channels, resize filter, fit);
         `transform` treats new images the same way.
       fingerprint: SHA-256 of what identifies the examples.
-      target_mean, target_std: of each entry of a stream "target" of vectors, over split "train", in
-        the target's unit; () where there is none, and in older specs. An entry that does not vary
-        has a deviation of 1.
-      notes: lines for people: files that are not read, by reason, and what else to know of them.
-      former: fingerprints that earlier versions gave the same examples.
-      eval_pairs: of several domains, whether the examples to evaluate on are pairs all the same.
+      target_mean, target_std: mean and standard deviation of each entry of a vector stream
+        "target", over split "train", in the target's unit; () if there is none, and in older
+        specs. A constant entry has a standard deviation of 1.
+      notes: lines for display: files that are left out, by reason, and other remarks on the data.
+      former: fingerprints that earlier versions computed for the same examples.
+      eval_pairs: with several domains, whether the evaluation examples are pairs nevertheless.
     """
 
     name: str
@@ -74,12 +74,12 @@ class DataSpec:
         return f"{self.fingerprint[:12]} ({counts})"
 
     def same_data(self, other: DataSpec) -> bool:
-        """Return whether the examples of both are the same."""
+        """Return whether both specs describe the same examples."""
         mine, theirs = ({spec.fingerprint, *spec.former} for spec in (self, other))
         return bool(mine & theirs)
 
     def domains(self, *, training: bool) -> list[dict[str, Stream]]:
-        """Return the streams that come together, in training or in evaluation."""
+        """Return the streams of each domain, in training or in evaluation."""
         if self.eval_pairs and not training:
             return [dict(self.streams)]
         found: dict[str, dict[str, Stream]] = {}
@@ -94,16 +94,16 @@ class DataSpec:
 
     @property
     def unlabelled(self) -> str:
-        """What to say where labels are needed and the data have none."""
+        """Message for data without labels where labels are needed."""
         return f"{self.name} has none" + (f" ({'; '.join(self.notes)})" if self.notes else "")
 
     def label(self, text: str) -> int:
-        """Return the label of a class by its name, or by its number.
+        """Return the label of a class given by its name or its number.
 
-        A name comes first: of folders 1 to 9, "2" is the class of that name and not the third.
+        A name takes precedence: for folders 1 to 9, "2" is the class of that name, not the third.
 
         Raises:
-          UserError: neither.
+          UserError: neither a name nor a number.
         """
         if (name := unicodedata.normalize("NFC", text)) in self.class_names:
             return self.class_names.index(name)
@@ -117,12 +117,12 @@ class DataSpec:
             ) from None
 
     def to_json(self) -> str:
-        """Return the spec as text that `from_json` reads back equal."""
+        """Return the spec as JSON; `from_json` restores an equal spec."""
         return json.dumps(dataclasses.asdict(self), indent=2, sort_keys=True) + "\n"
 
     @classmethod
     def from_json(cls, text: str) -> DataSpec:
-        """Read what `to_json` wrote; tuples come back as tuples."""
+        """Return the spec that `to_json` wrote; tuples come back as tuples."""
         fields = json.loads(text)
         fields["streams"] = {
             name: Stream(tuple(s["shape"]), s["dtype"], s["kind"], s.get("domain", ""))

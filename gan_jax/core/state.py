@@ -1,7 +1,7 @@
 """TrainState: everything that changes during training, and nothing else, as one pytree of arrays.
 
-What Orbax saves is this. Its tree never changes during a run: no optimizer objects, Python numbers,
-configs or PRNG keys are inside, and nothing that matters to a resumed run lives elsewhere.
+This is what Orbax saves. Its tree structure is constant during a run; it contains no optimizer
+objects, Python numbers, configs or PRNG keys, and a resumed run needs nothing else.
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ from flax import struct
 
 from gan_jax.core.errors import UserError
 
-FITTED = "fitted"  # of `TrainState.buffers` where a run is used: arrays of `--mode=fit`
+FITTED = "fitted"  # key in `TrainState.buffers` of a loaded run: the arrays of `--mode=fit`
 AVERAGED = ("params", "batch_stats")
-# Collections that layers of this package move in training.
+# Collections that the layers of this package update in a forward pass in training.
 MUTABLE = ("batch_stats", "spectral")
 
 
@@ -28,11 +28,11 @@ class NetState(struct.PyTreeNode):
     """One network.
 
     Attributes:
-      params: what its optimizer changes.
+      params: the weights that its optimizer updates.
       extra: every other collection by name: "batch_stats", "spectral", ...
-      opt_state: the optimizer's; () for a frozen network.
+      opt_state: state of the optimizer; () for a frozen network.
       ema: moving average of params *and* batch statistics, {"params": ..., "batch_stats": ...}: the
-        statistics of the raw weights do not fit averaged weights. None where there is no average.
+        statistics of the raw weights do not fit averaged weights. None if no average is kept.
     """
 
     params: Any
@@ -44,7 +44,7 @@ class NetState(struct.PyTreeNode):
         """Return the collections for `module.apply`.
 
         Args:
-          weights: "raw", or "ema" for the moving average (raw where the net keeps none).
+          weights: "raw", or "ema" for the moving average (raw if the network keeps none).
         """
         raw = {"params": self.params, **self.extra}
         return raw if weights == "raw" or self.ema is None else {**raw, **self.ema}
@@ -54,7 +54,7 @@ class TrainState(struct.PyTreeNode):
     """The whole state of a run.
 
     Attributes:
-      step: int32 scalar, updates done.
+      step: int32 scalar, training steps done.
       position: uint32 scalar, training examples drawn so far (modulo 2^32).
       nets: networks by name: {"gen", "disc"} for a GAN, {"encoder", "decoder"} for a VAE.
       buffers: arrays that belong to no network: image pools, augmentation strength.
@@ -91,7 +91,7 @@ def init_net(
       module: a Flax module.
       key: typed PRNG key.
       inputs: abstract inputs; initialisation sees zeros of that shape.
-      optimizer: of this network.
+      optimizer: the optimizer of this network.
       ema: whether to keep a moving average, which starts at the initial weights.
       **kwargs: passed to the module's `__call__`, such as `train=False`.
     """
@@ -104,10 +104,10 @@ def init_net(
 
 
 def fitted(state: TrainState, name: str) -> Mapping[str, jax.Array]:
-    """Return what `--mode=fit` found for this checkpoint, by the name of the fit.
+    """Return the arrays that `--mode=fit` stored for this checkpoint under the name of the fit.
 
     Raises:
-      UserError: it has not been run for it.
+      UserError: `--mode=fit` has not been run for this checkpoint.
     """
     found = state.buffers.get(FITTED, {})
     if name not in found:
@@ -119,12 +119,12 @@ def fitted(state: TrainState, name: str) -> Mapping[str, jax.Array]:
 
 
 def role(network: str) -> str:
-    """Return what several networks of one kind are called in a config: gen of gen0 or gen_ab."""
+    """Return the config name that networks of one kind share: gen for gen0 and gen_ab."""
     return re.split(r"[_0-9]", network)[0]
 
 
 def averaged(net: NetState) -> dict[str, Any]:
-    """Return the collections of a net that its moving average follows."""
+    """Return the collections of a network that its moving average tracks."""
     variables = net.variables()
     return {name: variables[name] for name in AVERAGED if name in variables}
 

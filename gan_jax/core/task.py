@@ -1,8 +1,8 @@
-"""Task: the record of pure functions that a method is.
+"""Task: a method as a record of pure functions.
 
 The loop, sampling, evaluation and the notebooks see only this record; none of them knows what a GAN
 or a VAE is. A task is built once, by `make_task(config, spec)`, and closes over networks,
-optimizers and options; all that changes during training is in the TrainState.
+optimizers and options; everything that changes during training is in the TrainState.
 """
 
 from __future__ import annotations
@@ -26,13 +26,13 @@ Metrics = dict[str, jax.Array]
 
 @dataclasses.dataclass(frozen=True)
 class Phase:
-    """What is static about a step: a change of phase is a new compilation.
+    """The static properties of a step; each new phase is compiled once.
 
     Attributes:
       name: the stage, for the log.
-      draws: how many independent batches one step takes (critic updates a generator update).
-      due: what is not done at every step and is at this one.
-      stage: of networks that grow, 0 the smallest; None for all others.
+      draws: independent batches per step (critic updates per generator update).
+      due: lazy regularisers due at this step.
+      stage: resolution stage of growing networks, 0 the smallest; None for all others.
     """
 
     name: str = "train"
@@ -41,15 +41,14 @@ class Phase:
     stage: int | None = None
 
 
-PATHS = ("both", "latents", "classes")  # what a path between two images leads through
+PATHS = ("both", "latents", "classes")  # what an interpolation between two images varies
 
 
 @dataclasses.dataclass(frozen=True)
 class Evaluation:
-    """A pass over a split that costs more than the ordinary one, and so is asked for by name.
+    """An evaluation that costs more than the default one and is requested by name.
 
-    It has the two members of a Task that a pass over a split needs, with the same meaning:
-    `make_evaluator` takes either.
+    It has `eval_step` and `eval_metrics` like a Task, so that `make_evaluator` accepts either.
 
     Attributes:
       help: one line, with the unit.
@@ -57,7 +56,7 @@ class Evaluation:
         shape, with "count".
       eval_metrics: (those sums over a whole split in float64, **options) -> dict of Python floats,
         and a matrix "confusion"; names carry the protocol, such as "nll/iw200".
-      options: its knobs by name; `Task.evaluation` binds them.
+      options: its options by name; `Task.evaluation` binds them.
     """
 
     help: str
@@ -68,14 +67,14 @@ class Evaluation:
 
 @dataclasses.dataclass(frozen=True)
 class Fit:
-    """What is fitted to the training images once a network is trained, such as latents' moments.
+    """A fit to the training images after training, such as the moments of a VAE's latents.
 
     Attributes:
       help: one line.
-      rows: (state, batch, key) -> {name: [B, ...]}, an entry an example; batch and key as of
+      rows: (state, batch, key) -> {name: [B, ...]}, one row per example; batch and key as in
         `Task.eval_step`.
-      finish: {name: NumPy array [N, ...] of all examples} -> {name: NumPy array}, what is kept in
-        the run and is in `state.buffers` where it is loaded, see `state.fitted`.
+      finish: {name: NumPy array [N, ...] of all examples} -> {name: NumPy array}. The result is
+        stored in the run and is in `state.buffers` when the run is loaded, see `state.fitted`.
     """
 
     help: str
@@ -85,20 +84,20 @@ class Fit:
 
 @dataclasses.dataclass(frozen=True)
 class Transform:
-    """A way in which a method changes images, and what its results are compared with.
+    """An image-to-image function of a method, and what its results are compared with.
 
     Attributes:
       help: one line.
-      function: (state, images, keys, labels or None, **options) -> images, keys one an image.
-      source: the stream whose images it takes.
+      function: (state, images, keys, labels or None, **options) -> images; one key per image.
+      source: the stream of its input images.
       target: the stream that its results belong to.
-      paired: whether every image has a partner in that stream, to compare its result with (PSNR);
-        else results and stream are compared as two sets (FID).
-      scale: side of a result, of the image's.
-      multiple: sides of an image that it takes are multiples of it; None: those of the training.
-      context: pixels to each side that an output pixel depends on; None: the whole image, as with
+      paired: whether every input has a partner in `target` to compare its result with (PSNR);
+        otherwise results and stream are compared as two sets (FID).
+      scale: height and width of a result relative to its input.
+      multiple: height and width of an input must be multiples of it; None: only the training size.
+      context: radius of the receptive field of an output pixel [px]; None: the whole image, as with
         norms and attention over it.
-      takes_labels: whether it takes the class that a result shall have.
+      takes_labels: whether it takes the class that a result is to have.
     """
 
     help: str
@@ -118,46 +117,46 @@ class Task:
 
     Batch leaves are `[draws, B, ...]` in `train_step` and `[B, ...]` elsewhere. `eval_step` gets
     two more leaves: "mask" [B] float32, 0 for the padding of the last batch, and "index" [B]
-    int32, the example's place in its split. Images are `[B, H, W, C]` float32 in [-1, 1]. `keys`
-    is one typed PRNG key an image, so that a picture does not depend on the batch that it was
-    made in.
+    int32, the example's index in its split. Images are `[B, H, W, C]` float32 in [-1, 1]. `keys`
+    holds one typed PRNG key per image, so that an image does not depend on its batch.
 
     Attributes:
       name: the family, such as "gan".
       modules: networks by name, for the model table.
-      example_inputs: the abstract inputs of each network's `__call__`, batch axis 1.
+      example_inputs: the abstract inputs of each network's `__call__`, with a batch size of 1.
       phase: step (Python int) -> Phase.
       init: key -> TrainState, pure: the caller compiles it.
-      train_step: (phase, state, batch, key) -> (state, scalar metrics). `key` is already this
-        step's own; `step` and `position` are advanced by the loop.
+      train_step: (phase, state, batch, key) -> (state, scalar metrics). `key` is already folded
+        with the step; the loop advances `step` and `position`.
       eval_step: (state, batch, key) -> dict of sums over examples where mask is 1, with "count".
         `key` is the same for every batch.
       eval_metrics: those sums over a whole split -> dict of Python floats.
-      latents: (keys, labels or None, **options) -> pytree, one entry an image.
-      interpolate: (start, end, place, along) -> latents on the way from one to the other: place is
-        [B] in [0, 1], along one of PATHS.
+      latents: (keys, labels or None, **options) -> pytree, one entry per image.
+      interpolate: (start, end, place, along) -> latents between start and end; place [B] in [0, 1]
+        is the fraction of the way, along one of PATHS.
       generate: (state, latents, **options) -> images.
       statistics: (state, latents, **options) -> dict network -> its BatchNorm statistics of that
-        one batch in training mode; what option "standing" averages.
-      judge: (state, images, labels or None) -> logits [B], larger for real, of the discriminator
-        in use: its own statistics, no augmentation.
-      check_odds: how ("raw" or "calibrated") -> None; raises UserError where the logits of `judge`
-        are no log odds of real to generated, or cannot be made so; see
+        one batch in training mode; option "standing" averages them.
+      judge: (state, images, labels or None) -> discriminator logits [B], larger for real, in
+        evaluation mode: stored statistics, no augmentation.
+      check_odds: how ("raw" or "calibrated") -> None; raises UserError if the logits of `judge`
+        are not log odds of real to generated and cannot be calibrated to be; see
         `gan_jax.sampling.rejection`.
       encode: (state, images, keys) -> latents.
-      transforms: ways in which it changes images, by name: reconstruct, translate, restore; the
-        first is what is meant where none is named.
-      fits: what `--mode=fit` fits to the training images, by name.
+      transforms: image-to-image functions by name: reconstruct, translate, restore; the first is
+        the default.
+      fits: fits that `--mode=fit` makes to the training images, by name.
       grids: (state, batch, key) -> dict name -> [rows, columns, H, W, C], the pictures that the
         loop writes; batch is the first images of the evaluation split. "samples" are draws of
         `generate`: the loop measures how much they vary.
-      stream: of a batch, the images that `generate` makes the like of and `judge` looks at.
+      stream: the stream of images that `generate` models and `judge` classifies.
       takes_labels: whether `latents` and `judge` take classes.
-      options: knobs of generate and of the transforms by name.
-      group: the images of a microbatch on a device are at most as many, or a multiple of it.
-      notes: what the person who trains it should know, a line each; printed before the first step
-        and by --mode=inspect.
-      evaluations: what else can be measured in a pass over a split, by the name to ask for it;
+      options: options of generate and of the transforms by name.
+      group: the number of images in a microbatch on a device must be at most this, or a multiple
+        of it.
+      notes: remarks for whoever trains it, one line each; printed before the first step and by
+        --mode=inspect.
+      evaluations: further evaluations of a split, by the name that requests them;
         `evaluation(name, **options)` returns one ready for use.
     """
 
@@ -194,7 +193,7 @@ class Task:
         return function
 
     def transform(self, name: str = "") -> Transform:
-        """Return a way of changing images by its name, or the first.
+        """Return a transform by its name, "" for the first.
 
         Raises:
           UserError: there is none of that name, or none at all.
@@ -211,18 +210,18 @@ class Task:
         return " and ".join(able) or "evaluate only"
 
     def check_options(self, given: Mapping[str, Any]) -> dict[str, Any]:
-        """Return every option of the task, defaults filled in; raise on unknown or bad ones."""
+        """Return all options of the task, defaults filled in; raise UserError on bad ones."""
         return check_options(f"task {self.name!r}", self.options, given)
 
     def evaluation(self, name: str, **given: Any) -> Evaluation:
-        """Return an evaluation with its options bound, those not given at their defaults.
+        """Return an evaluation with its options bound, defaults filled in.
 
         Args:
           name: a key of `evaluations`.
           **given: options of that evaluation, typed or as text.
 
         Raises:
-          UserError: for a name or an option that it has not.
+          UserError: an unknown name or option.
         """
         check_choice(f"evaluation of task {self.name!r}", name, self.evaluations)
         chosen = self.evaluations[name]

@@ -1,4 +1,4 @@
-"""Dataset and Split: named streams of examples behind random access."""
+"""Dataset and Split: named streams of examples with random access."""
 
 from __future__ import annotations
 
@@ -24,11 +24,12 @@ class Split:
     """Examples of one domain by index, images as stored: uint8.
 
     Attributes:
-      size: how many.
+      size: number of examples.
       read: index -> one example, {stream: array without batch axis}.
-      read_all: () -> the whole split, {stream: array [size, ...]}, called at first use; None where
-        it does not fit in memory.
-      rows: places in `read_all` of this split's examples; None where it has all and only those.
+      read_all: () -> {stream: array [N, ...]} that holds the whole split, called at first use; None
+        if it does not fit in memory.
+      rows: indices of this split's examples in the arrays of `read_all`; None if they are all of
+        its rows, in order.
     """
 
     size: int
@@ -41,25 +42,25 @@ class Split:
 
     @property
     def in_memory(self) -> bool:
-        """Whether batches are gathered from arrays, or read example by example."""
+        """Whether batches are gathered from arrays rather than read example by example."""
         return self.read_all is not None
 
     @property
     def parts(self) -> dict[str, Split]:
-        """The examples by domain: all of them are of one."""
+        """The examples by domain; here there is only one."""
         return {"": self}
 
     def part(self, domain: str) -> Split:
-        """Return the examples that have the streams of a domain: all of them."""
+        """Return the examples of a domain: all of them."""
         return self
 
     @functools.cached_property
     def arrays(self) -> Arrays:
-        """What `read_all` returned; only where the split is `in_memory`."""
+        """The result of `read_all`; only for a split that is `in_memory`."""
         return self.read_all()
 
     def places(self, indices: np.ndarray) -> np.ndarray:
-        """Return where in `arrays` the examples at `indices` are."""
+        """Return the rows of `arrays` that hold the examples at `indices`."""
         return indices if self.rows is None else self.rows[indices]
 
     def stored(self, indices: np.ndarray) -> Arrays:
@@ -76,16 +77,16 @@ class Split:
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Domains:
-    """Examples of several domains, none of which has a partner in another.
+    """Examples of several domains, unpaired.
 
     Attributes:
-      parts: the examples by domain; in training each domain has an order of its own.
+      parts: the examples by domain; in training each domain has its own order.
     """
 
     parts: Mapping[str, Split]
 
     def __len__(self) -> int:
-        """Return the size of the largest domain: the others begin again within its epoch."""
+        """Return the size of the largest domain: the others repeat within its epoch."""
         return max(map(len, self.parts.values()))
 
     def part(self, domain: str) -> Split:
@@ -95,19 +96,19 @@ class Domains:
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Dataset:
-    """What `open_data` returns.
+    """A data set: its description and its splits.
 
     Attributes:
-      spec: what the examples are.
-      splits: "train", "eval" and, where the source has an official one, "test"; in a folder with a
-        test split and none for validation, "eval" is the same images as "test".
+      spec: description of the examples.
+      splits: "train", "eval" and, if the source has an official one, "test"; in a folder with a
+        test split but no validation split, "eval" is the same images as "test".
     """
 
     spec: DataSpec
     splits: Mapping[str, Split | Domains]
 
     def examples(self, split: str, stream: str) -> Split:
-        """Return the examples of a split that have a stream."""
+        """Return the examples of a split in the domain of a stream."""
         return self.splits[split].part(self.spec.streams[stream].domain)
 
 
@@ -115,18 +116,18 @@ def as_floats(batch: Mapping[str, Any]) -> dict[str, Any]:
     """Convert the uint8 streams, which are the images, to float32 in [-1, 1].
 
     Args:
-      batch: arrays of NumPy, or of JAX, also while a step is traced.
+      batch: NumPy or JAX arrays, including tracers.
     """
     return {k: to_float(x) if x.dtype == np.uint8 else x for k, x in batch.items()}
 
 
 def stack(examples: Sequence[Arrays]) -> Arrays:
-    """Give single examples a batch axis, images as stored."""
+    """Stack single examples along a new batch axis, images as stored."""
     return {name: np.stack([e[name] for e in examples]) for name in examples[0]}
 
 
 def how_to_preprocess(config: ConfigDict, channels: int) -> dict[str, Any]:
-    """Return what `images.preprocess` takes of a config's section "data"."""
+    """Return the options of `images.preprocess` from a config's section "data"."""
     return dict(size=list(config.size), channels=channels, resize=config.resize, fit=config.fit)
 
 
@@ -147,11 +148,11 @@ def subset(split: Split, indices: np.ndarray) -> Split:
 
 
 def unpaired(dataset: Dataset, *, eval_pairs: bool) -> Dataset:
-    """Return pairs as two domains, "a" and "b", of which no example knows its partner.
+    """Return paired data as two unpaired domains, "a" and "b".
 
     Args:
       dataset: of one domain, with images "image" and "target"; labels go with "image".
-      eval_pairs: whether the examples to evaluate on stay pairs.
+      eval_pairs: whether the evaluation examples stay paired.
     """
     spec = dataset.spec
     of = {name: "b" if name == "target" else "a" for name in spec.streams}
@@ -159,21 +160,21 @@ def unpaired(dataset: Dataset, *, eval_pairs: bool) -> Dataset:
     splits = {
         name: split
         if eval_pairs and name != "train"
-        else Domains({d: only(split, [n for n in of if of[n] == d]) for d in ("a", "b")})
+        else Domains({d: select_streams(split, [n for n in of if of[n] == d]) for d in ("a", "b")})
         for name, split in dataset.splits.items()
     }
     return Dataset(dataclasses.replace(spec, streams=streams, eval_pairs=eval_pairs), splits)
 
 
-def only(split: Split, streams: Sequence[str]) -> Split:
-    """Return the examples of a split with some of their streams; they share its memory."""
+def select_streams(split: Split, streams: Sequence[str]) -> Split:
+    """Return a split restricted to some of its streams; they share its memory."""
     chosen = lambda arrays: {name: arrays[name] for name in streams}  # noqa: E731
     read_all = (lambda: chosen(split.arrays)) if split.in_memory else None
     return Split(len(split), lambda i: chosen(split.read(i)), read_all, split.rows)
 
 
-def joined(first: Split, second: Split) -> Split:
-    """Return examples with the streams of both, example i of one with example i of the other."""
+def join_streams(first: Split, second: Split) -> Split:
+    """Return a split whose example i has the streams of example i of both splits."""
     both = first.in_memory and second.in_memory
 
     def read_all() -> Arrays:
@@ -186,10 +187,10 @@ def joined(first: Split, second: Split) -> Split:
 
 
 def holdout_size(total: int, holdout: float) -> int:
-    """Return how many of `total` examples `data.holdout` (a share or a number) keeps from training.
+    """Return how many of `total` examples `data.holdout` (a fraction or a number) holds out.
 
     Raises:
-      UserError: nothing would be left for one of the two.
+      UserError: training or evaluation would have no examples.
     """
     size = round(total * holdout) if holdout < 1 else int(holdout)
     if not 0 < size < total:
@@ -201,7 +202,10 @@ def holdout_size(total: int, holdout: float) -> int:
 
 
 def split_at_random(total: int, holdout: float) -> tuple[np.ndarray, np.ndarray]:
-    """Return the indices of (train, eval): the same for every seed; no run sees another's."""
+    """Return the indices of (train, eval), the same for every seed.
+
+    So no run trains on the held-out examples of another.
+    """
     order = np.random.Generator(np.random.Philox(0)).permutation(total)
     size = holdout_size(total, holdout)
     return np.sort(order[size:]), np.sort(order[:size])

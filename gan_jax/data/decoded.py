@@ -1,7 +1,7 @@
-"""Decoded images are kept between starts: MNIST's 60,000 PNG files take longer than its first step.
+"""A disk cache of decoded images: decoding MNIST's 60,000 PNG files takes longer than a first step.
 
-The arrays lie beside the compiled programs (`gan_jax.platform.compile_cache`), as .npz files, whose
-sums are checked as they are read; what is damaged is decoded again.
+The arrays are .npz files next to the compiled programs (`gan_jax.platform.compile_cache`). Their
+checksums are verified on reading; damaged ones are decoded again.
 """
 
 from __future__ import annotations
@@ -20,21 +20,21 @@ from gan_jax.data.dataset import Arrays
 
 logger = logging.getLogger(__name__)
 
-LEAST_SECONDS = 1.0  # what is decoded faster is not kept
-LIMIT = 4 * 2**30  # bytes; the arrays used longest ago are deleted beyond
+LEAST_SECONDS = 1.0  # arrays that decode faster are not cached
+LIMIT = 4 * 2**30  # bytes; above it the least recently used arrays are deleted
 
 
 def folder() -> Path:
-    """Return where decoded arrays are kept: $XDG_CACHE_HOME/gan_jax/decoded (default ~/.cache)."""
+    """Return the cache folder: $XDG_CACHE_HOME/gan_jax/decoded (default ~/.cache)."""
     home = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
     return Path(home) / "gan_jax" / "decoded"
 
 
-def kept(identity: str, decode: Callable[[], Arrays]) -> Arrays:
-    """Return what `decode` returns, from the disk if it was there before.
+def cached(identity: str, decode: Callable[[], Arrays]) -> Arrays:
+    """Return the result of `decode`, from the cache if it is there.
 
     Args:
-      identity: a digest of all that the result depends on, the state of its files included.
+      identity: a digest of everything that the result depends on, including the state of its files.
       decode: () -> arrays by name.
     """
     path = folder() / f"{identity}.npz"
@@ -50,12 +50,12 @@ def kept(identity: str, decode: Callable[[], Arrays]) -> Arrays:
     began = time.perf_counter()
     arrays = decode()
     if time.perf_counter() - began >= LEAST_SECONDS:
-        _keep(path, arrays)
+        _write(path, arrays)
     return arrays
 
 
-def _keep(path: Path, arrays: Arrays) -> None:
-    """Write arrays, and delete the oldest beyond the limit; a disk that cannot is left alone."""
+def _write(path: Path, arrays: Arrays) -> None:
+    """Write arrays, and delete the oldest above the limit; disk errors are only logged."""
     size = sum(array.nbytes for array in arrays.values())
     try:
         there = [(p.stat(), p) for p in path.parent.glob("*.npz")]

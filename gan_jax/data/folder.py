@@ -1,4 +1,4 @@
-"""A folder of images, flat, or with sub-folders for splits and classes; two folders make pairs."""
+"""A folder of images, flat or with sub-folders for splits and classes; two folders form pairs."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from gan_jax.data.dataset import (
     fingerprint,
     holdout_size,
     how_to_preprocess,
-    joined,
+    join_streams,
     stack,
     unpaired,
 )
@@ -37,13 +37,13 @@ class Files:
 
     Attributes:
       layout: their splits and classes.
-      names: those that can be read, in order.
+      names: the readable files, in order.
       read: name -> example.
-      examples: all of them by name, where they fit in memory; else {}.
-      streams: of an example.
-      how: what `images.preprocess` was told.
+      examples: all examples by name if they fit in memory, else {}.
+      streams: the streams of an example.
+      how: options of `images.preprocess`.
       paths: every file that is read.
-      notes: lines for people.
+      notes: lines for display.
     """
 
     layout: Layout
@@ -56,7 +56,7 @@ class Files:
     notes: tuple[str, ...]
 
     def split(self, names: Sequence[str]) -> Split:
-        """Return the examples of some of the files."""
+        """Return the split of some of the files."""
         if not self.examples:
             return Split(len(names), lambda i: self.read(names[i]))
         return array_split(stack([self.examples[name] for name in names]))
@@ -67,23 +67,25 @@ class Files:
 
 
 def open_folder(config: ConfigDict) -> Dataset:
-    """Open the image folder `data.path`, and its other half `data.target_path` if that is set.
+    """Open the image folder `data.path`, with targets from `data.target_path` if that is set.
 
-    `gan_jax.data.folders.scan` says which files are images, `gan_jax.data.layout.lay_out` what the
-    sub-folders are: splits, and classes in the order of `folders.class_order`. Split "eval" is the
-    folder's own (val, valid, validation or eval); else its test split, under both names; else an
-    image belongs to it by the SHA-256 of its pair key: both halves of a pair go together, and where
-    `data.holdout` is a share, it stays there when images are added. Of so few that none is chosen
-    (or all are), one is. With `data.channels=0` images have the channels of the widest one.
+    `gan_jax.data.folders.scan` decides which files are images, `gan_jax.data.layout.lay_out` what
+    the sub-folders are: splits, and classes in the order of `folders.class_order`. Split "eval" is
+    the folder's own (val, valid, validation or eval), else its test split, under both names. In a
+    folder with neither, images are held out by the SHA-256 of their pair key: both halves of a pair
+    stay together, and if `data.holdout` is a fraction, a held-out image stays held out when images
+    are added. If the hash selects no image (or all), 1 image is held out (or kept for training).
+    With `data.channels=0` all images get the channels of the one that has most.
 
     With `data.halves` each file holds both halves of a pair, side by side. With `data.unpaired` the
     two folders are two domains, see `open_unpaired`.
 
-    The fingerprint is of the names and sizes of the files, and of splits and classes where runs
-    from before there were such rules had others.
+    The fingerprint covers the names and sizes of the files. It covers splits and classes only if
+    they differ from those that older versions, without these rules, would have used.
 
     Raises:
-      UserError: no folder, no images, unpaired or unreadable files (unless data.on_error=skip).
+      UserError: no folder, no images, or (unless data.on_error=skip) files that have no partner or
+        cannot be read.
     """
     if not config.path:
         raise UserError("data.path is empty: name an image folder, such as --config.data.path=DIR")
@@ -94,7 +96,7 @@ def open_folder(config: ConfigDict) -> Dataset:
         )
     if config.unpaired and not config.halves:
         return open_unpaired(config)
-    root = Path(config.path)  # as `open_data` wrote it out
+    root = Path(config.path)  # already expanded by `open_data`
     found = scan(root)
     layout = lay_out(found)
     names = [name for part in layout.splits.values() for name in part]
@@ -102,10 +104,11 @@ def open_folder(config: ConfigDict) -> Dataset:
     files = open_files(config, found, layout, targets=targets, notes=notes)
     parts, more = _split(layout, files.names, config.holdout)
     splits: dict[str, Split] = {}
-    for key, part in parts.items():  # "eval" may be the very images of "test"
+    for key, part in parts.items():  # "eval" may be the same images as "test"
         same = key == "test" and part == parts["eval"]
         splits[key] = splits["eval"] if same else files.split(part)
-    before = tuple(map(nfc, sorted({name.split("/")[0] for name in files.names})))  # 2026-11-27
+    # The classes as versions before 2026-11-27 ordered them.
+    before = tuple(map(nfc, sorted({name.split("/")[0] for name in files.names})))
     identity = _identity(config, files, parts)
     if not layout.official and layout.classes and layout.classes != before:
         identity.append(layout.classes)
@@ -126,13 +129,13 @@ def open_folder(config: ConfigDict) -> Dataset:
 def open_unpaired(config: ConfigDict) -> Dataset:
     """Open two folders as two domains, "a" with stream "image" and "b" with stream "target".
 
-    They are `data.path` and `data.target_path`; or lie in `data.path` as trainA and trainB, testA
-    and testB (or val, valid, validation, eval). Each is read as `open_folder` reads one; classes
-    are those of the first. With `data.eval_pairs` the images to evaluate on are pairs of the same
-    pair key, and neither half of them is trained on.
+    They are `data.path` and `data.target_path`, or sub-folders of `data.path`: trainA and trainB,
+    testA and testB (or val, valid, validation, eval). Each is read as by `open_folder`; classes are
+    those of the first. With `data.eval_pairs` the evaluation images are pairs with equal pair keys,
+    and neither half is trained on.
 
     Raises:
-      UserError: as `open_folder`; no second domain, or no partner to evaluate with.
+      UserError: as `open_folder`; also no second domain, or evaluation images without a partner.
     """
     (first, first_layout), (second, second_layout) = _two_domains(config)
     a = open_files(config, first, first_layout)
@@ -150,7 +153,7 @@ def open_unpaired(config: ConfigDict) -> Dataset:
     for key in parts_a.keys() & parts_b.keys():
         halves = {"a": a.split(parts_a[key]), "b": b.split(parts_b[key])}
         paired = config.eval_pairs and key != "train"
-        splits[key] = joined(*halves.values()) if paired else Domains(halves)
+        splits[key] = join_streams(*halves.values()) if paired else Domains(halves)
         counts |= {key: len(splits[key]), **{f"{key} {d}": len(x) for d, x in halves.items()}}
     streams = {name: dataclasses.replace(x, domain="a") for name, x in a.streams.items()}
     streams["target"] = dataclasses.replace(b.streams["target"], domain="b")
@@ -171,7 +174,7 @@ def open_unpaired(config: ConfigDict) -> Dataset:
 
 
 def _two_domains(config: ConfigDict) -> list[tuple[Scan, Layout]]:
-    """Return folder and layout of either domain."""
+    """Return folder and layout of both domains."""
     found = scan(Path(config.path))
     if config.target_path:
         both = (found, scan(Path(config.target_path)))
@@ -182,7 +185,7 @@ def _two_domains(config: ConfigDict) -> list[tuple[Scan, Layout]]:
             f"data.unpaired=true with {config.path}: name the second folder with"
             " --config.data.target_path=DIR, or a folder with trainA and trainB in it"
         )
-    sides[1] = dataclasses.replace(sides[1], left_out={})  # said once
+    sides[1] = dataclasses.replace(sides[1], left_out={})  # reported once, for the first
     return [(side, lay_out(side, d)) for side, d in zip(sides, "ab", strict=True)]
 
 
@@ -191,7 +194,7 @@ def _paired_to_evaluate(
     a: tuple[Files, Mapping[str, tuple[str, ...]]],
     b: tuple[Files, Mapping[str, tuple[str, ...]]],
 ) -> tuple[dict[str, tuple[str, ...]], dict[str, tuple[str, ...]], list[str]]:
-    """Return the names by split of either domain, in pairs but for training, and what to say."""
+    """Return names by split for both domains, paired except for training, and notes."""
     (files, parts), (others, other_parts) = a, b
     official = others.layout.official
     first, second = {"train": parts["train"]}, {}
@@ -228,16 +231,15 @@ def open_files(
     targets: Mapping[str, str] | None = None,
     notes: Sequence[str] = (),
 ) -> Files:
-    """Read the files of a folder, or their headers where they don't fit in memory.
+    """Read the files of a folder, or only their headers if they do not fit in memory.
 
     Args:
       config: the section "data".
       found: the folder.
-      layout: of the folder.
-      stream: what its images are called.
-      targets: name -> the name of its partner under `data.target_path`; names without one are left
-        out.
-      notes: what is to be said already.
+      layout: layout of the folder.
+      stream: name of the stream of its images.
+      targets: name -> name of its partner under `data.target_path`; names without one are left out.
+      notes: notes so far, to which more are added.
     """
     root, other, white = found.root, Path(config.target_path), config.white
     notes = [*found.notes(), *layout.notes, *notes]
@@ -273,7 +275,8 @@ def open_files(
     in_memory = gib <= config.memory_gib
     examples: dict[str, Arrays] | dict[str, int] = {}
     if in_memory or config.on_error == "skip":
-        # A bad file shows now, before anything is written. Larger folders show it when it is read.
+        # Report damaged files now, before anything is written; a folder that does not fit in memory
+        # reports them when they are read, unless they are to be skipped.
         examples, bad = map_files(names, read if in_memory else lambda n: len(read(n)))
         if bad and (config.on_error == "raise" or not examples):
             raise damaged(bad, len(names))
@@ -294,7 +297,7 @@ def open_files(
 
 
 def _halves(path: Path, image: np.ndarray, order: str) -> tuple[np.ndarray, np.ndarray]:
-    """Return (image, target) of two pictures of one size side by side."""
+    """Return (image, target) from a file with both side by side, each half its width."""
     width = image.shape[1]
     if width % 2:
         raise UserError(
@@ -305,7 +308,10 @@ def _halves(path: Path, image: np.ndarray, order: str) -> tuple[np.ndarray, np.n
 
 
 def _identity(config: ConfigDict, files: Files, parts: Mapping[str, Sequence[str]]) -> list[object]:
-    """Return what the fingerprint is of; as it always was where there was nothing more to say."""
+    """Return what the fingerprint is computed from.
+
+    Later additions enter only if used, so that the fingerprints of older runs stay the same.
+    """
     sizes = [path.stat().st_size for path in files.paths]
     target = files.streams.get("target")
     channels = 0 if target is None else target.shape[2]
@@ -318,7 +324,7 @@ def _identity(config: ConfigDict, files: Files, parts: Mapping[str, Sequence[str
 
 
 def _partners(config: ConfigDict, names: Sequence[str]) -> tuple[dict[str, str], list[str]]:
-    """Return the partner under `target_path` of each name that has one, and what is to be said."""
+    """Return the partner under `target_path` of each name that has one, and notes."""
     found = scan(Path(config.target_path))
     there = by_key(found.root, found.names)
     partners = {name: there[pair_key(name)] for name in names if pair_key(name) in there}
@@ -343,7 +349,7 @@ def _partners(config: ConfigDict, names: Sequence[str]) -> tuple[dict[str, str],
 
 
 def _channels(config: ConfigDict, root: Path, names: Sequence[str]) -> tuple[int, list[str]]:
-    """Return `data.channels`, or those of the widest image, and what is to be said."""
+    """Return `data.channels`, or for 0 the largest number of channels of an image, and notes."""
     if config.channels:
         return config.channels, []
     headers = read_headers(root, names, config.on_error)
@@ -353,7 +359,7 @@ def _channels(config: ConfigDict, root: Path, names: Sequence[str]) -> tuple[int
 def _split(
     layout: Layout, names: Sequence[str], holdout: float
 ) -> tuple[dict[str, tuple[str, ...]], list[str]]:
-    """Return the names by split, of those that can be read, and what is to be said."""
+    """Return the readable names by split, and notes."""
     there = set(names)
     parts = {
         key: tuple(name for name in part if name in there) for key, part in layout.splits.items()
@@ -375,10 +381,12 @@ def _split(
 def _by_hash(
     keys: Mapping[str, str], holdout: float
 ) -> tuple[tuple[str, ...], tuple[str, ...], str]:
-    """Split names into (train, eval) by the hash of their keys, whatever the others are.
+    """Split names into (train, eval) by the hash of their keys.
+
+    With a fraction, whether a name is held out does not depend on the other names.
 
     Returns:
-      (train, eval, "" or what was done because there are too few).
+      (train, eval, "" or a note on what was done because there are too few names).
     """
     names, forced = list(keys), ""
     place = {name: hashlib.sha256(key.encode()).digest()[:8] for name, key in keys.items()}

@@ -1,7 +1,7 @@
-"""What a folder of images holds: the one place that says which files are read, and which are not.
+"""Scan a folder of images: the one place that decides which files are read.
 
-Training, `--mode=transform` and the evaluation of folders all read a folder through `scan`. What it
-leaves out is counted and named by reason, and said by `Scan.notes`. Files are paired by `pair_key`.
+Training, `--mode=transform` and the evaluation of folders all read a folder through `scan`. Files
+that it leaves out are counted and listed by reason in `Scan.notes`. Files are paired by `pair_key`.
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ SUFFIXES = (
     *(".png", ".jpg", ".jpeg", ".jpe", ".jif", ".jfif"),
     *(".webp", ".bmp", ".dib", ".tif", ".tiff"),
 )
-# What lies beside images by the thousand, and need not be looked into.
+# Suffixes of other files that are common beside images: their first bytes need not be read.
 OTHERS = (
     *(".txt", ".caption", ".json", ".jsonl", ".csv", ".tsv", ".xml", ".yaml", ".yml", ".md"),
     *(".html", ".npy", ".npz", ".pt", ".mat", ".zip", ".tar", ".gif", ".svg", ".pdf", ".mp4"),
 )
-# Folders that file servers and archives put beside the files of their users.
+# Folders that file servers and archives create beside the user's files.
 METADATA = {
     "@eadir",
     "__macosx",
@@ -40,17 +40,17 @@ BROKEN = "a link to nothing"
 CLOSED = "a folder that may not be opened"
 EMPTY = "an empty folder"
 
-SHOWN = 10  # names of what is left out, in a line for people
+SHOWN = 10  # file names in a note
 
 
 @dataclasses.dataclass(frozen=True)
 class Scan:
-    """The files of a folder and of all below it.
+    """The files in a folder and its sub-folders.
 
     Attributes:
       root: the folder.
-      names: the images, relative with "/", in the order of their names in Unicode's form NFC.
-      left_out: reason -> relative names of what is not read; a folder ends in "/".
+      names: relative paths of the images with "/", sorted by their Unicode NFC form.
+      left_out: reason -> relative paths of what is not read; a folder ends in "/".
     """
 
     root: Path
@@ -58,7 +58,7 @@ class Scan:
     left_out: Mapping[str, tuple[str, ...]]
 
     def notes(self) -> list[str]:
-        """Return a line for people for each reason to leave something out."""
+        """Return one line for display per reason for which files are left out."""
         return [
             f"{self.root}: left out {len(names):,} ({reason}): {shortened(names)}"
             for reason, names in self.left_out.items()
@@ -66,10 +66,10 @@ class Scan:
 
 
 def scan(root: Path) -> Scan:
-    """Look through a folder; links are followed, and files of an unknown suffix are looked into.
+    """Find the images in a folder and its sub-folders, following links.
 
-    PNG, JPEG, WebP, BMP and TIFF are images, by their suffix, or by their first bytes where the
-    suffix is not that of an image. Hidden files and folders are left out, and so is `METADATA`.
+    PNG, JPEG, WebP, BMP and TIFF files are recognised by their suffix or, if the suffix is unknown,
+    by their first bytes. Hidden files and folders are left out, and so are the folders `METADATA`.
 
     Raises:
       UserError: no such folder, or no image in it.
@@ -91,15 +91,15 @@ def scan(root: Path) -> Scan:
 
 
 def nfc(name: str) -> str:
-    """Return a name in Unicode's form NFC: macOS writes others, which look the same."""
+    """Return a name in Unicode NFC form: macOS writes other forms, which look the same."""
     return unicodedata.normalize("NFC", name)
 
 
 def pair_key(name: str) -> str:
-    """Return what two files that belong together have in common.
+    """Return the key by which files are paired.
 
-    The relative name in Unicode's form NFC without the suffix of an image: "cat" of "cat.png" and
-    "cat.jpg", but "cat.night" of "cat.night.jpg", and of a file "cat.night" that is an image.
+    It is the relative path in Unicode NFC form without an image suffix: "cat" for "cat.png" and
+    "cat.jpg", but "cat.night" for "cat.night.jpg" and for an image file "cat.night".
     """
     path = PurePosixPath(nfc(name))
     return (path.with_suffix("") if path.suffix.lower() in SUFFIXES else path).as_posix()
@@ -109,7 +109,7 @@ def by_key(root: Path, names: Sequence[str]) -> dict[str, str]:
     """Return the names by `pair_key`.
 
     Raises:
-      UserError: two images of one key, such as cat.png and cat.jpg.
+      UserError: two images with the same key, such as cat.png and cat.jpg.
     """
     found: dict[str, str] = {}
     for name in names:
@@ -124,15 +124,15 @@ def by_key(root: Path, names: Sequence[str]) -> dict[str, str]:
 
 
 def class_of(name: str) -> str:
-    """Return the class of an image in a sub-folder: the first folder, in Unicode's form NFC."""
+    """Return the class of an image in a sub-folder: its first folder, in Unicode NFC form."""
     return nfc(name.split("/")[0])
 
 
 def class_order(names: Iterable[str]) -> list[str]:
-    """Return the classes, sorted; by number where all are whole numbers: 2 before 10.
+    """Return the classes, sorted; numerically if all are integers: 2 before 10.
 
-    Labels are places in this order. Runs from before 2026-11-27 had 10 before 2; the fingerprint
-    of their data is another where that matters, so that none goes on with other labels.
+    Labels are indices in this order. Versions before 2026-11-27 sorted 10 before 2; where that
+    changes the labels, the fingerprint differs too, so that no older run resumes with other labels.
     """
     classes = set(names)
     if all(name.removeprefix("-").isdecimal() and name.isascii() for name in classes):
@@ -141,7 +141,7 @@ def class_order(names: Iterable[str]) -> list[str]:
 
 
 def sub_folders(names: Iterable[str]) -> list[str]:
-    """Return the classes of images: their first folders, in order; none if an image is in none."""
+    """Return the classes of images: their first folders, in order; [] if any is in no folder."""
     names = list(names)
     if not all("/" in name for name in names):
         return []
@@ -149,7 +149,7 @@ def sub_folders(names: Iterable[str]) -> list[str]:
 
 
 def shortened(names: Sequence[str]) -> str:
-    """Return the first names as text."""
+    """Return the first `SHOWN` names as text."""
     return ", ".join(names[:SHOWN]) + (", ..." if len(names) > SHOWN else "")
 
 
@@ -160,9 +160,9 @@ def _walk(
     images: list[str],
     left_out: dict[str, list[str]],
 ) -> None:
-    """Add what is in a folder, and in those below it, to `images` and `left_out`.
+    """Add the files in a folder and its sub-folders to `images` and `left_out`.
 
-    `above` are the folders that it lies in, by device and inode, links followed.
+    `above` holds the (device, inode) of the enclosing folders, to detect loops of links.
     """
 
     def leave(reason: str, name: str) -> None:
@@ -185,7 +185,7 @@ def _walk(
         name = prefix + entry.name
         try:
             is_folder, is_file = entry.is_dir(), entry.is_file()
-        except OSError:  # a link to itself, or a folder that may not be looked into
+        except OSError:  # a link to itself, or no permission
             is_folder = is_file = False
         if entry.name.startswith(".") or (is_folder and entry.name.lower() in METADATA):
             leave(HIDDEN, name + "/" * is_folder)
@@ -200,7 +200,7 @@ def _walk(
 
 
 def _is_image(path: Path) -> bool:
-    """Say by its suffix, or by its first bytes, whether a file is one of the kinds that we read."""
+    """Return whether a file is an image that we read, by its suffix or its first bytes."""
     suffix = path.suffix.lower()
     if suffix in SUFFIXES or suffix in OTHERS:
         return suffix in SUFFIXES
@@ -211,6 +211,6 @@ def _is_image(path: Path) -> bool:
         return False
     if head[:4] == b"RIFF":
         return head[8:12] == b"WEBP"
-    if head[:2] == b"BM":  # two letters that begin words, too: four reserved bytes are 0
+    if head[:2] == b"BM":  # also the start of a text; in a BMP four reserved bytes are 0
         return len(head) == 16 and head[6:10] == bytes(4)
     return head.startswith((b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff", b"II*\0", b"MM\0*"))

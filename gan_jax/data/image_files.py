@@ -1,6 +1,6 @@
-"""Many image files at once: read in threads, and what is to be said of those that are unlike.
+"""Read many image files in threads, and report how they differ.
 
-Which of them are damaged, which channels they have, and whether their values fill their range.
+Reports cover damaged files, numbers of channels, and 16-bit files that do not fill their range.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ from gan_jax.data.folders import pair_key, shortened
 
 T = TypeVar("T")
 
-PROBES = 64  # files of a folder whose range of values is looked at
-CHUNK = 4096  # files that threads wait for at once
+PROBES = 64  # files of a folder whose range of values is checked
+CHUNK = 4096  # files submitted to the thread pool at a time
 
 
 def read_headers(root: Path, names: Sequence[str], on_error: str = "raise") -> dict[str, Header]:
@@ -27,8 +27,8 @@ def read_headers(root: Path, names: Sequence[str], on_error: str = "raise") -> d
 
     Args:
       root: their folder.
-      names: relative.
-      on_error: "raise", or "skip" leaves out files whose header is damaged.
+      names: paths relative to `root`.
+      on_error: "raise", or "skip" to leave out files whose header is damaged.
 
     Raises:
       UserError: a damaged header.
@@ -42,7 +42,7 @@ def read_headers(root: Path, names: Sequence[str], on_error: str = "raise") -> d
 def map_files(
     names: Sequence[str], function: Callable[[str], T]
 ) -> tuple[dict[str, T], dict[str, UserError]]:
-    """Apply a function to names in threads; return its results, and its errors, by name."""
+    """Apply a function to names in threads; return its results and its UserErrors, by name."""
 
     def attempt(name: str) -> T | UserError:
         try:
@@ -52,7 +52,7 @@ def map_files(
 
     done: dict[str, T] = {}
     bad: dict[str, UserError] = {}
-    # Pillow decodes outside the interpreter lock.
+    # Pillow releases the interpreter lock while it decodes.
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         for start in range(0, len(names), CHUNK):
             some = names[start : start + CHUNK]
@@ -65,7 +65,7 @@ def map_files(
 
 
 def damaged(bad: Mapping[str, UserError], total: int) -> UserError:
-    """Return the error that says which of `total` images cannot be read."""
+    """Return the error that lists which of `total` images cannot be read."""
     first = next(iter(bad.values()))
     if len(bad) == 1:
         return first
@@ -77,9 +77,9 @@ def damaged(bad: Mapping[str, UserError], total: int) -> UserError:
 
 
 def widest(root: Path, headers: Mapping[str, Header]) -> tuple[int, list[str]]:
-    """Return the channels of the image that has most, whatever its name, and what to say of it.
+    """Return the largest number of channels of an image, and notes.
 
-    Nothing is lost: grey becomes RGB, and RGB becomes RGBA, if one image is.
+    Nothing is lost: grey becomes RGB, and RGB becomes RGBA, if any image has these channels.
     """
     names = {1: "grey", 3: "RGB", 4: "RGBA"}
     kinds: dict[int, list[str]] = {}
@@ -93,14 +93,14 @@ def widest(root: Path, headers: Mapping[str, Header]) -> tuple[int, list[str]]:
 
 
 def range_notes(root: Path, names: Sequence[str], white: int = 0) -> list[str]:
-    """Return what is to be said of the values of 16-bit files, by a look at some of them.
+    """Return notes on 16-bit files that use a fraction of their range, from a sample of the files.
 
-    A camera's 12 bits in a 16-bit file are nearly black by the range of the file.
+    12-bit camera data in a 16-bit file are nearly black when scaled by the file's range.
 
     Args:
       root: their folder.
-      names: of its images.
-      white: `data.white`, which says that the range is known.
+      names: names of its images.
+      white: `data.white`; if it is set, the range is known and there is no note.
     """
     if white:
         return []

@@ -1,4 +1,4 @@
-"""Few labels: a data set of which only some training examples keep theirs."""
+"""Semi-supervised data: only some training examples keep their labels."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from gan_jax.data.dataset import Arrays, Dataset, Domains, Split, subset
 
 
 def choose_labelled(labels: np.ndarray, num_classes: int, count: int) -> np.ndarray:
-    """Return the places of `count` examples, as many of each class, the same for every seed.
+    """Return the indices of `count` examples, equally many per class, the same for every seed.
 
     Args:
       labels: int [N].
-      num_classes: in the labels.
-      count: divisible by num_classes.
+      num_classes: number of classes.
+      count: number of examples, divisible by num_classes.
 
     Raises:
-      UserError: it is not, or a class has too few.
+      UserError: `count` is not divisible, or a class has too few examples.
     """
     if count < 1 or not num_classes or count % num_classes:
         raise UserError(
@@ -42,13 +42,13 @@ def keep_labels(dataset: Dataset, count: int, *, unlabelled: bool) -> Dataset:
 
     Args:
       dataset: with labels.
-      count: as of `choose_labelled`.
-      unlabelled: True keeps every training example, its own label set to -1, and puts a labelled
-        one beside it, streams "labelled_image" and "labelled_label"; each of these comes as often
-        as the others. False keeps the labelled ones alone.
+      count: as in `choose_labelled`.
+      unlabelled: True keeps every training example, with its own label set to -1, and adds a
+        labelled one to it as streams "labelled_image" and "labelled_label"; all labelled examples
+        are added equally often. False keeps only the labelled examples.
 
     Raises:
-      UserError: data without labels, or too few of a class.
+      UserError: data without labels, or too few examples of a class.
     """
     train, spec = dataset.splits["train"], dataset.spec
     if not spec.num_classes:
@@ -64,11 +64,11 @@ def keep_labels(dataset: Dataset, count: int, *, unlabelled: bool) -> Dataset:
     if not unlabelled:
         spec = dataclasses.replace(spec, counts={**spec.counts, "train": count})
         return Dataset(spec, {**dataset.splits, "train": subset(train, chosen)})
-    return Dataset(_with_streams(spec), {**dataset.splits, "train": _beside(train, chosen)})
+    return Dataset(_with_streams(spec), {**dataset.splits, "train": _add_labelled(train, chosen)})
 
 
-def _beside(train: Split, chosen: np.ndarray) -> Split:
-    # One labelled example for each, in an order of its own.
+def _add_labelled(train: Split, chosen: np.ndarray) -> Split:
+    # One labelled example per training example, in an independent order.
     order = np.random.Generator(np.random.Philox(2)).permutation(len(train))
     partner = chosen[order % len(chosen)]
 

@@ -1,4 +1,4 @@
-"""What the sub-folders of a folder of images mean: splits, classes, or neither."""
+"""Interpret the sub-folders of an image folder: splits, classes, or neither."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 from gan_jax.core.errors import UserError
 from gan_jax.data.folders import Scan, class_of, shortened, sub_folders
 
-# Names of folders that are splits, in any case of letters.
+# Folder names that are splits, case-insensitive.
 SPLITS = {
     "train": "train",
     **dict.fromkeys(("val", "valid", "validation", "eval"), "eval"),
@@ -22,10 +22,10 @@ class Layout:
     """Which images belong to which split and class.
 
     Attributes:
-      splits: names by split; "train" alone where the folder says nothing of splits.
-      official: whether the folder says the splits; then each name begins with that of its folder.
+      splits: names by split; only "train" if the folder has no split folders.
+      official: whether the folder has split folders; each name then begins with its split folder.
       classes: names of the classes, in the order of the labels; () for none.
-      notes: lines for people: what is left out, and why there are no classes.
+      notes: lines for display: what is left out, and why there are no classes.
     """
 
     splits: Mapping[str, tuple[str, ...]]
@@ -34,34 +34,36 @@ class Layout:
     notes: tuple[str, ...]
 
     def inner(self, name: str) -> str:
-        """Return a name within the folder of its split."""
+        """Return a name relative to its split folder."""
         return name.split("/", 1)[1] if self.official else name
 
     def label(self, name: str) -> int:
-        """Return the label of an image; only where there are classes."""
+        """Return the label of an image; only if there are classes."""
         return self.classes.index(class_of(self.inner(name)))
 
 
 def lay_out(found: Scan, domain: str = "") -> Layout:
-    """Say what the sub-folders of a folder are.
+    """Determine the splits and classes of a folder from its sub-folders.
 
-    A folder "train" beside folders of the names in `SPLITS`, or alone, makes all of them splits;
-    what else lies beside them is left out. Within a split, or in a folder without splits, the
-    sub-folders are classes if every image is in one.
+    If there is a folder "train", alone or beside others named in `SPLITS`, these are the splits,
+    and everything else beside them is left out. Within a split, or in a folder without splits,
+    the sub-folders are classes if every image is in one.
 
     Args:
       found: the folder.
-      domain: letter after the names of its splits, "a" of trainA and testA; "" for none.
+      domain: letter after the split names, "a" for trainA and testA; "" for none.
 
     Raises:
       UserError: splits without "train", two folders for one split, a single class with sub-folders
-        of its own, or classes that split "train" has not.
+        of its own, or classes that split "train" does not have.
     """
     root = found.root
     splits, notes = _splits(root, found.names, domain)
     official = bool(splits)
     parts = splits or {"train": found.names}
-    inner = {key: [_after(n) if official else n for n in names] for key, names in parts.items()}
+    inner = {
+        key: [_strip_split(n) if official else n for n in names] for key, names in parts.items()
+    }
     where = root / parts["train"][0].split("/")[0] if official else root
     classes, more = _classes(where, inner["train"])
     notes += more
@@ -81,17 +83,17 @@ def lay_out(found: Scan, domain: str = "") -> Layout:
     return Layout(parts, official, tuple(classes), tuple(notes))
 
 
-def _after(name: str) -> str:
+def _strip_split(name: str) -> str:
     return name.split("/", 1)[1]
 
 
 def domain_names(names: Sequence[str], domain: str) -> tuple[str, ...]:
-    """Return those in the folders of a domain's splits, such as trainA/1.png of domain "a"."""
+    """Return the names in the split folders of a domain, such as trainA/1.png for domain "a"."""
     return tuple(n for n in names if "/" in n and _split_of(n.split("/")[0], domain))
 
 
 def _split_of(folder: str, domain: str) -> str:
-    """Return the split that a folder's name means, "" for none."""
+    """Return the split that a folder name stands for, "" for none."""
     name = folder.lower()
     return SPLITS.get(name.removesuffix(domain), "") if name.endswith(domain) else ""
 
@@ -99,7 +101,7 @@ def _split_of(folder: str, domain: str) -> str:
 def _splits(
     root: Path, names: Sequence[str], domain: str
 ) -> tuple[dict[str, tuple[str, ...]], list[str]]:
-    """Return the names by split, {} where the folder has none, and what is to be said."""
+    """Return the names by split ({} if the folder has no splits), and notes."""
     tops = {name.split("/")[0]: None for name in names if "/" in name}
     known = {top: split for top in tops if (split := _split_of(top, domain))}
     others = len(tops) - len(known)
@@ -111,7 +113,7 @@ def _splits(
             )
         return {}, []
     if len(known) == 1 and others:
-        return {}, []  # a class of that name among others
+        return {}, []  # "train" is one class among others
     folders: dict[str, str] = {}
     for top, split in known.items():
         if other := folders.get(split):
@@ -128,7 +130,7 @@ def _splits(
 
 
 def _classes(root: Path, names: Sequence[str]) -> tuple[list[str], list[str]]:
-    """Return the classes in a folder, and what is to be said of them."""
+    """Return the classes in a folder, and notes."""
     stray = [name for name in names if "/" not in name]
     if stray:
         folders = sub_folders(name for name in names if "/" in name)

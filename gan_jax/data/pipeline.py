@@ -1,10 +1,10 @@
-"""Batches as a pure function of (seed, position): no iterator state exists that a kill could lose.
+"""Batches as a pure function of (seed, position): no iterator state that a kill could lose.
 
-Example number `position` of a training is `order(epoch)[position % size]`, with one permutation an
-epoch; of several domains each has its own permutations and size, at the position that all share. A
-split in memory is gathered with one indexing a batch; a larger one is read example by example
-through grain, by as many threads as it takes, in the same order. A small one lies on the devices,
-and the train step gathers the same batches itself, see `resident.py`.
+Example number `position` of a training is `order(epoch)[position % size]`, with one permutation per
+epoch. With several domains, each has its own size and permutations; the position is shared. Batches
+of a split in memory are gathered with one indexing operation; a larger split is read example by
+example through grain's threads, in the same order. A small split is kept on the devices, where the
+train step gathers the same batches itself, see `resident.py`.
 """
 
 from __future__ import annotations
@@ -23,12 +23,12 @@ from gan_jax.data.dataset import Arrays, Domains, Split, stack
 
 
 class Order:
-    """The training order: position -> index of an example, in permutations of all, one an epoch.
+    """The training order: position -> index of an example, with one permutation per epoch.
 
     Args:
-      size: how many examples there are.
-      seed: of the run.
-      domain: number of the domain, each of which has an order of its own.
+      size: number of examples.
+      seed: seed of the run.
+      domain: number of the domain; each domain has its own order.
     """
 
     def __init__(self, size: int, seed: int, domain: int = 0) -> None:
@@ -38,7 +38,7 @@ class Order:
             key = [seed, domain << 32 | epoch]
             return np.random.Generator(np.random.Philox(key=key)).permutation(size)
 
-        # Two: a batch crosses from one epoch into the next.
+        # Two, since a batch may span two epochs.
         self._epoch = functools.lru_cache(maxsize=2)(permutation)
 
     def __getitem__(self, positions: np.ndarray) -> np.ndarray:
@@ -64,16 +64,16 @@ def batches(
 ) -> Iterator[Arrays]:
     """Yield training batches, leaves [draws, batch_size / shards, ...], images as stored: uint8.
 
-    The step makes floats of them (`gan_jax.training.step.make_step`): a quarter of the bytes goes
-    to the devices, which convert faster than the host.
+    The step converts them to floats (`gan_jax.training.step.make_step`): a quarter of the bytes is
+    transferred, and the devices convert faster than the host.
 
     Args:
       split: the training examples.
-      seed: of the order.
+      seed: seed of the order.
       position: examples drawn before, by all processes.
-      batch_size: examples a draw, over all processes.
-      draws: how many draws each batch holds; the iterator ends with it.
-      shard: (index, count) of the process: it gets its slice of every batch.
+      batch_size: examples per draw, over all processes.
+      draws: number of draws in each batch; the iterator ends with it.
+      shard: (index, count) of the process, which gets its slice of every batch.
     """
     domains = split.parts.values()
     shared = dict(seed=seed, position=position, batch_size=batch_size, shard=shard)
@@ -106,7 +106,7 @@ def _batches(
     def place(number: np.ndarray) -> np.ndarray:
         """Return the position of this process's example `number`, counted from the start."""
         batch, within = np.divmod(number, local)
-        # Modulo as TrainState.position, so that a resumed run sees what an unbroken one does.
+        # Modulo like TrainState.position, so that a resumed run sees the same examples.
         return (position + batch * batch_size + index * local + within) % 2**32
 
     with contextlib.closing(_stream(split, order, place)) as stream:
@@ -124,11 +124,11 @@ def _batches(
 def _stream(
     split: Split, order: Order, place: Callable[[np.ndarray], np.ndarray]
 ) -> Iterator[Arrays]:
-    """Yield examples one by one in training order, read ahead by grain's threads."""
+    """Yield examples one by one in training order, prefetched by grain's threads."""
     import grain
 
     class Numbers:
-        """What grain takes for a data set: the example numbers themselves, without end."""
+        """An endless data source for grain that returns the example numbers themselves."""
 
         def __len__(self) -> int:
             return 2**40
@@ -146,10 +146,10 @@ def _stream(
 def eval_batches(
     split: Split, batch_size: int, shard: tuple[int, int] = (0, 1)
 ) -> Iterator[Arrays]:
-    """Yield a split in order, leaves [batch_size / shards, ...]; `shard` as of `batches`.
+    """Yield a split in order, leaves [batch_size / shards, ...]; `shard` as in `batches`.
 
-    Two leaves are added: "index" int32, the example's place in the split, and "mask" float32, 0 for
-    the repetitions of the last example that fill the last batch.
+    Two leaves are added: "index" int32, the example's index in the split, and "mask" float32, 0 for
+    the copies of the last example that pad the last batch.
     """
     local = batch_size // shard[1]
     for start in range(shard[0] * local, len(split) + shard[0] * local, batch_size):
@@ -162,16 +162,16 @@ def eval_batches(
 
 
 def prefetch(source: Iterator[Any], place: Callable[[Any], Any], size: int = 2) -> Iterator[Any]:
-    """Prepare items in a background thread while the caller uses the ones before.
+    """Prepare items in a background thread while the caller uses earlier ones.
 
     Args:
-      source: iterated in the thread, and closed there.
-      place: applied there to each item, such as putting it on the devices.
-      size: items kept ready.
+      source: iterated and closed in the thread.
+      place: applied to each item in the thread, such as a transfer to the devices.
+      size: number of items kept ready.
 
     Yields:
-      What `place` returned, in order. What the thread raised is raised here. Closing the generator
-      ends the thread.
+      The results of `place`, in order. Exceptions of the thread are raised here. Closing the
+      generator ends the thread.
     """
     ready: queue.Queue = queue.Queue(maxsize=size)
     closed = threading.Event()
@@ -192,7 +192,7 @@ def prefetch(source: Iterator[Any], place: Callable[[Any], Any], size: int = 2) 
         except BaseException as error:
             put(("error", error))
         finally:
-            if hasattr(source, "close"):  # a generator: what it reads from is closed now, not later
+            if hasattr(source, "close"):  # a generator: close what it reads from now
                 source.close()
 
     thread = threading.Thread(target=work, name="prefetch", daemon=True)

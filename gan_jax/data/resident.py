@@ -1,8 +1,8 @@
-"""A training split that lies on the devices: a step gathers its own batches there.
+"""A training split kept on the devices, where each step gathers its own batches.
 
-Which examples a batch has follows from (seed, position), and the position is in the state. So where
-a split is small enough to lie on every device whole, the host has nothing to prepare between two
-steps but, once in many, the next stretch of the order.
+The examples of a batch follow from (seed, position), and the position is in the state. So if a
+whole copy of the split fits on every device, the host only has to upload the next stretch of the
+order, once in many steps.
 """
 
 from __future__ import annotations
@@ -16,11 +16,11 @@ from gan_jax.data.dataset import Domains, Split
 from gan_jax.data.pipeline import Order
 from gan_jax.parallel.resident import Resident
 
-STRETCH = 2**16  # examples of the order that lie on the devices, or those of one call
+STRETCH = 2**16  # length of the order kept on the devices, or that of one call if longer
 
 
 def fits(split: Split | Domains, gib: float) -> bool:
-    """Return whether a split lies in memory and is of at most so many GiB."""
+    """Return whether a split is in memory and takes at most `gib` GiB."""
     parts = split.parts.values()
     if not all(part.in_memory for part in parts):
         return False
@@ -36,15 +36,15 @@ def resident_batches(
     batch_size: int,
     draws: Iterable[int],
 ) -> Iterator[Resident]:
-    """Yield what the calls of a training take: the batches of `pipeline.batches`, on the devices.
+    """Yield the input of each training call: the batches of `pipeline.batches`, on the devices.
 
     Args:
       split: the training examples; it `fits`.
-      place: puts host arrays on every device whole.
-      seed: of the order.
+      place: copies host arrays whole to every device.
+      seed: seed of the order.
       position: examples drawn before.
-      batch_size: examples a draw.
-      draws: how many draws each call takes; the iterator ends with it.
+      batch_size: examples per draw.
+      draws: number of draws of each call; the iterator ends with it.
     """
     parts = list(split.parts.values())
     orders = [Order(len(part), seed, domain) for domain, part in enumerate(parts)]

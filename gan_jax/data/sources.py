@@ -1,4 +1,4 @@
-"""Where examples come from: bundled digits, TFDS, image folders, .npz files, and synthetic data."""
+"""Data sources: bundled digits, TFDS, image folders, .npz files, and synthetic data."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from ml_collections import ConfigDict
 
 from gan_jax.core.errors import UserError, check_choice
 from gan_jax.core.images import preprocess
-from gan_jax.core.outside import called, is_outside
+from gan_jax.core.outside import call_outside, is_outside
 from gan_jax.core.places import place
 from gan_jax.core.spec import DataSpec, Stream
 from gan_jax.data.dataset import (
@@ -33,12 +33,12 @@ from gan_jax.data.tfds import open_tfds
 def open_data(config: ConfigDict) -> Dataset:
     """Open the data set that `config.data` describes; reads local files only.
 
-    A source of one's own, "my_package.module:function", is given the section and returns a Dataset.
+    An external source, "my_package.module:function", takes the section and returns a Dataset.
 
     Raises:
-      UserError: it is not there, is empty, or cannot be read.
+      UserError: the data do not exist, are empty, or cannot be read.
     """
-    config = _found(config)
+    config = _expand_paths(config)
     openers = {
         "digits": open_digits,
         "tfds": open_tfds,
@@ -56,7 +56,7 @@ def open_data(config: ConfigDict) -> Dataset:
     if len(config.size) != 2 or min(config.size) < 1:
         raise UserError(f"data.size={config.size}: (height, width), both at least 1 px")
     if outside:
-        dataset = called("data.source", config.source, Dataset, config)
+        dataset = call_outside("data.source", config.source, Dataset, config)
     else:
         dataset = openers[config.source](config)
     if config.unpaired and config.source != "folder":
@@ -68,8 +68,8 @@ def open_data(config: ConfigDict) -> Dataset:
     return keep_labels(dataset, config.labelled, unlabelled=config.unlabelled)
 
 
-def _found(config: ConfigDict) -> ConfigDict:
-    """Return the section with `~` and variables in its places written out; folders are there."""
+def _expand_paths(config: ConfigDict) -> ConfigDict:
+    """Expand `~` and variables in the paths of the section, and check that image folders exist."""
     config = config.copy_and_resolve_references()
     for name in ("path", "target_path", "dir"):
         if {"~", "$"} & set(config[name]):
@@ -83,8 +83,8 @@ def _found(config: ConfigDict) -> ConfigDict:
 
 
 def open_digits(config: ConfigDict) -> Dataset:
-    """Open the 1,797 handwritten digits of 8x8 pixels that scikit-learn brings along."""
-    from sklearn.datasets import load_digits  # 0.5 s, paid by those who use it
+    """Open the 1,797 handwritten digits of 8x8 pixels that come with scikit-learn."""
+    from sklearn.datasets import load_digits  # the import takes 0.5 s
 
     digits = load_digits()
     images = np.rint(digits.images * (255 / 16)).astype(np.uint8)[..., None]
@@ -95,8 +95,8 @@ def open_digits(config: ConfigDict) -> Dataset:
 def open_npz(config: ConfigDict) -> Dataset:
     """Open an .npz file.
 
-    Its arrays: "image" uint8 [N, H, W] or [N, H, W, C]; optionally "label" int [N], and "target",
-    uint8 images or float vectors [N, K].
+    It holds an array "image", uint8 [N, H, W] or [N, H, W, C]; optionally "label", int [N], and
+    "target", uint8 images or float vectors [N, K].
     """
     path = Path(config.path)
     if not config.path or not path.is_file():
@@ -107,7 +107,7 @@ def open_npz(config: ConfigDict) -> Dataset:
         with np.load(path, allow_pickle=False) as file:
             arrays = {name: file[name] for name in file.files}
     except (OSError, EOFError, ValueError, TypeError, zipfile.BadZipFile, zlib.error) as error:
-        # TypeError: a single array, as numpy.save writes it.
+        # TypeError: a single array, as written by numpy.save.
         raise UserError(f"cannot read {path} as .npz ({error})") from None
     if "image" not in arrays:
         raise UserError(f"{path} has no array 'image': it has {', '.join(arrays) or 'none'}")
@@ -144,13 +144,13 @@ def _checked(path: Path, name: str, array: np.ndarray) -> np.ndarray:
 
 
 def _from_arrays(config: ConfigDict, name: str, arrays: Arrays, identity: str = "") -> Dataset:
-    """Resize what is stored, and split it at random.
+    """Resize stored arrays and split them at random.
 
     Args:
       config: the section "data".
-      name: of the data, for people.
+      name: name of the data, for display.
       arrays: as stored.
-      identity: what the fingerprint has for a name, where `name` may change.
+      identity: name used in the fingerprint, if `name` may change.
     """
     channels = config.channels or arrays["image"].shape[-1]
     how = dict(**how_to_preprocess(config, channels), skipped=0)
@@ -177,12 +177,12 @@ def _from_arrays(config: ConfigDict, name: str, arrays: Arrays, identity: str = 
 
 
 def _target_moments(target: np.ndarray | None, train: np.ndarray) -> dict[str, tuple[float, ...]]:
-    """Return the mean and deviation of vectors over the training examples, as of `DataSpec`."""
+    """Return `target_mean` and `target_std` of `DataSpec` over the training examples."""
     if target is None or target.dtype == np.uint8:
         return {}
     known = target[train].astype(np.float64)
     mean, deviation = known.mean(0), known.std(0)
-    # Of a constant rounding leaves a deviation that is not quite 0.
+    # For a constant, rounding leaves a deviation slightly above 0.
     varies = deviation > 1e-6 * np.abs(mean)
     return dict(
         target_mean=tuple(map(float, mean)),
@@ -193,7 +193,7 @@ def _target_moments(target: np.ndarray | None, train: np.ndarray) -> dict[str, t
 def _resized(array: np.ndarray, how: dict[str, Any], channels: int) -> np.ndarray:
     if array.dtype != np.uint8:
         return array
-    own = {**how, "channels": channels or array.shape[-1]}  # a target may be stored with others
+    own = {**how, "channels": channels or array.shape[-1]}  # targets may have other channels
     return np.stack([preprocess(x, own) for x in array])
 
 
@@ -205,9 +205,9 @@ def _stream(name: str, array: np.ndarray) -> Stream:
 
 
 def open_synthetic(config: ConfigDict) -> Dataset:
-    """Make 64 images of 10 classes that a network can learn: one noisy pattern a class.
+    """Make 64 images of 10 classes that a network can learn: one noisy pattern per class.
 
-    With data.target_path="synthetic" a stream "target" shows each image's negative.
+    With data.target_path="synthetic" a stream "target" holds the negative of each image.
     """
     draw = np.random.Generator(np.random.Philox(0))
     channels = config.channels or 1

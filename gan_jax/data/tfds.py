@@ -1,4 +1,4 @@
-"""TensorFlow Datasets by name, without TensorFlow: prepared array_record data by random access."""
+"""TensorFlow Datasets by name, without TensorFlow: random access to prepared array_record data."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ from gan_jax.data.dataset import (
     stack,
     subset,
 )
-from gan_jax.data.decoded import kept
+from gan_jax.data.decoded import cached
 
 
 def open_tfds(config: ConfigDict) -> Dataset:
     """Open the TFDS data set `data.name` in `data.dir` (or TFDS_DATA_DIR, or TFDS's own default).
 
-    Split "eval" is the official validation split, or `data.holdout` of train where there is none,
-    the same for every seed; "test" is the official test split.
+    Split "eval" is the official validation split; if there is none, `data.holdout` of train, the
+    same for every seed. "test" is the official test split.
 
     Raises:
       UserError: unknown, or not prepared on this machine; nothing is downloaded.
@@ -83,7 +83,7 @@ def open_tfds(config: ConfigDict) -> Dataset:
 
 
 def _builder(tfds: Any, config: ConfigDict) -> Any:
-    # TFDS itself reads the variable only while it is imported, too early in a notebook.
+    # TFDS itself reads the variable only when it is imported, which is too early in a notebook.
     where = config.dir or os.environ.get("TFDS_DATA_DIR") or None
     place = where or "~/tensorflow_datasets (neither data.dir nor TFDS_DATA_DIR is set)"
     fix = (
@@ -126,7 +126,7 @@ def _split(
     def read_all() -> Arrays:
         files = sorted(p for p in Path(builder.data_path).iterdir() if p.is_file())
         states = [(p.name, p.stat().st_size, p.stat().st_mtime_ns) for p in files]
-        return kept(fingerprint([str(builder.data_path), states, name, how, labelled]), decode)
+        return cached(fingerprint([str(builder.data_path), states, name, how, labelled]), decode)
 
     size = len(source) * int(np.prod(how["size"])) * how["channels"] / 2**30
     return Split(len(source), read, read_all if size <= memory_gib else None)

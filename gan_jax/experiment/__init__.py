@@ -1,4 +1,4 @@
-"""Whole trainings: data, method, evaluator and loop put together in a run's directory.
+"""Whole trainings: combine data, method, evaluator and loop in a run's directory.
 
-How each of these works lies below; nothing here knows a method or computes a number.
+The parts themselves live in lower packages; nothing here depends on a method.
 """

@@ -1,4 +1,4 @@
-"""What a config would train: the data and the networks. Reads the data, writes nothing."""
+"""Print the data and the networks of a config. Reads the data, writes nothing."""
 
 from __future__ import annotations
 
@@ -26,9 +26,9 @@ def inspect(
     """Print counts, sizes, channels, classes, the split and the model table.
 
     Args:
-      config: what to train.
+      config: the config to inspect.
       console: where to print.
-      workdir: of its run, if there is one: what was changed in it is printed too.
+      workdir: directory of its run, if there is one; its changes are printed too.
     """
     console = console or Console()
     dataset = open_data(config.data)
@@ -52,7 +52,7 @@ def inspect(
 
 
 def data_table(spec: DataSpec) -> Table:
-    """Return a table of what the data are."""
+    """Return a table that describes the data."""
     table = Table("data", spec.name, title_justify="left")
     table.add_row("examples", ", ".join(f"{k} {n:,}" for k, n in spec.counts.items()))
     for name, stream in spec.streams.items():
@@ -69,7 +69,7 @@ def data_table(spec: DataSpec) -> Table:
 
 
 def transform_table(task: Task) -> Table:
-    """Return a table of the ways in which a method changes images."""
+    """Return a table of a method's transforms."""
     table = Table("transform", "from", "to", "compared", "what", title_justify="left")
     for name, transform in task.transforms.items():
         compared = "image by image" if transform.paired else "as sets"
@@ -78,7 +78,7 @@ def transform_table(task: Task) -> Table:
 
 
 def model_table(name: str, task: Task, state: TrainState) -> Table:
-    """Return a table of one network's parameters, a row an array, with its total."""
+    """Return a table of one network's parameters, one row per array, with the total."""
     params = state.nets[name].params
     table = Table(f"{name}: {type(task.modules[name]).__name__}", "shape", "parameters")
     for path, leaf in jax.tree_util.tree_leaves_with_path(params):

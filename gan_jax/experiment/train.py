@@ -1,4 +1,4 @@
-"""A training: opens the data, builds method and evaluator, runs the loop in a directory."""
+"""Train: open the data, build method and evaluator, run the loop in a run's directory."""
 
 from __future__ import annotations
 
@@ -27,10 +27,16 @@ from gan_jax.methods.registry import make_task
 from gan_jax.parallel import hosts
 from gan_jax.parallel.mesh import make_parallel
 from gan_jax.platform.host import check_deterministic
-from gan_jax.platform.logs import quiet_libraries, said_if_long
+from gan_jax.platform.logs import print_if_slow, quiet_libraries
 from gan_jax.platform.signals import stop_on_signals
 from gan_jax.runs.changes import DATA, write_changes
-from gan_jax.runs.checkpoint import Checkpoints, abstract_state, disk_errors, kept, memory_errors
+from gan_jax.runs.checkpoint import (
+    Checkpoints,
+    abstract_state,
+    disk_errors,
+    last_good,
+    memory_errors,
+)
 from gan_jax.runs.workdir import (
     alone,
     check_spec,
@@ -50,16 +56,16 @@ logger = logging.getLogger(__name__)
 
 @dataclasses.dataclass(frozen=True, repr=False)
 class Outcome:
-    """How a call of `train` ended.
+    """The outcome of a call of `train`.
 
     Attributes:
       status: "trained", "interrupted" (saved, can be resumed) or "complete" (nothing was to do).
-      step: the last checkpoint's.
-      seconds: spent in the loop.
+      step: step of the last checkpoint.
+      seconds: time spent in the loop [s].
       can: what the run can be used for: "sample", "transform".
-      pictures: whether it has made some.
-      best: step and value of the best checkpoint by `eval.best`; None where there is none.
-      workdir: the run.
+      pictures: whether the method writes pictures.
+      best: step and value of the best checkpoint by `eval.best`; None if there is none.
+      workdir: the run's directory.
       steps: the length of the training.
     """
 
@@ -86,16 +92,16 @@ class Outcome:
 def train(
     config: Config, workdir: str | Path, *, change: bool = False, trust_code: bool = True
 ) -> Outcome:
-    """Train, or continue a training, in `workdir`.
+    """Train in `workdir`, or resume the run that is there.
 
     Args:
-      config: what `load_config` takes or returned, such as "configs/dcgan.py:digits".
-      workdir: created if need be; a run that is there is continued.
-      change: whether what changes the training may differ from the last checkpoint on: learning
-        rates, weight decay, clipping, batch size, and the files of a folder. `changes.json` of the
-        run says what did, and from which step.
-      trust_code: whether outside code that the config names may be imported; a config of one's own
-        may name any, one that came with a stranger's run should not.
+      config: an argument or a result of `load_config`, such as "configs/dcgan.py:digits".
+      workdir: the run's directory, created if need be.
+      change: whether to allow changes that affect the training from the last checkpoint on:
+        learning rates, weight decay, clipping, batch size, and the files of a folder. The run's
+        `changes.json` records each change and its step.
+      trust_code: whether external code that the config names may be imported. Fine for your own
+        config; use False for one from a stranger's run.
 
     Raises:
       UserError: a bad config, data, devices, workdir or disk; the last good checkpoint is kept.
@@ -120,7 +126,7 @@ def _train(config: ConfigDict, workdir: Path, *, change: bool) -> Outcome:
     )
     parallel.check_batch("eval.batch_size", config.eval.batch_size)
     dataset, changed = _open(config, workdir, change=change)
-    hosts.barrier("checked")  # what is written from here on would confuse the checks above
+    hosts.barrier("checked")  # files written from here on would confuse another process's checks
     task = make_task(config, dataset.spec)
     target = abstract_state(task, parallel)
     if config.train.deterministic and parallel.platform == "gpu":
@@ -136,15 +142,15 @@ def _train(config: ConfigDict, workdir: Path, *, change: bool) -> Outcome:
         disk_errors(workdir),
         memory_errors(workdir, config.train, parallel.devices),
         alone(workdir) if hosts.first() else contextlib.nullcontext(),
-        hosts.watching(lambda: f"{kept(workdir)}: start all processes again to resume"),
+        hosts.watching(lambda: f"{last_good(workdir)}: start all processes again to resume"),
         stop_on_signals() as stop,
     ):
-        # Whatever is written comes after what may fail, and the record before all else: a run that
-        # is killed at any instant can be started again.
+        # Write files only after everything that may fail, and the record first: a run that is
+        # killed at any instant can be started again.
         begun = has_begun(workdir)
 
         def record(step: int) -> None:
-            if begun:  # before the config: what a kill between the two leaves is told by it
+            if begun:  # before the config, by which a kill between the two writes is detected
                 now = {**flatten(config), DATA: str(dataset.spec)}
                 write_changes(workdir, step, changed, now)
             write_record(workdir, config, dataset.spec, [str(d) for d in jax.devices()])
@@ -152,7 +158,7 @@ def _train(config: ConfigDict, workdir: Path, *, change: bool) -> Outcome:
                 print(note, flush=True)
 
         def initial() -> tuple[TrainState, int]:
-            with said_if_long("initialising the networks ...", by_us=hosts.first()):
+            with print_if_slow("initialising the networks ...", enabled=hosts.first()):
                 return start(keys["init"]), 0
 
         if not begun:
@@ -192,7 +198,7 @@ def _train(config: ConfigDict, workdir: Path, *, change: bool) -> Outcome:
 def _open(
     config: ConfigDict, workdir: Path, *, change: bool
 ) -> tuple[Dataset, dict[str, tuple[Any, Any]]]:
-    """Return the data to train on, and what changes on purpose in the run that is there."""
+    """Return the training data, and the deliberate changes if this resumes a run."""
     dataset, changed = open_data(config.data), {}
     for note in dataset.spec.notes if hosts.first() else ():
         logger.warning("%s", note)
@@ -207,17 +213,17 @@ def _open(
 
 
 def _complete(workdir: Path, steps: int) -> int | None:
-    """Return the last step of a run that has trained for so many; None where it has not."""
+    """Return the last step of a run that has trained for at least `steps`; None for others."""
     folder = workdir / "checkpoints"
     if max(saved_steps(folder), default=-1) < steps:
-        return None  # without a look at what is in the files: a resume will take one
+        return None  # without verifying the files: a resume will do that
     with Checkpoints(folder, read_only=True) as checkpoints:
         last = checkpoints.latest()
     return last if last is not None and last >= steps else None
 
 
 def _check_best(best: str, evaluator: TrainingEvaluator, state: TrainState) -> None:
-    """Raise UserError if `eval.best` names nothing that is measured, before anything is trained."""
+    """Raise UserError, before training, if `eval.best` names a metric that is not measured."""
     if chosen := best_metric(best):
         names = evaluator.names(state)
         if chosen not in names:

@@ -1,4 +1,4 @@
-"""What a notebook uses: load a run, sample, transform, write files; find runs, watch one train.
+"""The notebook API: load a run, sample, transform, write files; list runs, monitor a training.
 
-Trains nothing.
+Does not train.
 """

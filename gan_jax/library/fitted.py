@@ -1,6 +1,6 @@
-"""What is fitted to the training images after training, in RUN/fitted/, with its checkpoint's sum.
+"""Arrays fitted to the training images after training, stored in RUN/fitted/.
 
-It is read where the run is loaded, and only for the very checkpoint that it was fitted for.
+Each file holds the digest of its checkpoint; loading a run reads only those of that checkpoint.
 """
 
 from __future__ import annotations
@@ -30,11 +30,11 @@ logger = logging.getLogger(__name__)
 FOLDER, CHECKPOINT = "fitted", "checkpoint_sha256"
 
 
-def chosen(task: Task, name: str) -> dict[str, Fit]:
-    """Return the fits of a task by name; "" is all of them.
+def select_fits(task: Task, name: str) -> dict[str, Fit]:
+    """Return the fits of a task by name; "" selects all.
 
     Raises:
-      UserError: it has none, or none of that name.
+      UserError: the task has no fits, or none of that name.
     """
     if not task.fits:
         raise UserError(f"task {task.name!r} has nothing to fit after training")
@@ -52,15 +52,15 @@ def fit(
     batch_size: int,
     seed: int,
 ) -> dict[str, dict[str, np.ndarray]]:
-    """Return what is fitted to the examples of a split, by name.
+    """Run fits on the examples of a split; return the arrays of each by name.
 
     Args:
-      fits: as of `chosen`.
-      state: of the run.
+      fits: as from `select_fits`.
+      state: state of the run.
       split: the training examples.
       parallel: the devices.
-      batch_size: examples a pass, over all devices.
-      seed: of whatever is drawn.
+      batch_size: examples per batch, over all devices.
+      seed: seed for random draws.
     """
     key = parallel.replicate(lambda: named_keys(seed)["evaluate"])
     found = {}
@@ -75,7 +75,7 @@ def fit(
 
 
 def write_fitted(workdir: Path, step: int, found: Mapping[str, Mapping[str, Any]]) -> list[Path]:
-    """Write what was fitted for a checkpoint; return the files."""
+    """Write the fitted arrays of a checkpoint; return the files."""
     digest, files = digest_of(workdir / "checkpoints", step), []
     for name, arrays in found.items():
         files.append(workdir / FOLDER / f"{name}.npz")
@@ -85,7 +85,7 @@ def write_fitted(workdir: Path, step: int, found: Mapping[str, Mapping[str, Any]
 
 
 def read_fitted(workdir: Path, step: int) -> dict[str, dict[str, np.ndarray]]:
-    """Return what was fitted for a checkpoint, by name; a line says what is of another."""
+    """Return the fitted arrays of a checkpoint by name; log files that belong to another."""
     found, digest = {}, ""
     for path in sorted((workdir / FOLDER).glob("*.npz")):
         digest = digest or digest_of(workdir / "checkpoints", step)

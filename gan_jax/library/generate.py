@@ -1,4 +1,4 @@
-"""Sampling and transforming from a run's directory into folders of PNG files."""
+"""Sample from a run, or transform images with it, into folders of PNG files."""
 
 from __future__ import annotations
 
@@ -33,18 +33,18 @@ def sample(
 ) -> list[Path]:
     """Draw `num` images into `output`, one PNG each, and `.grid.png` with up to 100 of them.
 
-    The sheet is hidden, so that whatever reads the folder reads samples only.
+    The grid is a hidden file, so that whatever reads the folder sees samples only.
 
     Args:
-      workdir: the run.
+      workdir: the run's directory.
       output: folder, created if need be; it must be empty.
-      num: how many.
-      seed: image i depends on (seed, i) and its label only.
+      num: number of images.
+      seed: image i depends only on (seed, i) and its label.
       labels: class of each image, repeated to `num`; None lets a conditional model draw them.
       checkpoint: "latest", "best", a step, or "" as in `gan_jax.load`.
-      overwrite: whether images of an earlier call are deleted from `output` first.
-      options: of the task, as text.
-      data, change: as of `gan_jax.load`.
+      overwrite: whether to delete images of an earlier call from `output` first.
+      options: task options, as text.
+      data, change: as in `gan_jax.load`.
 
     Returns:
       The files written, the grid first; `samples.csv` lists their seeds and classes.
@@ -75,7 +75,7 @@ def sample(
 
 
 def _save_table(path: Path, rows: Sequence[Mapping[str, str]]) -> None:
-    """Write a table as .csv, a line of names first."""
+    """Write a table as .csv with a header line."""
     with written_whole(path) as file, io.TextIOWrapper(file, "utf-8", newline="") as text:
         table = csv.DictWriter(text, rows[0].keys(), lineterminator="\n")
         table.writeheader()
@@ -97,18 +97,18 @@ def interpolate(
     data: Mapping[str, str] | None = None,
     change: bool = False,
 ) -> Path:
-    """Draw paths between images into `output`/paths.png, a row a path.
+    """Draw interpolations between images into `output`/paths.png, one path per row.
 
     Args:
-      workdir: the run.
+      workdir: the run's directory.
       output: folder, created if need be; it must be empty.
-      along: "both", "latents" or "classes", as of `Run.interpolate`.
-      rows: how many paths.
-      steps: images a path.
-      seed, labels: as of `sample`, whose images 2i and 2i + 1 are the ends of path i.
-      checkpoint, overwrite: as of `sample`.
-      options: of the task, as text.
-      data, change: as of `gan_jax.load`.
+      along: "both", "latents" or "classes", as in `Run.interpolate`.
+      rows: number of paths.
+      steps: images per path.
+      seed, labels: as in `sample`, whose images 2i and 2i + 1 are the ends of path i.
+      checkpoint, overwrite: as in `sample`.
+      options: task options, as text.
+      data, change: as in `gan_jax.load`.
 
     Returns:
       The file written.
@@ -137,25 +137,25 @@ def transform(
     overwrite: bool = False,
     options: Mapping[str, str] | None = None,
 ) -> tuple[list[Path], list[str]]:
-    """Transform every image of a folder, or one image, into a PNG of the same relative name.
+    """Transform every image in a folder, or one image, into a PNG of the same relative name.
 
-    Where two images differ by their suffix only, theirs stay: a.jpg.png and a.png.png. Which files
-    are images is said by `gan_jax.data.folders.scan`.
+    Images whose names differ only by the suffix keep it: a.jpg.png and a.png.png.
+    `gan_jax.data.folders.scan` decides which files are images.
 
     Args:
-      workdir: the run.
-      source: folder of images, or an image, of any size; treated as the training images were.
-      output: folder, created if need be; it must be empty, and not `source`, in it, or around it.
-      name: of the transform; "" is the task's first.
-      labels: class that each result shall have, repeated; only for a transform that takes one.
-      seed: of whatever the task draws for an image.
+      workdir: the run's directory.
+      source: folder of images, or one image, of any size; preprocessed like the training images.
+      output: folder, created if need be; it must be empty, and neither contain nor lie in `source`.
+      name: name of the transform; "" is the task's first.
+      labels: class that each result is to have, repeated; only for a transform that takes one.
+      seed: seed for random draws of the task.
       checkpoint: as in `gan_jax.load`.
-      on_error: "raise" at files that cannot be read, before anything is written; or "skip".
-      overwrite: as of `sample`.
-      options: of the task, as text.
+      on_error: for unreadable files: "raise", before anything is written, or "skip".
+      overwrite: as in `sample`.
+      options: task options, as text.
 
     Returns:
-      (files written, lines for people: what was left out, and what else to know of the files).
+      (files written, lines for display: files left out and other remarks).
     """
     root = source.parent if source.is_file() else source
     found = Scan(root, (source.name,), {}) if source.is_file() else scan(source)

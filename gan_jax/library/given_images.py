@@ -1,4 +1,4 @@
-"""Images that are given in Python, as a model sees them."""
+"""Convert images given as Python arrays to model input."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ from gan_jax.core.spec import DataSpec
 
 logger = logging.getLogger(__name__)
 
-_ROUNDING = 1e-3  # beyond [-1, 1], of whatever computed the images
+_ROUNDING = 1e-3  # tolerance outside [-1, 1], for rounding errors of the caller
 
 
 def model_images(
     images: np.ndarray | Sequence[np.ndarray], spec: DataSpec, stream: str
 ) -> np.ndarray:
-    """Return images as float32 [N, H, W, C] in [-1, 1] of the size that `spec` has.
+    """Return images as float32 [N, H, W, C] in [-1, 1], of the size in `spec`.
 
     Args:
       images: [N, H, W, C], or a list of [H, W, C] or grey [H, W], whose sizes may differ: uint8 of
         any size and channels, or floats in [-1, 1] of the model's own size.
-      spec: of the data that the model was trained on.
-      stream: what the images are there.
+      spec: spec of the data that the model was trained on.
+      stream: the stream of `spec` that the images belong to.
 
     Raises:
       UserError: another shape or type, or floats outside [-1, 1].
@@ -64,7 +64,7 @@ def model_images(
 
 
 def _in_range(images: np.ndarray) -> np.ndarray:
-    """Return the images; raise UserError outside [-1, 1], warn where the range looks another."""
+    """Return the images; raise UserError outside [-1, 1], warn if the range looks like [0, 1]."""
     low, high = float(images.min()), float(images.max())
     if not (low >= -1 - _ROUNDING and high <= 1 + _ROUNDING):
         fix = (

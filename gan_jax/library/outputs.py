@@ -1,4 +1,4 @@
-"""Folders that images are written into: nothing is mixed with other files, nothing overwritten."""
+"""Output folders for images: never mix with other files, never overwrite any."""
 
 from __future__ import annotations
 
@@ -12,19 +12,19 @@ from PIL import Image
 from gan_jax.core.errors import UserError
 from gan_jax.data.folders import pair_key, shortened
 
-# The sheet of all samples: hidden, so that nothing that reads the folder takes it for a sample.
+# The grid of samples: a hidden file, so that readers of the folder do not take it for a sample.
 SHEET = ".grid.png"
 TABLE = "samples.csv"  # the seed and class of each sample
-# Texts in the PNG files of --mode=sample and --mode=transform, beside the run's name; those that a
-# training writes have none of them.
+# Each PNG of --mode=sample and --mode=transform has one of these text chunks, besides the run's
+# name; the PNG files of a training have none of them.
 _OURS = {"index", "source", "interpolate"}
 
 
 def check_output(output: Path, *, overwrite: bool = False) -> None:
-    """Raise UserError unless an empty folder is there, or could be made; before the work.
+    """Raise UserError unless `output` is an empty folder or can be created; call before the work.
 
     Args:
-      output: the folder. Hidden files in it don't count.
+      output: the folder. Hidden files in it are ignored.
       overwrite: whether it may hold images of an earlier call, which `clear` deletes.
     """
     there = output.absolute()
@@ -49,7 +49,7 @@ def check_output(output: Path, *, overwrite: bool = False) -> None:
 
 
 def clear(output: Path, *, overwrite: bool) -> None:
-    """Delete what an earlier call wrote into a folder, if it still passes `check_output`."""
+    """Delete the images of an earlier call from a folder, if it still passes `check_output`."""
     check_output(output, overwrite=overwrite)
     for name in _files(output):
         (output / name).unlink()
@@ -57,10 +57,10 @@ def clear(output: Path, *, overwrite: bool) -> None:
 
 
 def output_names(names: Sequence[str]) -> dict[str, str]:
-    """Return the name of the PNG of each image, no two the same.
+    """Return a unique PNG name for each image.
 
-    It is the pair key and ".png"; where that is the name of another's too, the whole name and
-    ".png": a.jpg.png and a.png.png.
+    It is the pair key plus ".png"; if several images share that name, the full name plus ".png":
+    a.jpg.png and a.png.png.
     """
     whole: set[str] = set()
     while True:
@@ -72,7 +72,7 @@ def output_names(names: Sequence[str]) -> dict[str, str]:
 
 
 def _files(output: Path) -> list[str]:
-    """Return the relative names of what is not hidden."""
+    """Return the relative paths of all files that are not hidden."""
     found = (p.relative_to(output) for p in output.rglob("*") if p.is_symlink() or not p.is_dir())
     return sorted(p.as_posix() for p in found if not any(part[0] == "." for part in p.parts))
 

@@ -1,6 +1,6 @@
 """A trained run in Python: `run = gan_jax.load("runs/quickstart"); run.sample(16, seed=0)`.
 
-Needs the run's directory only: no data set, no flags, no network.
+Needs only the run's directory: no data set, no flags, no internet.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from gan_jax.core.spec import DataSpec
 from gan_jax.core.state import FITTED, TrainState
 from gan_jax.core.task import PATHS, Task
 from gan_jax.data import Dataset, Split, open_data
-from gan_jax.library.fitted import chosen, fit, read_fitted, write_fitted
+from gan_jax.library.fitted import fit, read_fitted, select_fits, write_fitted
 from gan_jax.library.given_images import model_images
 from gan_jax.library.summary import as_html, as_text
 from gan_jax.methods.registry import make_task
@@ -45,18 +45,18 @@ Labels = int | str | Sequence[int | str]  # numbers of classes, or their names
 
 @dataclasses.dataclass(frozen=True, eq=False, repr=False)
 class Run:
-    """A checkpoint with everything that is needed to use it.
+    """A checkpoint with everything needed to use it.
 
     Attributes:
       workdir: the run's directory.
-      config: as it was resolved at training.
-      spec: what the data were.
+      config: the resolved config of the training.
+      spec: description of the training data.
       task: the method.
       state: the restored TrainState.
-      step: of the checkpoint.
-      parallel: the devices that calls are spread over.
+      step: step of the checkpoint.
+      parallel: the devices over which calls are distributed.
       change: whether its data may have changed since it was trained, see `load`.
-      trust_code: whether outside code that opens its data may be imported, see `load`.
+      trust_code: whether external code that opens its data may be imported, see `load`.
     """
 
     workdir: Path
@@ -82,13 +82,13 @@ class Run:
         """Draw images.
 
         Args:
-          num: how many.
-          seed: image i depends on (seed, i) and its label only, not on num or batch_size.
+          num: number of images.
+          seed: image i depends only on (seed, i) and its label, not on num or batch_size.
           labels: class of each image, its name or number: one for all, or a list that is repeated
             to `num`; None lets a conditional model draw them.
-          batch_size: images a pass.
-          **options: of the task, such as weights="raw" or standing=16; see `run.task.options`.
-            With rejection (`gan_jax.sampling.rejection`) the images are those that it keeps.
+          batch_size: images per batch.
+          **options: task options, such as weights="raw" or standing=16; see `run.task.options`.
+            With rejection (`gan_jax.sampling.rejection`) only accepted images are returned.
 
         Returns:
           [num, H, W, C] float32 in [-1, 1].
@@ -105,10 +105,10 @@ class Run:
         batch_size: int = 64,
         **options: Any,
     ) -> tuple[np.ndarray, np.ndarray | None]:
-        """Draw images as `sample` does; return them and the class of each.
+        """Draw images as `sample` does; return them with the class of each.
 
         Returns:
-          (images, int32 [num]); None for the classes, where the model is given none.
+          (images, classes int32 [num]); classes are None if the model is unconditional.
         """
         generate, latents = self.task.require("generate"), self.task.require("latents")
         if num < 1:
@@ -118,7 +118,7 @@ class Run:
 
         def draw(state: TrainState, keys: jax.Array, labels: jax.Array | None) -> Any:
             drawn = latents(keys, labels, **options)
-            # Classes are what is whole among what a generator is given.
+            # Among the inputs of a generator, only the classes are integers.
             classes = [x for x in jax.tree.leaves(drawn) if jnp.issubdtype(x.dtype, jnp.integer)]
             return generate(state, drawn, **options), classes
 
@@ -143,20 +143,20 @@ class Run:
         batch_size: int = 64,
         **options: Any,
     ) -> np.ndarray:
-        """Draw the images on paths between pairs of images.
+        """Draw interpolations between pairs of images.
 
         Path i leads from image 2i of `sample` with the same seed, labels and options to image
-        2i + 1: latents along the sphere (Shoemake 1985; arXiv:1609.04468), the class along a line
-        between what the network has of the two classes.
+        2i + 1. Latents are interpolated along the sphere (Shoemake 1985; arXiv:1609.04468), classes
+        linearly between their representations in the network.
 
         Args:
-          rows: how many paths.
-          steps: images a path, both ends among them; at least 2.
-          along: "both"; or "latents" or "classes" alone, and the other stays as it is at the start.
-          seed: as of `sample`.
-          labels: as of `sample`: class of image 2i, class of image 2i + 1.
-          batch_size: images a pass.
-          **options: of the task, as of `sample`.
+          rows: number of paths.
+          steps: images per path, including both ends; at least 2.
+          along: "both"; or only "latents" or "classes", while the other is that of the start.
+          seed: as in `sample`.
+          labels: as in `sample`: class of image 2i, class of image 2i + 1.
+          batch_size: images per batch.
+          **options: task options, as in `sample`.
 
         Returns:
           [rows, steps, H, W, C] float32 in [-1, 1].
@@ -199,23 +199,23 @@ class Run:
         batch_size: int = 64,
         **options: Any,
     ) -> np.ndarray:
-        """Transform images: reconstruct, translate or restore, whatever the task does.
+        """Transform images: reconstruct, translate or restore, depending on the task.
 
         Args:
-          images: [N, H, W, C], or a list of [H, W, C] or grey [H, W] of unlike sizes: uint8 of any
-            size (resized as the training data were), or floats in [-1, 1] of the model's own size.
+          images: [N, H, W, C], or a list of [H, W, C] or grey [H, W] of any sizes: uint8 of any
+            size (resized like the training data), or floats in [-1, 1] of the model's own size.
           name: one of `run.task.transforms`; "" is the first.
-          labels: the class that each result shall have, as of `sample`; only where the transform
+          labels: the class that each result is to have, as in `sample`; only for a transform that
             takes one.
-          seed: of whatever the task draws for an image.
-          batch_size: images a pass.
-          **options: of the task.
+          seed: seed for random draws of the task.
+          batch_size: images per batch.
+          **options: task options.
 
         Returns:
           [N, H', W', C'] float32 in [-1, 1].
 
         Raises:
-          UserError: images of another kind, such as floats in [0, 255].
+          UserError: unsupported images, such as floats in [0, 255].
         """
         transform, options = self.task.transform(name), self.task.check_options(options)
         function = functools.partial(transform.function, **options)
@@ -235,28 +235,28 @@ class Run:
     def encode(
         self, images: np.ndarray | Sequence[np.ndarray], *, seed: int = 0, batch_size: int = 64
     ) -> Any:
-        """Map images to latents, images as in `transform`; returns a pytree of [N, ...] arrays."""
+        """Encode images (as in `transform`) to latents; return a pytree of [N, ...] arrays."""
         compiled = self._compiled("encode", self.task.require("encode"), {})
         given = [model_images(images, self.spec, self.task.stream)]
         return self._map(compiled, given, seed, batch_size)
 
     def fit(self, name: str = "", *, seed: int = 0) -> Run:
-        """Fit what the task fits to its training images, and keep it in the run's directory.
+        """Run the task's fits on the training images, and store the results in the run's directory.
 
         Args:
-          name: one of `run.task.fits`; "" is all of them.
-          seed: of whatever is drawn.
+          name: one of `run.task.fits`; "" runs all.
+          seed: seed for random draws.
 
         Returns:
-          The run with what was fitted; `gan_jax.load` finds it from now on.
+          The run with the fitted arrays; `gan_jax.load` reads them from now on.
 
         Raises:
-          UserError: the task has nothing to fit, or the data are not there.
+          UserError: the task has nothing to fit, or the data are not available.
         """
         check_seed("seed", seed)
         size = self.parallel.round_up(self.config.eval.batch_size)
         split = self.dataset.examples("train", self.task.stream)
-        given = (chosen(self.task, name), self.state, split, self.parallel)
+        given = (select_fits(self.task, name), self.state, split, self.parallel)
         found = fit(*given, batch_size=size, seed=seed)
         write_fitted(self.workdir, self.step, found)
         there = {**self.state.buffers.get(FITTED, {}), **self.parallel.place_whole(found)}
@@ -274,7 +274,7 @@ class Run:
         """The data that the run was trained on, opened at first use.
 
         Raises:
-          UserError: they are not there, or have changed.
+          UserError: the data are not available, or have changed.
         """
         with trusting(self.trust_code):
             dataset, source = open_data(self.config.data), self.config.data.source
@@ -282,7 +282,7 @@ class Run:
         return dataclasses.replace(dataset, spec=spec)
 
     def held_out(self) -> Split:
-        """Return split "eval" of the data that the run was trained on; it was not trained on it."""
+        """Return split "eval" of the run's data, on which it was not trained."""
         return self.dataset.examples("eval", self.task.stream)
 
     def _state_and_trials(
@@ -293,9 +293,9 @@ class Run:
         batch_size: int,
         options: dict[str, Any],
     ) -> tuple[TrainState, np.ndarray | None]:
-        """Return the state to sample from, and which trial of each image is kept, if not the first.
+        """Return the state to sample from, and the accepted trial of each image (None: the first).
 
-        What options "standing" and "rejection" mean.
+        Implements the options "standing" and "rejection".
         """
         check_seed("seed", seed)
         common = dict(
@@ -323,7 +323,7 @@ class Run:
     def _map(
         self, compiled: Callable[..., Any], given: list[np.ndarray], seed: int, batch_size: int
     ) -> Any:
-        """Return `compiled(state, images, keys, ...)` of arrays [N, ...], images first."""
+        """Apply `compiled(state, images, keys, ...)` to arrays [N, ...], images first."""
         check_seed("seed", seed)
 
         def call(index: np.ndarray) -> Any:
@@ -333,7 +333,7 @@ class Run:
         return self._in_batches(call, len(given[0]), batch_size)
 
     def _in_batches(self, call: Callable[[np.ndarray], Any], num: int, batch_size: int) -> Any:
-        """Run `call(indices)` in batches of one size; the last is padded, and cut again."""
+        """Run `call(indices)` in batches of constant size; the last is padded, then truncated."""
         size = self.parallel.round_up(min(batch_size, num))
         parts = []
         for start in range(0, num, size):
@@ -343,7 +343,7 @@ class Run:
         return jax.tree.map(lambda *leaves: np.concatenate(leaves), *parts)
 
     def _compiled(self, name: str, function: Callable[..., Any], options: dict) -> Callable:
-        # One compilation for each set of options, kept with the run.
+        # One compilation per set of options, cached in the run.
         key = (name, *sorted(options.items()))
         if key not in self._compiled_functions:
             self._compiled_functions[key] = self.parallel.compile_map(function)
@@ -381,20 +381,20 @@ def load(
     """Open a run for use.
 
     Args:
-      workdir: the run's directory, which is only read, but for a new place of its data.
-      checkpoint: "latest", "best" or a step; "" is the best where the run chose one by
-        `eval.best`, else the latest.
-      data: where its data are now, such as {"data.path": "~/photos"}, and other `DATA_FIELDS`, as
-        text. They are opened, and the run remembers the place if they are those that it was trained
-        on.
-      change: whether the images of a folder may be others than those that it was trained on, such
-        as more of them.
-      trust_code: whether code from outside of this package that the run names may be imported
-        ("my_package.module:Network"): it can do anything.
+      workdir: the run's directory. Nothing is written to it, except new paths of its data.
+      checkpoint: "latest", "best" or a step; "" is the best if the run chose one by `eval.best`,
+        else the latest.
+      data: new paths of its data, such as {"data.path": "~/photos"}, and other `DATA_FIELDS`, as
+        text. The data are opened, and if they are those that the run was trained on, the paths are
+        stored in the run.
+      change: whether the images of a folder may differ from those that it was trained on, such as
+        after adding some.
+      trust_code: whether external code that the run names ("my_package.module:Network") may be
+        imported: it can do anything.
 
     Raises:
-      UserError: no run there, no such checkpoint, none that is whole, other data, or outside code
-        that is not trusted or not there.
+      UserError: no run, no such checkpoint, no intact checkpoint, other data, or external code that
+        is not trusted or not found.
     """
     with trusting(trust_code):
         return _load(workdir, checkpoint, data, change=change, trust_code=trust_code)

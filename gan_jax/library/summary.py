@@ -1,4 +1,4 @@
-"""What a notebook shows of a run: a few lines, and its last grid of samples."""
+"""The summary of a run in a notebook: a few lines, and its last grid of samples."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from gan_jax.core.state import count_parameters, role
 if TYPE_CHECKING:
     from gan_jax.library.run import Run
 
-GRIDS = ("samples", "input_output_target", "reconstructions")  # the first that is there is shown
+GRIDS = ("samples", "input_output_target", "reconstructions")  # the first that exists is shown
 
 
 def as_text(run: Run) -> str:
-    """Return the method, data, step, size and place of a run, a line each."""
+    """Return a few lines with the method, data, step, size and path of a run."""
     config, spec = run.config, run.spec
     roles = dict.fromkeys(map(role, run.state.nets))
     net = ", ".join(dict.fromkeys(config.model[name].name for name in roles))
@@ -33,7 +33,7 @@ def as_text(run: Run) -> str:
 
 
 def as_html(run: Run) -> str:
-    """Return the same with the newest picture that was made up to the run's step."""
+    """Return the same as HTML, with the newest picture up to the run's step."""
     text = f"<pre>{html.escape(as_text(run))}</pre>"
     picture = last_grid(run.workdir, run.step)
     if picture is None:
@@ -43,7 +43,7 @@ def as_html(run: Run) -> str:
 
 
 def last_grid(workdir: Path, step: int) -> Path | None:
-    """Return the newest picture of a training up to a step; None where there is none."""
+    """Return the newest picture of a training up to a step; None if there is none."""
     for kind in GRIDS:
         found = sorted((workdir / "samples").glob(f"[0-9]*_{kind}.png"))
         found = [path for path in found if int(path.name.partition("_")[0]) <= step]

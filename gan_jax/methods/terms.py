@@ -143,7 +143,7 @@ def make_terms(net: str, section: ConfigDict, choice: Several, **given: Any) -> 
                 " it away"
             )
         where = f"terms.{net}.{name}.name"
-        kind = choice.one.called(where, called, fields, {"net": net, **given})
+        kind = choice.one.call(where, called, fields, {"net": net, **given})
         found[log_name(net, name)] = kind.term(net, weight, every)
     return found
 

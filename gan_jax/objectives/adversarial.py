@@ -14,7 +14,7 @@ import jax
 import jax.numpy as jnp
 
 from gan_jax.core.errors import UserError, check_choice
-from gan_jax.core.outside import called, is_outside
+from gan_jax.core.outside import call_outside, is_outside
 from gan_jax.parallel.axes import axis_gather, axis_mean
 
 
@@ -277,7 +277,7 @@ def make_game(name: str, *, label_smoothing: float = 0.0) -> Game:
       UserError: no such game, or one whose real images have no target to smooth.
     """
     if is_outside(name):
-        game = called("task.loss", name, Game)
+        game = call_outside("task.loss", name, Game)
     else:
         check_choice("task.loss", name, GAMES)
         game = GAMES[name]

@@ -1,4 +1,4 @@
 """Devices: mesh, collectives, shards, processes, microbatches, precision.
 
-The only room that knows how a step is spread, or jit from pmap.
+The only package that knows how a step is distributed, or distinguishes jit from pmap.
 """

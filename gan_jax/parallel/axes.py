@@ -1,13 +1,12 @@
-"""What a step may ask of its devices, wherever it runs.
+"""Collectives for code inside a train step, usable with or without mapped axes.
 
 A train step is written once, for "the batch", and runs on each device with that device's slice of
-it. Only the functions of this file know: they talk to the other devices inside of a step that
-`gan_jax.parallel.mesh` spreads, and answer for the one whole batch outside (initialisation,
-evaluation, sampling, tests).
+it. Only the functions in this file depend on that: inside a step distributed by
+`gan_jax.parallel.mesh` they communicate with the other devices; outside (initialisation,
+evaluation, sampling, tests) they treat the batch as whole.
 
-Each of them is one collective that stands where it is written. The alternative, to leave the
-collectives to XLA's sharding propagation, reduces a weight's gradient once for every use of it:
-for real and fake images apart, and in every microbatch.
+Each is one explicit collective. The alternative, XLA's sharding propagation, would reduce a
+weight's gradient once per use: separately for real and fake images, and in every microbatch.
 """
 
 from __future__ import annotations
@@ -31,10 +30,11 @@ class Axes:
     """The mapped axes of the step that is being traced.
 
     Attributes:
-      names: those that the batch is split over; none on a single device, where XLA would keep the
-        copies that a reduction over one makes.
-      platform: of the devices.
-      shards: how many devices share one copy of the parameters; above 1 they lie on axis "fsdp".
+      names: axes that the batch is split over; none on a single device, where XLA would not remove
+        the copies made by a reduction over one device.
+      platform: platform of the devices.
+      shards: number of devices that share one copy of the parameters; if above 1, they form axis
+        "fsdp".
     """
 
     names: tuple[str, ...]
@@ -42,14 +42,14 @@ class Axes:
     shards: int = 1
 
 
-# Tracing is synchronous, so a context variable is exact here, and no layer has to be told the name
-# of an axis through every constructor.
+# Tracing is synchronous, so a context variable is safe here, and axis names need not be passed
+# through the constructors of all layers.
 _current: contextvars.ContextVar[Axes | None] = contextvars.ContextVar("axes", default=None)
 
 
 @contextlib.contextmanager
 def mapped(axes: Axes) -> Iterator[None]:
-    """Trace a step that runs on every device with a slice of the batch."""
+    """Context in which to trace a step that runs on every device with a slice of the batch."""
     token = _current.set(axes)
     try:
         yield
@@ -58,46 +58,46 @@ def mapped(axes: Axes) -> Iterator[None]:
 
 
 def current() -> Axes | None:
-    """Return the axes of the step that is being traced; None outside."""
+    """Return the axes of the step that is being traced; None outside a step."""
     return _current.get()
 
 
 def axis_mean(tree: Any) -> Any:
-    """Average a pytree over the devices; the identity outside of a step."""
+    """Average a pytree over the devices; the identity outside a step."""
     axes = current()
     return jax.lax.pmean(tree, axes.names) if axes and axes.names else tree
 
 
 def axis_sum(tree: Any) -> Any:
-    """Sum a pytree over the devices; the identity outside of a step."""
+    """Sum a pytree over the devices; the identity outside a step."""
     axes = current()
     return jax.lax.psum(tree, axes.names) if axes and axes.names else tree
 
 
 def axis_gather(x: jax.Array) -> jax.Array:
-    """Concatenate the slices of a batch, [B/devices, ...] -> [B, ...]; else the identity."""
+    """Concatenate the slices of a batch, [B/devices, ...] -> [B, ...]; identity outside a step."""
     axes = current()
     return jax.lax.all_gather(x, axes.names, tiled=True) if axes and axes.names else x
 
 
 def axis_index() -> jax.Array | int:
-    """Return the place of this device's slice in the batch; 0 outside, where the batch is whole."""
+    """Return the index of this device's slice of the batch; 0 outside a step."""
     axes = current()
     return jax.lax.axis_index(axes.names) if axes and axes.names else 0
 
 
 def axis_size() -> int:
-    """Return how many slices the batch has: one a device, and 1 outside of a step."""
+    """Return the number of slices of the batch: one per device, and 1 outside a step."""
     axes = current()
     return jax.lax.axis_size(axes.names) if axes and axes.names else 1
 
 
 def example_keys(key: jax.Array, batch: int) -> jax.Array:
-    """Return one PRNG key an example, equal however the batch is spread over devices.
+    """Return one PRNG key per example, independent of how the batch is split over devices.
 
     Args:
       key: a typed key, used for nothing else.
-      batch: the leading size of the arrays at hand: a device's slice inside of a step.
+      batch: the leading size of the local arrays: inside a step, of a device's slice.
 
     Returns:
       Keys [batch]: `fold_in(key, global example index)`.
@@ -108,8 +108,8 @@ def example_keys(key: jax.Array, batch: int) -> jax.Array:
 def loop(body: Callable[[Any, Any], tuple[Any, Any]], carry: Any, xs: Any) -> tuple[Any, list[Any]]:
     """Run `body(carry, x) -> (carry, y)` over the leading axis of `xs`.
 
-    Compiled once as a loop on accelerators; unrolled on CPU, where XLA runs a convolution inside
-    of a loop fifteen times slower. The two differ in the last bits.
+    Compiled as a loop on accelerators; unrolled on CPU, where XLA runs a convolution inside a loop
+    fifteen times slower. The two differ in the last bits.
 
     Returns:
       (carry, [y, ...]).

@@ -1,12 +1,12 @@
-"""Parameters and optimizer state in shards: each device of axis "fsdp" keeps a part of every array.
+"""Fully sharded data parallelism: each device of axis "fsdp" holds a shard of every large array.
 
-Inside of a step a network's parameters are whole (`gather`), its optimizer state and moving average
-stay in shards. An update reduces the gradients straight into shards (`reduce_gradients`: one
-reduce-scatter an array), changes the shard of the parameters that the device owns (`own`), and
-gathers what it made. Outside of a step the arrays carry their sharding, and XLA does the rest.
+Inside a step a network's parameters are whole (`gather`); its optimizer state and moving average
+stay sharded. An update reduces the gradients directly into shards (`reduce_gradients`: one
+reduce-scatter per array), updates the device's own shard of the parameters (`own`), and gathers the
+result. Outside a step the arrays carry their sharding, and XLA does the rest.
 
-This is ZeRO-3 between the steps and ZeRO-2 within (arXiv:1910.02054): the memory of a step holds
-the parameters once, of every network that it uses.
+This is ZeRO-3 between steps and ZeRO-2 within (arXiv:1910.02054): during a step each device holds
+one whole copy of the parameters of every network that it uses.
 """
 
 from __future__ import annotations
@@ -24,18 +24,18 @@ from jax.tree_util import GetAttrKey
 
 from gan_jax.parallel.axes import DATA, FSDP, axis_mean, current
 
-# Fields of a NetState that are kept in shards; statistics and buffers are whole everywhere.
+# Fields of a NetState that are sharded; statistics and buffers are replicated.
 SHARDED = ("params", "opt_state", "ema")
 
-# id(gathered array) -> (it, its shard), of the step that is being traced: where nobody uses a
-# gathered array any more, its shard is at hand, and XLA drops the gathering.
+# id(gathered array) -> (that array, its shard), for the step being traced. `own` returns the shard
+# directly, so that XLA can drop a gather whose result is not used.
 _shards: contextvars.ContextVar[dict[int, tuple[Any, Any]]] = contextvars.ContextVar("shards")
 
 
 def shard_axis(shape: tuple[int, ...], shards: int) -> int | None:
-    """Return the axis of an array that is split, the longest that divides; None for none.
+    """Return the axis along which an array is sharded, the longest divisible one; None for none.
 
-    Vectors (biases, scales) stay whole: they are small, and a collective each would cost more.
+    Vectors (biases, scales) stay whole: they are small, and a collective for each would cost more.
     """
     if shards == 1 or len(shape) < 2:
         return None
@@ -44,7 +44,7 @@ def shard_axis(shape: tuple[int, ...], shards: int) -> int | None:
 
 
 def specs(state: Any, shards: int) -> Any:
-    """Return the PartitionSpec of every array of a TrainState, by its global shape."""
+    """Return the PartitionSpec of every array of a TrainState, from its global shape."""
 
     def spec(path: tuple[Any, ...], x: Any) -> PartitionSpec:
         if not any(isinstance(key, GetAttrKey) and key.name in SHARDED for key in path):
@@ -57,7 +57,7 @@ def specs(state: Any, shards: int) -> Any:
 
 @contextlib.contextmanager
 def remembering() -> Iterator[None]:
-    """Hold the pairs of gathered arrays and shards while a step is traced."""
+    """Record which shard each gathered array comes from while a step is traced."""
     token = _shards.set({})
     try:
         yield
@@ -66,22 +66,22 @@ def remembering() -> Iterator[None]:
 
 
 def gather_params(state: Any, like: Any) -> Any:
-    """Make the parameters of all networks whole.
+    """Gather the parameters of all networks.
 
     Args:
-      state: as a device has it.
+      state: the state local to a device.
       like: the same tree, with the global shapes.
     """
     return _map_params(_gather, state, like)
 
 
 def own_params(state: Any) -> Any:
-    """Return the state with this device's shards of the parameters: undo `gather_params`."""
+    """Return the state with this device's parameter shards: the inverse of `gather_params`."""
     return _map_params(lambda x, _: _own(x), state, state)
 
 
 def gather(shards: Any, like: Any) -> Any:
-    """Make a network's parameters whole; `like` has the global shapes."""
+    """Gather a network's parameters; `like` has the global shapes."""
     return jax.tree.map(_gather, shards, like)
 
 
@@ -91,7 +91,7 @@ def own(params: Any) -> Any:
 
 
 def reduce_gradients(gradients: Any) -> Any:
-    """Average whole gradients over all devices, each into the shard that this device owns."""
+    """Average whole gradients over all devices; return this device's shards of the result."""
     axes = current()
     if axes is None or axes.shards == 1:
         return axis_mean(gradients)

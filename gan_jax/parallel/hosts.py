@@ -1,12 +1,12 @@
-"""Several processes, on one machine or many, as one training or one evaluation.
+"""Run one training or evaluation over several processes, on one machine or many.
 
-Every process runs the same program on its own devices and its own part of each batch; the first one
-writes. They find each other by the flags of main.py, or as JAX detects the cluster that started
-them (SLURM, Open MPI, TPU pods, GKE).
+Every process runs the same program on its own devices and its own slice of each batch; only the
+first writes files. They find each other by the flags of main.py, or through JAX's detection of the
+cluster that started them (SLURM, Open MPI, TPU pods, GKE).
 
-A process that dies leaves the others waiting in a collective, or aborted by the runtime without a
-word about the run. So each process counts up a number in the coordinator's store, and ends with one
-line when the number of another stands still; and an abort prints that line too.
+If a process dies, the others wait forever in a collective, or are aborted by the runtime without a
+message about the run. So each process increments a heartbeat counter in the coordinator's key-value
+store, and exits with one line when the counter of another stops; an abort prints that line too.
 """
 
 from __future__ import annotations
@@ -26,24 +26,24 @@ import numpy as np
 from jax.experimental import multihost_utils
 
 from gan_jax.core.errors import UserError
-from gan_jax.platform.logs import said_if_long
+from gan_jax.platform.logs import print_if_slow
 
-SILENCE = 40.0  # seconds without a sign of life until a process counts as dead
-HEARTBEAT = 100  # seconds until JAX's runtime aborts: later, so that our line comes first
-_PULSE = 5.0  # seconds between signs of life
+SILENCE = 40.0  # seconds without a heartbeat after which a process counts as dead
+HEARTBEAT = 100  # seconds until JAX's runtime aborts: longer, so that our message comes first
+_PULSE = 5.0  # seconds between heartbeats
 _KEY = "gan_jax/alive"
 
 
 def join(coordinator: str, processes: int, process: int) -> None:
-    """Join the other processes; call before any device is touched. Alone, do nothing.
+    """Connect to the other processes; call before any device is used. Do nothing if there are none.
 
     Args:
       coordinator: "HOST:PORT" of the first process; "" to detect a cluster.
-      processes: how many there are; 0 to detect.
-      process: the number of this one, from 0; -1 to detect.
+      processes: number of processes; 0 to detect.
+      process: index of this process, from 0; -1 to detect.
 
     Raises:
-      UserError: flags that do not fit together, or no coordinator.
+      UserError: inconsistent flags, or the coordinator cannot be reached.
     """
     given = bool(coordinator), processes > 0, process >= 0
     if any(given) and not all(given):
@@ -68,7 +68,7 @@ def join(coordinator: str, processes: int, process: int) -> None:
     which = f"process {others[0]}" if len(others) == 1 else f"the other {len(others)} processes"
     known = f"{which} of {processes} ({coordinator} is process 0)" if others else "the others"
     try:
-        with said_if_long(f"waiting for {known} ..."):
+        with print_if_slow(f"waiting for {known} ..."):
             jax.distributed.initialize(**arguments, heartbeat_timeout_seconds=HEARTBEAT)
     except RuntimeError as error:
         reason = str(error).splitlines()[0]
@@ -76,8 +76,8 @@ def join(coordinator: str, processes: int, process: int) -> None:
 
 
 def _cluster_of_several() -> bool:
-    """Return whether a cluster that JAX knows started this process, and others with it."""
-    # JAX has no public question for this; `initialize` itself fails where there is none.
+    """Return whether a cluster known to JAX started this process together with others."""
+    # JAX has no public API for this; `initialize` fails if there is no cluster.
     from jax._src.clusters import ClusterEnv
 
     for cluster in ClusterEnv._cluster_types:
@@ -87,30 +87,30 @@ def _cluster_of_several() -> bool:
 
 
 def first() -> bool:
-    """Return whether this process is the one that writes."""
+    """Return whether this is the first process, the one that writes files."""
     return jax.process_index() == 0
 
 
 def several() -> bool:
-    """Return whether there are others."""
+    """Return whether there is more than one process."""
     return jax.process_count() > 1
 
 
 def barrier(name: str) -> None:
-    """Wait until every process is here."""
+    """Wait until all processes have reached this point."""
     if several():
         multihost_utils.sync_global_devices(name)
 
 
 def any_of(flag: bool) -> bool:
-    """Return whether the flag is set in any process; all must ask."""
+    """Return whether the flag is set in any process; all processes must call it."""
     if not several():
         return flag
     return bool(multihost_utils.process_allgather(np.asarray(flag)).any())
 
 
 def from_first(make: Callable[[], int]) -> int:
-    """Return a number that the first process makes; all must ask."""
+    """Return the result of `make` in the first process; all processes must call it."""
     if not several():
         return make()
     mine = make() if first() else 0
@@ -119,10 +119,10 @@ def from_first(make: Callable[[], int]) -> int:
 
 @contextlib.contextmanager
 def watching(advice: Callable[[], str]) -> Iterator[None]:
-    """End this process with one line if another one dies.
+    """Exit this process with a one-line message if another one dies.
 
     Args:
-      advice: what to say after the fact, such as the step to resume from.
+      advice: () -> end of the message, such as the step to resume from.
     """
     if not several():
         yield
@@ -134,7 +134,8 @@ def watching(advice: Callable[[], str]) -> Iterator[None]:
     try:
         yield
     except jax.errors.JaxRuntimeError as error:
-        # A collective that lost its partner, mostly; the partner's own errors end it, and us here.
+        # Usually a collective whose partner died: an error in the other process ends it, and this
+        # process ends here.
         _end(f"{str(error).splitlines()[0][:120]}", advice)
     finally:
         done.set()
@@ -143,9 +144,9 @@ def watching(advice: Callable[[], str]) -> Iterator[None]:
 
 
 def _on_abort(advice: Callable[[], str]) -> Callable[[], None]:
-    """Say what to do when C++ aborts the process; return a function that undoes this.
+    """Print the message if C++ aborts the process; return a function that removes the handler.
 
-    A handler of Python's own `signal` would wait for the main thread, which is inside of C++.
+    A handler from Python's `signal` would have to wait for the main thread, which is inside C++.
     """
     libc = ctypes.CDLL(None)
     libc.signal.restype = ctypes.c_void_p
@@ -153,7 +154,7 @@ def _on_abort(advice: Callable[[], str]) -> Callable[[], None]:
     handler = ctypes.CFUNCTYPE(None, ctypes.c_int)(lambda _: _end("the runtime aborted", advice))
     old = libc.signal(signal.SIGABRT, ctypes.cast(handler, ctypes.c_void_p))
 
-    def undo(_: Any = handler) -> None:  # which must live as long as it is installed
+    def undo(_: Any = handler) -> None:  # the default keeps `handler` alive while it is installed
         libc.signal(signal.SIGABRT, old)
 
     return undo
@@ -183,20 +184,20 @@ def _count(client: Any, process: int) -> str | None:
     try:
         return client.key_value_try_get(f"{_KEY}/{process}")
     except Exception as error:
-        if "NOT_FOUND" in str(error):  # it has not begun
+        if "NOT_FOUND" in str(error):  # no heartbeat yet
             return None
         raise
 
 
 def _client() -> Any:
-    # The store of the coordinator has no public handle.
+    # The coordinator's key-value store has no public API.
     from jax._src.distributed import global_state
 
     return global_state.client
 
 
 def _end(what: str, advice: Callable[[], str]) -> None:
-    """Print the line and end: what waits in a collective can be stopped in no other way."""
+    """Print the message and exit at once: a thread that waits in a collective cannot be stopped."""
     line = f"error: another process was lost ({what}); {advice()}"
     print(line, file=sys.stderr, flush=True)
     os._exit(2)

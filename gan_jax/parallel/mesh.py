@@ -1,15 +1,15 @@
-"""Devices: the mesh, where state and batches lie, and compilation of a step under jit or pmap.
+"""Devices: the mesh, placement of state and batches, and compilation of a step under jit or pmap.
 
-This is the only file that knows how a program is spread. A train step runs on every device with its
-slice of the batch, and talks to the others by the functions of `gan_jax.parallel.axes`. Both modes
-trace the same step:
+This is the only file that knows how a program is distributed. A train step runs on every device
+with its slice of the batch, and communicates through the functions of `gan_jax.parallel.axes`. Both
+modes trace the same step:
 
 * `jit` (the default) maps it over a mesh of two axes. The batch is split over both; parameters and
   optimizer state may be split over the second, see `gan_jax.parallel.fsdp`;
-* `pmap` maps it over one axis, with the state whole everywhere.
+* `pmap` maps it over one axis, with the state replicated.
 
-The state has one layout in both, without a device axis, so that a checkpoint of one mode resumes in
-the other. Evaluation and sampling always run under plain jit: they are one map over examples.
+The state has the same layout in both, without a device axis, so that a checkpoint of one mode
+resumes in the other. Evaluation and sampling always run under plain jit, as a map over examples.
 """
 
 from __future__ import annotations
@@ -28,19 +28,19 @@ from gan_jax.core.errors import UserError, check_choice
 from gan_jax.parallel import fsdp
 from gan_jax.parallel.axes import DATA, FSDP, Axes, axis_mean, mapped
 from gan_jax.parallel.resident import Resident
-from gan_jax.platform.heap import keep_heap_whole
+from gan_jax.platform.heap import claim_fragments_after_compiling
 
 AXES = (DATA, FSDP)  # the mesh axes that a batch is split over
 
 
 @dataclasses.dataclass(frozen=True)
 class Parallel:
-    """How a program is spread: the mode of its train step and the mesh of devices.
+    """How a program is distributed: the mode of its train step and the mesh of devices.
 
     Attributes:
       mode: "jit" or "pmap".
       mesh: axes "data" and "fsdp"; parameters are split over the second.
-      target: what the program is made for, where the mesh's devices stand for others.
+      target: platform to compile for, if the devices of the mesh stand in for others; else "".
     """
 
     mode: str
@@ -49,7 +49,7 @@ class Parallel:
 
     @property
     def devices(self) -> int:
-        """Number of devices in the mesh, of all processes."""
+        """Number of devices in the mesh, over all processes."""
         return self.mesh.size
 
     @property
@@ -59,12 +59,12 @@ class Parallel:
 
     @property
     def platform(self) -> str:
-        """What the devices are: "cpu", "gpu" or "tpu"."""
+        """Platform of the devices: "cpu", "gpu" or "tpu"."""
         return self.target or self.mesh.devices.flat[0].platform
 
     @property
     def replicated(self) -> NamedSharding:
-        """Sharding of what every device has whole."""
+        """Sharding of arrays that are replicated on every device."""
         return NamedSharding(self.mesh, PartitionSpec())
 
     def split(self, axis: int = 0) -> NamedSharding:
@@ -78,7 +78,7 @@ class Parallel:
         )
 
     def round_up(self, size: int) -> int:
-        """Return the least batch size of at least `size` that divides over the devices."""
+        """Return the smallest batch size of at least `size` that divides over the devices."""
         return -(-size // self.devices) * self.devices
 
     def check_batch(self, what: str, size: int, microbatches: int = 1) -> None:
@@ -99,28 +99,28 @@ class Parallel:
         """Put host arrays on the devices, split along the batch axis.
 
         Args:
-          batch: pytree of arrays that hold this process's examples, batch axis at `axis`.
+          batch: pytree of arrays with this process's examples, batch axis at `axis`.
           axis: 0 for `[B, ...]`, 1 for `[draws, B, ...]`.
         """
         return self._put(batch, self.split(axis))
 
     def replicate(self, make: Callable[[], Any]) -> Any:
-        """Return what `make` computes, whole on every device of every process."""
+        """Return the result of `make`, replicated on every device of every process."""
         return jax.jit(make, out_shardings=self.replicated)()
 
     def place_whole(self, tree: Any) -> Any:
-        """Put host arrays, the same in every process, whole on every device."""
+        """Replicate host arrays, equal in all processes, on every device."""
         return self._put(tree, self.replicated)
 
     def _put(self, tree: Any, sharding: NamedSharding) -> Any:
-        if jax.process_count() == 1:  # in one call, which takes a third of the time
+        if jax.process_count() == 1:  # one call for the whole tree, which takes a third of the time
             return jax.device_put(tree, sharding)
         return jax.tree.map(
             lambda x: jax.make_array_from_process_local_data(sharding, np.asarray(x)), tree
         )
 
     def compile_init(self, init: Callable[[jax.Array], Any]) -> Callable[[jax.Array], Any]:
-        """Compile `init` so that its arrays are born where they belong."""
+        """Compile `init` so that its arrays are created with their final shardings."""
 
         def call(key: jax.Array) -> Any:
             shardings = self.shardings(jax.eval_shape(init, key))
@@ -131,7 +131,7 @@ class Parallel:
     def compile_map(self, function: Callable[..., Any]) -> Callable[..., Any]:
         """Compile `function(state, *arrays)` that maps over a placed batch.
 
-        What it returns is whole on every device, so that every process can read it.
+        Its results are replicated on every device, so that every process can read them.
         """
         return jax.jit(function, out_shardings=self.replicated)
 
@@ -140,7 +140,7 @@ class Parallel:
 
         Args:
           step: written for "the batch", with leaves [draws, B, ...]; `phase` is static. Its metrics
-            are means over the batch at hand.
+            are means over the batch that it gets.
 
         Returns:
           A function of the same signature; `batch` as made by `place(..., axis=1)`, or, under jit,
@@ -165,7 +165,7 @@ class Parallel:
                 mesh=self.mesh,
                 in_specs=(specs, whole if isinstance(batch, Resident) else split, whole),
                 out_specs=(specs, whole),
-                check_vma=False,  # gradients stay each device's own until they are reduced by us
+                check_vma=False,  # gradients stay local to each device until we reduce them
             )(state, batch, key)
 
         return jax.jit(mapped_step, static_argnums=0, donate_argnums=1)
@@ -200,7 +200,7 @@ class Parallel:
 
 
 def _mean(metrics: dict[str, jax.Array]) -> dict[str, jax.Array]:
-    """Average scalars over the devices, all in one reduction."""
+    """Average scalars over the devices in a single reduction."""
     if not metrics:
         return metrics
     values = axis_mean(jnp.stack([jnp.asarray(x, jnp.float32) for x in metrics.values()]))
@@ -208,15 +208,16 @@ def _mean(metrics: dict[str, jax.Array]) -> dict[str, jax.Array]:
 
 
 def make_parallel(mode: str = "jit", devices: int = 0, shards: int = 1) -> Parallel:
-    """Build the mesh, for programs that are compiled from now on.
+    """Build the mesh for programs that are compiled from now on.
 
     Args:
       mode: "jit" or "pmap".
-      devices: how many to use; 0 for all, of all processes.
-      shards: devices that share one copy of parameters and optimizer state.
+      devices: number of devices to use; 0 for all devices of all processes.
+      shards: number of devices that share one copy of parameters and optimizer state.
 
     Raises:
-      UserError: for an unknown mode, more devices than there are, or shards that do not fit.
+      UserError: an unknown mode, more devices than there are, or a number of shards that does not
+        divide the number of devices.
     """
     check_choice("train.parallel", mode, ("jit", "pmap"))
     there = jax.devices()
@@ -228,12 +229,12 @@ def make_parallel(mode: str = "jit", devices: int = 0, shards: int = 1) -> Paral
     if mode == "pmap" and (shards > 1 or jax.process_count() > 1):
         what = f"train.fsdp={shards}" if shards > 1 else f"{jax.process_count()} processes"
         raise UserError(f"train.parallel=pmap does not do {what}: use train.parallel=jit")
-    keep_heap_whole()
+    claim_fragments_after_compiling()
     return Parallel(mode, make_mesh(chosen, shards))
 
 
 def make_mesh(devices: Sequence[Any], shards: int = 1) -> Mesh:
-    """Return the mesh over devices, here or only named; raise UserError if `shards` do not fit."""
+    """Return the mesh over real or abstract devices; UserError if `shards` does not divide them."""
     count = len(devices)
     if count % shards:
         fit = ", ".join(str(n) for n in range(1, count + 1) if count % n == 0)

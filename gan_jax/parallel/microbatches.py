@@ -1,4 +1,4 @@
-"""Gradients of a mean over the batch, in one go or summed over microbatches."""
+"""Gradients of a mean over the batch, at once or accumulated over microbatches."""
 
 from __future__ import annotations
 
@@ -19,22 +19,22 @@ def sum_over_microbatches(
 ) -> tuple[Any, tuple[Any, Any, Any]]:
     """Return mean gradients over the batch, holding the activations of one microbatch at a time.
 
-    The result is that of the whole batch where examples do not meet. Batch normalisation makes
-    them meet: its statistics are then those of a microbatch (over all devices), and the running
-    ones move once a microbatch.
+    The result equals that of the whole batch if examples do not interact. Batch normalisation makes
+    them interact: its statistics are then those of a microbatch (over all devices), and the running
+    statistics are updated once per microbatch.
 
     Args:
       differentiate: (extra, part of the inputs) -> (gradients of a mean over the part, (new extra,
         means, outputs)): means are a pytree of means over the part as well, outputs one of
         [B / microbatches, ...].
-      params: what the gradients are like.
-      extra: collections such as batch statistics; each microbatch gets those that the one before
-        it returned.
-      inputs: pytree of [B, ...], one entry an example; everything drawn is among them.
-      microbatches: parts of the batch, of B / microbatches examples each.
+      params: pytree with the structure and shapes of the gradients.
+      extra: collections such as batch statistics; each microbatch gets those returned by the
+        previous one.
+      inputs: pytree of [B, ...], one entry per example, including all random draws.
+      microbatches: number of parts of the batch, of B / microbatches examples each.
 
     Returns:
-      (gradients, (extra, means, outputs)): of this device, not yet averaged over others; outputs
+      (gradients, (extra, means, outputs)) of this device, not yet averaged over devices; outputs
       [B, ...] are in the order of the inputs.
     """
     if microbatches == 1:
@@ -45,8 +45,8 @@ def sum_over_microbatches(
         gradients, (extra, *rest) = differentiate(extra, part)
         return (jax.tree.map(jnp.add, total, gradients), extra), tuple(rest)
 
-    # Every so-many-th example, not the next so many: the same examples meet in a microbatch however
-    # many devices share the batch.
+    # A microbatch takes every n-th example, not n consecutive ones: so it holds the same examples
+    # however many devices share the batch.
     def split(x: jax.Array) -> jax.Array:
         return x.reshape(-1, microbatches, *x.shape[1:]).swapaxes(0, 1)
 

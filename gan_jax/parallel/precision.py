@@ -1,7 +1,7 @@
-"""How a network is computed while it trains: its precision, and what is kept for the backward pass.
+"""Mixed precision and rematerialisation of a network in training.
 
-Both are said at one place, around `module.apply`, and hold for any module: no layer has a dtype
-of its own, and the blocks of a network only name their outputs (`block_output`).
+Both are set in one place, around `module.apply`, for any module: no layer has its own dtype, and
+the blocks of a network only name their outputs (`block_output`).
 """
 
 from __future__ import annotations
@@ -18,19 +18,19 @@ _BLOCK = "block_output"
 
 
 def block_output(x: jax.Array) -> jax.Array:
-    """Name what a block of a network returns: rematerialisation keeps it, and nothing within."""
+    """Name the output of a block: rematerialisation keeps it, and nothing inside the block."""
     return checkpoint_name(x, _BLOCK)
 
 
 def training_apply(module: nn.Module, *, precision: str, remat: bool) -> Callable[..., Any]:
-    """Return `module.apply` as it is computed in a train step.
+    """Return `module.apply` with the precision and rematerialisation of a train step.
 
     Args:
       module: the network.
-      precision: "float32"; or "bfloat16": parameters and inputs are rounded on entry, outputs are
-        float32 again, so that losses, penalties and whatever the optimizer sees are. Layers that
-        take statistics take them in float32, and their collections are never rounded.
-      remat: keep the outputs of blocks only, and compute what lies between again in the backward
+      precision: "float32"; or "bfloat16": parameters and inputs are rounded on entry and outputs
+        are cast back to float32, so that losses, penalties and gradients are float32. Layers that
+        compute statistics do so in float32, and their collections are never rounded.
+      remat: keep only the outputs of blocks, and recompute everything in between in the backward
         pass (arXiv:1604.06174): less memory, about a third more arithmetic.
 
     Returns:

@@ -1,6 +1,6 @@
-"""A split that lies on the devices: a step takes it in place of a batch, and gathers its own.
+"""A split kept on the devices: a step takes it in place of a batch, and gathers its own batches.
 
-Which examples a batch has follows from (seed, position), and the position is in the state.
+The examples of a batch follow from (seed, position), and the position is in the state.
 """
 
 from __future__ import annotations
@@ -14,14 +14,14 @@ from gan_jax.parallel.axes import axis_index, axis_size
 
 @flax.struct.dataclass
 class Resident:
-    """What a step takes in place of a batch; whole on every device.
+    """The input of a step in place of a batch; replicated on every device.
 
     Attributes:
       arrays: {stream: [N, ...]} of each domain, images as stored: uint8.
-      rows: int32 [S] of each domain: places in its arrays of the examples at positions `start`,
-        `start` + 1, ...
-      start: uint32.
-      draws: how many batches to gather.
+      rows: int32 [S] of each domain: the rows of its arrays that hold the examples at positions
+        `start`, `start` + 1, ...
+      start: uint32 scalar, the position of the first row.
+      draws: number of batches to gather.
     """
 
     arrays: tuple[dict[str, jax.Array], ...]
@@ -34,12 +34,12 @@ class Resident:
 
         Args:
           position: uint32, examples drawn before.
-          batch_size: examples a draw, over all devices.
+          batch_size: examples per draw, over all devices.
         """
         local = batch_size // axis_size()
         within = axis_index() * local + jnp.arange(local)
         places = jnp.arange(self.draws)[:, None] * batch_size + within
-        # A difference of uint32 is right where positions wrap, too.
+        # A uint32 difference is correct even if the position wraps around.
         places += (position - self.start).astype(jnp.int32)
         return {
             name: array[rows[places]]

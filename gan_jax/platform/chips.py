@@ -1,13 +1,14 @@
-"""Accelerators: what the vendor says of the chips. Imports no JAX.
+"""Vendor specifications of accelerators. Imports no JAX.
 
-Figures are those of cloud.google.com/tpu/docs/{v4,v5e,v5p,v6e} (read 2026-11-23). A chip's
-interconnect is given there for both directions together; half of it is what a chip can send, with
-all its links busy. v4's page does not give it: 6 links of 50 GB/s each way, as of Jouppi et al.
-2023 (arXiv:2304.01433). For v6e older pages say 3,200 or 3,584 Gbit/s, the newer one 800 GB/s,
-which is used.
+TPU figures are from cloud.google.com/tpu/docs/{v4,v5e,v5p,v6e} (read 2026-11-23). The interconnect
+is given there for both directions together; half of it is what a chip can send with all its links
+busy. The v4 page does not give it: 6 links of 50 GB/s each way, from Jouppi et al. 2023
+(arXiv:2304.01433). For v6e older pages give 3,200 or 3,584 Gbit/s; the 800 GB/s of the newer one
+are used.
 
-GPUs are the SXM forms of NVIDIA's data sheets of A100 80GB, H100 and H200: peaks without sparsity,
-NVLink one way. Memory is what the driver reports (`gan_jax/platform/gpus.py`).
+GPUs are the SXM versions in NVIDIA's data sheets of A100 80GB, H100 and H200: peaks without
+sparsity, NVLink in one direction. Memory is as reported by the driver
+(`gan_jax/platform/gpus.py`).
 """
 
 from __future__ import annotations
@@ -26,13 +27,13 @@ class Chip:
     Attributes:
       memory: capacity [GiB].
       flops: peak bfloat16 arithmetic [1/s].
-      memory_bandwidth: of the chip's main memory [bytes/s].
-      interconnect: what one chip can send to its neighbours [bytes/s].
-      largest: the most chips of one slice, or that NVLink joins.
-      axes: of the torus, which the name of a slice has; 1 of GPUs.
+      memory_bandwidth: bandwidth of the chip's main memory [bytes/s].
+      interconnect: rate at which one chip can send to its neighbours [bytes/s].
+      largest: maximum number of chips in a slice, or connected by NVLink.
+      axes: number of axes of the torus, as in the name of a slice; 1 for GPUs.
       flops_float32: peak of float32 matrix products at JAX's default precision: TF32 on a GPU; None
         on a TPU, where they run in bfloat16 passes and so at that peak.
-      share: of the memory, that JAX takes unless it is told otherwise.
+      share: fraction of the memory that JAX takes by default.
     """
 
     memory: float
@@ -46,7 +47,7 @@ class Chip:
 
     @property
     def limit(self) -> float:
-        """What a program may take of the memory [bytes]."""
+        """Memory available to a program [bytes]."""
         return self.share * self.memory * GIB
 
     def peak(self, precision: str) -> float:
@@ -81,9 +82,9 @@ CHIPS = {
 
 
 def chip_of(device_kind: str) -> Chip | None:
-    """Return the chip that JAX calls by that name (`jax.Device.device_kind`); None if not known.
+    """Return the chip for JAX's name of a device (`jax.Device.device_kind`); None if unknown.
 
-    "TPU v5 lite" is v5e. A GPU that is not listed is taken for the slowest that is.
+    "TPU v5 lite" is v5e. A GPU that is not listed is treated as the slowest listed one.
     """
     if device_kind.startswith("TPU"):
         name = device_kind.removeprefix("TPU ").replace(" lite", "e")

@@ -1,8 +1,8 @@
-"""Compiled programs are kept between starts, so that a second start is quick.
+"""Persistent compilation cache, so that a second start is quick.
 
 JAX writes each compiled program to a folder and reads it at the next start. A program for the CPU
-holds instructions of that very CPU, so every kind of machine has a folder of its own: a home that
-several machines share would otherwise hand one the programs of another.
+uses instructions of that particular CPU, so each type of machine has its own folder: otherwise
+machines with a shared home directory would load each other's programs.
 """
 
 from __future__ import annotations
@@ -14,16 +14,17 @@ from pathlib import Path
 
 DIR, MAX_SIZE = "JAX_COMPILATION_CACHE_DIR", "JAX_COMPILATION_CACHE_MAX_SIZE"
 MIN_SECONDS = "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"
-_LIMIT = 4 * 2**30  # bytes; the programs used longest ago are deleted beyond
+_LIMIT = 4 * 2**30  # bytes; above it the least recently used programs are deleted
 
 
 def keep_compiled_programs() -> Path | None:
     """Set JAX's persistent cache through its environment; call before JAX is imported.
 
-    Where JAX_COMPILATION_CACHE_DIR is set, by a user, it is left as it is; "" turns the cache off.
+    A JAX_COMPILATION_CACHE_DIR set by the user is respected; "" turns the cache off.
 
     Returns:
-      The folder, $XDG_CACHE_HOME/gan_jax/MACHINE (default ~/.cache); None where nothing was set.
+      The folder, $XDG_CACHE_HOME/gan_jax/compiled-MACHINE (default ~/.cache); None if nothing was
+      set.
     """
     if DIR in os.environ:
         return None
@@ -31,7 +32,7 @@ def keep_compiled_programs() -> Path | None:
     folder = Path(home) / "gan_jax" / f"compiled-{machine()}"
     try:
         folder.mkdir(parents=True, exist_ok=True)
-    except OSError:  # a home that cannot be written: compile again
+    except OSError:  # the home directory is not writable: compile at every start
         return None
     if not os.access(folder, os.W_OK):
         return None
@@ -42,7 +43,7 @@ def keep_compiled_programs() -> Path | None:
 
 
 def machine() -> str:
-    """Return a short name of this kind of CPU: its architecture and a digest of what it can do."""
+    """Return a short name of this type of CPU: its architecture and a digest of its features."""
     known = [platform.machine(), platform.processor()]
     try:
         lines = Path("/proc/cpuinfo").read_text().splitlines()

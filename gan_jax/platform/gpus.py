@@ -1,9 +1,9 @@
-"""What XLA's compiler asks about a GPU, so that it can compile for one that is not here.
+"""GPU descriptions for XLA's compiler, so that it can compile for a GPU that is not present.
 
-Figures are those that NVIDIA's driver reports of each chip, as recorded in OpenXLA's descriptions
+Figures are as reported by NVIDIA's driver for each chip and recorded in OpenXLA's descriptions
 (github.com/openxla/xla, xla/backends/gpu/target_config/specs: h100_sxm, h200 and a100_sxm_80, read
-2026-11-27). Its rates of scalar and matrix units are left out: the compiler does without them, and
-the roofline of `gan_jax/planning/plan.py` takes the vendor's peaks
+2026-11-27). Their rates of scalar and matrix units are omitted: the compiler does not need them,
+and the roofline of `gan_jax/planning/plan.py` uses the vendor's peaks
 (`gan_jax/planning/topology.py`).
 """
 
@@ -17,15 +17,15 @@ class Target:
     """One GPU, as the compiler sees it.
 
     Attributes:
-      name: as the driver writes it.
+      name: as reported by the driver.
       capability: CUDA's compute capability, (major, minor).
-      accelerated: whether code may be for this architecture only ("sm_90a").
-      cores: streaming multiprocessors.
-      fpus: float32 units of a core.
+      accelerated: whether to use features of this architecture only ("sm_90a").
+      cores: number of streaming multiprocessors.
+      fpus: float32 units per multiprocessor.
       clock: [GHz].
       memory, bandwidth: of the device [bytes, bytes/s].
       l2: second-level cache [bytes].
-      shared: memory that a core shares [bytes], of which a block may ask for all but 1 KiB.
+      shared: shared memory per multiprocessor [bytes]; a block may request all but 1 KiB.
     """
 
     name: str
@@ -40,7 +40,7 @@ class Target:
     shared: int
 
     def proto(self) -> str:
-        """Return the text of XLA's `GpuTargetConfigProto`."""
+        """Return XLA's `GpuTargetConfigProto` as text."""
         major, minor = self.capability
         extension = "ACCELERATED_FEATURES" if self.accelerated else "NONE"
         device = {
@@ -78,7 +78,7 @@ _LIMITS = {
     "thread_dim_limit_y": 1024,
     "thread_dim_limit_z": 64,
 }
-_CUDNN = "major: 9 minor: 10"  # what jax[cuda12] and jax[cuda13] bring is not older
+_CUDNN = "major: 9 minor: 10"  # jax[cuda12] and jax[cuda13] install this version or a newer one
 
 TARGETS = {
     "h100": Target(

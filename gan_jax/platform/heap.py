@@ -1,19 +1,20 @@
-"""The heap of a process that computes on the CPU: memory that is reused, and stays in one piece.
+"""Tune glibc's heap for computing on the CPU: reuse memory, and avoid fragmentation.
 
-Reuse: XLA:CPU allocates its temporaries afresh at each call; glibc maps and unmaps them, and the
-page faults cost as much as the arithmetic of a small network. Settings of glibc's own allocator,
-made from within the process, stop that; they do what the environment variable
-GLIBC_TUNABLES=glibc.malloc.mmap_threshold=...:trim_threshold=...:top_pad=... does, which only a
-parent process can set.
+Reuse: XLA:CPU allocates its temporaries anew at each call; glibc maps and unmaps them, and the
+page faults cost as much as the arithmetic of a small network. Settings of glibc's allocator, made
+from within the process, prevent that. They are equivalent to the environment variable
+GLIBC_TUNABLES=glibc.malloc.mmap_threshold=...:trim_threshold=...:top_pad=..., which only a parent
+process can set.
 
-Pieces: compiling frees hundreds of MiB in ten thousands of pieces between what lives on. They
-count as used memory, and every later allocation walks lists of them, under the one lock of the
-heap: a step of BigGAN-32 took 9 % of its time there (`_int_malloc`), and the slower the longer its
-program took to compile, so that one from the compilation cache seemed faster. After a compilation
-their pages are given back to the system, and the pieces are taken and kept, which leaves the
-lists empty. Small blocks would now be cut from where the last step's temporaries were, and the
-next step's would not fit any more: a yard before the end of the heap is for them, since glibc takes
-the smallest free block that does.
+Fragmentation: compiling frees hundreds of MiB in tens of thousands of fragments between live
+blocks. They count as used memory, and every later allocation walks free lists of them, under the
+single lock of the heap. A step of BigGAN-32 spent 9 % of its time there (`_int_malloc`), and the
+longer its program took to compile, the slower the step was, so that a program from the compilation
+cache seemed faster. So after a compilation the pages of the fragments are returned to the system,
+and the fragments are allocated and never freed, which empties the free lists. Small blocks would
+then be cut from the space of the last step's temporaries, and the next step's would not fit any
+more. So a reserve before the end of the heap is left free for small blocks: glibc uses the smallest
+free block that fits.
 
 `benchmarks/host_memory.py` measures all of it.
 """
@@ -28,25 +29,26 @@ from typing import Any
 
 from gan_jax.platform.host import has_accelerator
 
-# What is set with mallopt: (the number of <malloc.h>, the value).
+# Settings for mallopt: (parameter number in <malloc.h>, value).
 SETTINGS = {
-    # Threads share one heap: what one frees another can use. Compiling takes a third longer, since
-    # its threads wait for one another; without it most steps take 2 to 14 % longer, one less by 5.
-    # glibc reads it once: there is no way back after compiling.
+    # All threads share one heap, so that one can reuse what another frees. Compiling takes a third
+    # longer, since its threads wait for each other; but without this setting most steps take 2 to
+    # 14 % longer (one took 5 % less). glibc reads it once: it cannot be undone after compiling.
     "arena_max": (-8, 1),
-    "mmap_max": (-4, 0),  # large blocks come from that heap too, instead of from mmap
+    "mmap_max": (-4, 0),  # large blocks also come from the heap, not from mmap
     "trim_threshold": (-1, 2**31 - 1),
     "top_pad": (-2, 2**28),  # the heap grows by 256 MiB
 }
-# Of jax.monitoring: after each compilation, also where the program comes from the cache.
+# Event of jax.monitoring after each compilation, also if the program comes from the cache.
 _COMPILED = "/jax/core/compile/backend_compile_duration"
-_LONG = 0.2  # seconds; a program that took less to compile leaves little
-# Bytes: larger pieces are of use to a program, smaller ones glibc finds without a walk.
+_LONG = 0.2  # seconds; shorter compilations leave few fragments
+# Sizes of the fragments to claim [bytes]: larger ones are useful to a program, and glibc finds
+# smaller ones without walking a list.
 _LARGEST, _SMALLEST = 2**20, 2**10
-_YARD = 2**27  # bytes; what is never used of it takes no memory
-_STEP = 0.93  # from one size that is taken to the next; what a piece has beyond it is the next's
+_RESERVE = 2**27  # bytes; unused pages of it take no memory
+_STEP = 0.93  # ratio of successive sizes claimed; the rest of a fragment is claimed by a later one
 
-_reused = False  # whether this process has the settings: glibc does not tell
+_reused = False  # whether the settings were made in this process: glibc cannot be asked
 
 
 class _Mallinfo2(ctypes.Structure):
@@ -69,7 +71,7 @@ class _Mallinfo2(ctypes.Structure):
 
 @functools.cache
 def _glibc() -> ctypes.CDLL | None:
-    """Return the C library, or None where it is not glibc of 2.33 (2021) or later."""
+    """Return the C library, or None if it is not glibc 2.33 (2021) or later."""
     if not sys.platform.startswith("linux"):
         return None
     try:
@@ -86,12 +88,12 @@ def _glibc() -> ctypes.CDLL | None:
 
 
 def reuse_host_memory() -> bool:
-    """Let glibc reuse what it has, if this process will compute on the CPU; call before JAX starts.
+    """Let glibc reuse memory, if this process will compute on the CPU; call before JAX starts.
 
     The process then keeps its peak memory until it ends.
 
     Returns:
-      Whether the settings were made: never on other systems, nor beside an accelerator, where
+      Whether the settings were made: not on other systems, nor with an accelerator, where
       temporaries live on the device.
     """
     only_cpu = os.environ.get("JAX_PLATFORMS") == "cpu"
@@ -105,32 +107,35 @@ def reuse_host_memory() -> bool:
 
 
 @functools.cache
-def keep_heap_whole() -> None:
-    """Take the pieces that compilations leave, from now on, if memory is reused in this process.
+def claim_fragments_after_compiling() -> None:
+    """Claim heap fragments after each compilation from now on, if memory is reused here.
 
     Takes 0.1 to 0.2 s for a program that took half a minute to compile.
     """
     if not _reused:
         return
-    import jax  # at the top it would start before the environment is set
+    import jax  # not at the top: the environment must be set before JAX is imported
 
     def after(event: str, seconds: float, **_: Any) -> None:
         if event == _COMPILED and seconds > _LONG:
-            take_pieces()
+            claim_fragments()
 
     jax.monitoring.register_event_duration_secs_listener(after)
 
 
-def take_pieces() -> int:
-    """Give pages of free memory back, take the pieces, and make a yard; return the pieces' bytes.
+def claim_fragments() -> int:
+    """Return free pages to the system, claim fragments, and make a reserve for small blocks.
 
-    Other threads may allocate meanwhile: a block belongs to who got it.
+    Other threads may allocate at the same time; that does no harm.
+
+    Returns:
+      Total size of the fragments claimed [bytes].
     """
     libc = _glibc()
     if libc is None:
         return 0
     libc.malloc_trim(0)
-    # What lies beyond this address is the heap's end, which is in one piece and stays free.
+    # Beyond this address lies the free end of the heap, which is contiguous and stays free.
     end = libc.sbrk(0) - libc.mallinfo2().keepcost
     taken, size = 0, _LARGEST
     while size >= _SMALLEST:
@@ -140,8 +145,8 @@ def take_pieces() -> int:
             continue
         libc.free(block)
         size = int(size * _STEP)
-    yard, wall = libc.malloc(_YARD), 0
-    while wall < yard:  # lest the yard becomes one with the end
-        wall = libc.malloc(_SMALLEST) or yard  # out of memory: no wall
-    libc.free(yard)
+    reserve, guard = libc.malloc(_RESERVE), 0
+    while guard < reserve:  # a block after the reserve keeps it from merging with the free end
+        guard = libc.malloc(_SMALLEST) or reserve  # out of memory: no such block
+    libc.free(reserve)
     return taken

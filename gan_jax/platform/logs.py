@@ -1,8 +1,8 @@
-"""What is logged to the terminal: warnings of ours, a line each, and not those of the libraries.
+"""Logging to the terminal: our own warnings, one line each, but not those of the libraries.
 
-Orbax, TFDS and grain log through absl, and at level WARNING also what is as it should be, such as
-"read_only=True, setting save_interval_steps=0" at every restore. What they log as errors they raise
-too, and it is reported there: Orbax would add 80 lines of traceback to a full disk.
+Orbax, TFDS and grain log through absl, and log normal behaviour at level WARNING, such as
+"read_only=True, setting save_interval_steps=0" at every restore. The errors that they log they also
+raise, and those are reported by us: for a full disk Orbax would add 80 lines of traceback.
 """
 
 from __future__ import annotations
@@ -16,35 +16,35 @@ from collections.abc import Iterator
 
 import absl.logging
 
-PATIENCE = 2.0  # seconds until what one waits for is said
+PATIENCE = 2.0  # seconds after which `print_if_slow` prints
 
 
 def quiet_libraries() -> None:
-    """Let the libraries log nothing but what ends the program."""
+    """Let libraries log fatal errors only."""
     absl.logging.set_verbosity(absl.logging.FATAL)
 
 
 def set_up_logging() -> None:
-    """Do the same, and print our warnings unless the program has log handlers of its own."""
+    """Quiet the libraries, and print our warnings unless the program has its own log handlers."""
     quiet_libraries()
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s: %(message)s")
     logging.getLogger("asyncio").setLevel(logging.CRITICAL)  # Orbax's tasks after a failed save
-    # Images of up to twice Pillow's limit are read, and larger ones are an error that says so.
+    # Images up to twice Pillow's limit are read; for larger ones we raise an error.
     warnings.filterwarnings("ignore", message=r"Image size \(\d+ pixels\) exceeds limit")
     sys.unraisablehook = _print_unraisable
 
 
 @contextlib.contextmanager
-def said_if_long(what: str, *, by_us: bool = True) -> Iterator[None]:
-    """Print what is being waited for, should it take longer than PATIENCE.
+def print_if_slow(what: str, *, enabled: bool = True) -> Iterator[None]:
+    """Print a message if the block takes longer than PATIENCE.
 
     Args:
-      what: such as "compiling the step ...".
-      by_us: False prints nothing, in the processes that write nothing.
+      what: the message, such as "compiling the step ...".
+      enabled: False prints nothing, for processes that print no messages.
     """
     timer = threading.Timer(PATIENCE, lambda: print(what, flush=True))
     timer.daemon = True
-    if by_us:
+    if enabled:
         timer.start()
     try:
         yield
@@ -53,9 +53,9 @@ def said_if_long(what: str, *, by_us: bool = True) -> Iterator[None]:
 
 
 def _print_unraisable(unraisable: sys.UnraisableHookArgs) -> None:
-    """Print an exception in a thread of C++, but not what tensorstore meets after a failed save.
+    """Print an exception in a C++ thread, except those of tensorstore after a failed save.
 
-    It calls back, once an array, into the event loop that Orbax has closed by then.
+    Tensorstore calls back, once per array, into the event loop that Orbax has already closed.
     """
     trace = unraisable.exc_traceback
     if trace is not None and trace.tb_frame.f_code.co_name == "call_soon_threadsafe":

@@ -1,4 +1,4 @@
-"""SIGTERM and Ctrl-C as a wish: the loop saves first, and then stops."""
+"""Graceful stop on SIGTERM and Ctrl-C: the loop saves a checkpoint first, then stops."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def stop_on_signals() -> Iterator[list[int]]:
     try:
         for number in (signal.SIGTERM, signal.SIGINT):
             before[number] = signal.signal(number, note)
-    except ValueError:  # not the main thread, as in a notebook: nothing to catch there
+    except ValueError:  # not the main thread, as in some notebooks: no handler can be installed
         before = {}
     try:
         yield received

@@ -1,1 +1,1 @@
-"""What is told of runs: tables of their numbers. Nothing is measured here."""
+"""Reports on runs: tables of their metrics. Nothing is measured here."""

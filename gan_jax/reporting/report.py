@@ -1,9 +1,8 @@
-"""The results table: metrics of several runs as Markdown, runs that differ by their seed together.
+"""Results tables: metrics of several runs as Markdown, averaged over runs that differ by seed only.
 
-A table has one protocol (`gan_jax.core.metric_names.Protocol`): equal names of metrics after the
-first word, the same feature weights and the same data, by their fingerprints. Numbers of another
-protocol stand in another table. First come the numbers of whole splits, then those of each class,
-then confusion matrices.
+Each table has one protocol (`gan_jax.core.metric_names.Protocol`): the same part of the metric
+names after the first "/", the same feature weights and the same data, by their fingerprints.
+Tables over whole splits come first, then per-class tables, then confusion matrices.
 """
 
 from __future__ import annotations
@@ -35,12 +34,13 @@ class _Run:
     """The evaluations of one run at its newest step that has them."""
 
     workdir: Path
-    images: str  # what its data are, for people
-    settings: str  # its config, but for the seed and what cannot change its weights
+    images: str  # description of its data, for display
+    settings: str  # its config without the seed and fields that cannot affect the weights
     seed: int
-    values: dict[Protocol, dict[MetricName, tuple[int, float]]]  # step, value; without protocols
+    # (step, value) by metric name without its protocol.
+    values: dict[Protocol, dict[MetricName, tuple[int, float]]]
     matrices: dict[Protocol, tuple[int, Confusion]]
-    changes: tuple[str, ...]  # of its settings or data while it was trained
+    changes: tuple[str, ...]  # deliberate changes of settings or data during training
 
 
 def report(
@@ -49,14 +49,14 @@ def report(
     """Return the results of runs as Markdown tables.
 
     Args:
-      workdirs: runs that were evaluated.
-      metrics: first words of the names to show, in that order; "by_class" is what that metric of
-        --mode=eval gives; () shows all.
-      output: a Markdown file, whose part between the lines BEGIN and END is replaced; with
-        several such parts FILE#NAME says which.
+      workdirs: directories of evaluated runs.
+      metrics: metrics to show (the names up to "/"), in that order; "by_class" stands for the
+        results of that evaluation of --mode=eval; () shows all.
+      output: a Markdown file, in which the section between the lines BEGIN and END is replaced;
+        FILE#NAME selects one of several sections.
 
     Raises:
-      UserError: no run, none evaluated, a metric that none has, or no such part in the file.
+      UserError: no run, none evaluated, a metric that no run has, or no such section in the file.
     """
     runs = [_read(workdir) for workdir in workdirs]
     found = {name for run in runs for values in run.values.values() for name in values}
@@ -97,14 +97,14 @@ def _read(workdir: Path) -> _Run:
         for name, value in fields.items()
         if name not in ("seed", *RESUMABLE) and not name.startswith("eval.")
     }
-    settings["train.steps"] = fields["train.steps"]  # resumable, and yet another result
+    settings["train.steps"] = fields["train.steps"]  # resumable, but it affects the result
     changes = tuple(map(str, read_changes(workdir)))
     settings["changes"] = changes
     values: dict[Protocol, dict[MetricName, tuple[int, float]]] = {}
     matrices: dict[Protocol, tuple[int, Confusion]] = {}
     height, width, channels = spec.image_shape
     images = f"{spec.name}, {height}x{width}x{channels}"
-    for step in evaluated_steps(workdir):  # the newest comes last, and stays
+    for step in evaluated_steps(workdir):  # ascending, so that the newest overwrites the others
         kept = read_evaluation(workdir, step, spec)
         for name, (protocol, value) in kept.numbers.items():
             values.setdefault(protocol, {})[name.with_protocol()] = (step, value)
@@ -115,7 +115,7 @@ def _read(workdir: Path) -> _Run:
 
 
 def _groups(runs: Iterable[_Run]) -> list[list[_Run]]:
-    """Return runs that differ by their seed together."""
+    """Group runs that differ by seed only."""
     groups: dict[str, list[_Run]] = {}
     for run in runs:
         groups.setdefault(run.settings, []).append(run)
@@ -123,7 +123,7 @@ def _groups(runs: Iterable[_Run]) -> list[list[_Run]]:
 
 
 def _table(protocol: Protocol, runs: Sequence[_Run], metrics: Sequence[str]) -> str:
-    """Return the table of one protocol, a row a group; "" where no run has a number of it."""
+    """Return the table of one protocol, one row per group; "" if no run has numbers of it."""
     wanted = [MetricName(metric) for metric in metrics]
     shown = [m for m in wanted if any(m in r.values.get(protocol, {}) for r in runs)]
     groups = _groups(r for r in runs if any(m in r.values.get(protocol, {}) for m in shown))
@@ -145,7 +145,7 @@ def _table(protocol: Protocol, runs: Sequence[_Run], metrics: Sequence[str]) -> 
 
 
 def _parts(protocol: Protocol, runs: Sequence[_Run], metric: str) -> str:
-    """Return the table of one metric of each part, such as a class: a row a part."""
+    """Return the table of one metric by part, such as per class: one row per part."""
     having = [
         (run, {n.part: value for n, (_, value) in found.items() if n.metric == metric and n.part})
         for run in runs
@@ -168,7 +168,7 @@ def _parts(protocol: Protocol, runs: Sequence[_Run], metric: str) -> str:
 
 
 def _matrices(protocol: Protocol, runs: Sequence[_Run]) -> list[str]:
-    """Return each group's confusion matrix of one protocol; what was never confused counts 0."""
+    """Return each group's confusion matrix for one protocol; pairs never confused count 0."""
     found = []
     for group in _groups(run for run in runs if protocol in run.matrices):
         steps, matrices = zip(*(run.matrices[protocol] for run in group), strict=True)
@@ -184,7 +184,7 @@ def _matrices(protocol: Protocol, runs: Sequence[_Run]) -> list[str]:
 
 
 def _heading(protocol: Protocol, groups: Sequence[Sequence[_Run]]) -> str:
-    """Say by what protocol the numbers of these runs were measured."""
+    """Return a line with the protocol by which these runs were measured."""
     marks = f"data `{protocol.data[:8]}`"
     marks += f", weights `{protocol.weights[:8]}`" if protocol.weights else ""
     several = any(len(group) > 1 for group in groups)
@@ -193,7 +193,7 @@ def _heading(protocol: Protocol, groups: Sequence[Sequence[_Run]]) -> str:
 
 
 def _label(group: Sequence[_Run]) -> str:
-    """Return what the names of the runs have in common: dcgan_s0, dcgan_s1 -> dcgan."""
+    """Return the common prefix of the runs' names: dcgan_s0, dcgan_s1 -> dcgan."""
     names = [run.workdir.resolve().name for run in group]
     if len(names) == 1:
         return names[0]
@@ -203,9 +203,9 @@ def _label(group: Sequence[_Run]) -> str:
 
 
 def _number(values: Sequence[float], runs: int) -> str:
-    """Format a mean to the second digit of its deviation; one value to four digits.
+    """Format a mean to the second digit of its standard deviation, a single value to four digits.
 
-    Where fewer than all runs have the number, their share is said: the mean is of those alone.
+    If not all runs have the number, "(n of runs)" is added: the mean is over those that have it.
     """
     if not values:
         return ""
@@ -221,9 +221,9 @@ def _number(values: Sequence[float], runs: int) -> str:
 
 
 def _replace(place: Path, text: str) -> None:
-    """Put the tables between the two lines that mark their place in a Markdown file.
+    """Replace the section between its BEGIN and END lines in a Markdown file.
 
-    FILE#NAME is the place of that name, FILE the first.
+    FILE#NAME selects the section of that name, FILE the first.
     """
     name, path = "", place
     if "#" in place.name and not place.is_file():

@@ -1,1 +1,1 @@
-"""A run's directory: its record, checkpoints, numbers and pictures. Knows no method."""
+"""A run's directory: config, checkpoints, metrics and pictures. Independent of the method."""

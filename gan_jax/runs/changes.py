@@ -1,6 +1,6 @@
-"""What a run's owner changed on purpose while it was trained: the field or the data, and from when.
+"""Deliberate changes to a run between resumes (--change): which field or data, and from which step.
 
-`changes.json` of the run holds a list, in the order of the steps. Imports no JAX.
+`changes.json` in the run's directory holds a list, ordered by step. Imports no JAX.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import Any
 
 from gan_jax.runs.workdir import write_text
 
-DATA = "data"  # the field of a change of the examples themselves
+DATA = "data"  # stands for a config field if the examples themselves change
 
 
 @dataclasses.dataclass(frozen=True)
@@ -21,9 +21,9 @@ class Change:
     """One change.
 
     Attributes:
-      step: the checkpoint that it came after: the first step with it is the next one.
-      field: of the config, or `DATA`.
-      before, after: its values; of data, what `str(DataSpec)` says.
+      step: the checkpoint after which it applies: the next step is the first with the change.
+      field: a config field, or `DATA`.
+      before, after: its values; for data, `str(DataSpec)`.
     """
 
     step: int
@@ -36,7 +36,7 @@ class Change:
 
 
 def read_changes(workdir: Path) -> list[Change]:
-    """Return the changes of a run; [] where there was none."""
+    """Return the changes of a run, [] if there were none."""
     path = workdir / "changes.json"
     return [Change(**entry) for entry in json.loads(path.read_text())] if path.is_file() else []
 
@@ -44,15 +44,15 @@ def read_changes(workdir: Path) -> list[Change]:
 def write_changes(
     workdir: Path, step: int, new: Mapping[str, tuple[Any, Any]], now: Mapping[str, Any]
 ) -> None:
-    """Record what changes after `step`, beside what was recorded before.
+    """Record changes after `step`, in addition to earlier ones.
 
     Args:
-      workdir: of the run.
-      step: of the checkpoint that the run goes on from. It may be older than the last change, where
-        the checkpoints since were lost: that change then holds from here on.
+      workdir: the run's directory.
+      step: the checkpoint from which the run resumes. It may be older than the last change, if
+        later checkpoints were lost: that change then applies from this step on.
       new: {field: (before, after)}.
-      now: the value of every field from here on. A change that has another `after` at this step was
-        recorded by a start that was killed before it could write the config.
+      now: the value of every field from here on. A recorded change at this step whose `after`
+        differs comes from a start that was killed before it wrote the config; it is dropped.
     """
     known = read_changes(workdir)
     kept = [c for c in known if c.step < step]

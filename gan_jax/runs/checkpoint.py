@@ -1,10 +1,10 @@
-"""Checkpoints: Orbax saves them in the background, SHA-256 sums say whether they are whole.
+"""Checkpoints: saved by Orbax in the background, verified by SHA-256 sums.
 
-Orbax commits a step by renaming its directory, so a killed save leaves nothing that counts; but a
+Orbax commits a step by renaming its directory, so a killed save leaves no committed step; but a
 truncated step raises on restore, and one flipped byte restores silently as wrong numbers. So every
 committed step gets a file `<step>.sha256` beside it (`sha256sum --check` reads it too), and a
-restore falls back to the newest step that is whole. A step without sums is tried last: the process
-was killed between the two, or the machine went down, and then the step may hold anything.
+restore falls back to the newest intact step. A step without sums is tried last: the process was
+killed between commit and sums, or the machine went down, so the step may hold anything.
 """
 
 from __future__ import annotations
@@ -44,13 +44,13 @@ DISK_SIGNS = ("No space left", "File too large", "Read-only file system", "quota
 
 
 class Checkpoints:
-    """The checkpoints of a run; a context manager that waits for saves when it is left.
+    """The checkpoints of a run; a context manager that waits for pending saves on exit.
 
     Args:
-      directory: of the run's checkpoints; created unless read_only.
-      keep: how many of the latest steps stay, beside the best.
-      best: "max:METRIC" or "min:METRIC" of the metrics given to `save`; "" chooses none.
-      read_only: never writes or deletes.
+      directory: the directory of the checkpoints; created unless read_only.
+      keep: number of latest steps to keep, in addition to the best.
+      best: "max:METRIC" or "min:METRIC", by a metric given to `save`; "" keeps no best step.
+      read_only: never write or delete.
     """
 
     def __init__(
@@ -79,7 +79,7 @@ class Checkpoints:
                 create=not read_only,
                 read_only=read_only,
             ),
-            # Named before the first restore, or item_metadata knows no tree to compare.
+            # Given here, since otherwise item_metadata has no tree before the first restore.
             item_handlers=ocp.StandardCheckpointHandler(),
         )
 
@@ -95,18 +95,18 @@ class Checkpoints:
         try:
             self.close()
         except Exception:
-            if error is None:  # else that is the one to report
+            if error is None:  # otherwise the error of the block is the one to report
                 raise
 
     def save(
         self, step: int, state: TrainState, metrics: Mapping[str, float] | None = None
     ) -> None:
-        """Start to save; returns once the arrays are copied, so that they may be donated.
+        """Start saving; return once the arrays are copied, so that they may be donated.
 
         Args:
-          step: its number, larger than any saved before.
-          state: what to save.
-          metrics: of this step, to choose the best by.
+          step: the step, larger than any saved before.
+          state: the state to save.
+          metrics: metrics of this step, by which the best is chosen.
 
         Raises:
           UserError: the disk is full or cannot be written; names the last good step.
@@ -127,16 +127,16 @@ class Checkpoints:
         return sorted(self._manager.all_steps())
 
     def latest(self) -> int | None:
-        """Return the newest step that is whole; one without sums only if there is none other."""
+        """Return the newest intact step; one without sums only if there is no other."""
         return next(iter(self._candidates()), None)
 
     def best_step(self) -> int | None:
-        """Return the step with the best metric, None where no step has one."""
+        """Return the step with the best metric, None if no step has metrics."""
         kept = [step for step in self.steps() if self._manager.metrics(step)]
         return self._manager.best_step() if kept else None
 
     def measured(self, step: int) -> Mapping[str, float]:
-        """Return the metrics that a step was saved with."""
+        """Return the metrics with which a step was saved."""
         return self._manager.metrics(step) or {}
 
     def restore(
@@ -146,14 +146,14 @@ class Checkpoints:
 
         Args:
           abstract: pytree of jax.ShapeDtypeStruct with shardings.
-          step: which; None is the newest that is whole. Newer ones that are damaged are then
-            deleted (unless read_only), for the training to make them again.
+          step: the step to restore; None for the newest intact one. Damaged steps after that one
+            are then deleted (unless read_only), since the training makes them again.
 
         Returns:
-          (state, step), or None where there is no step, or only ones that were never whole.
+          (state, step), or None if there is no step, or only steps whose saving never completed.
 
         Raises:
-          UserError: the step asked for is damaged, none is whole, or the state is that of other
+          UserError: the requested step is damaged, no step is intact, or the state has other
             networks.
         """
         there = self.steps()
@@ -195,12 +195,12 @@ class Checkpoints:
         try:
             saved = self._manager.item_metadata(step)
             saved = saved.tree if hasattr(saved, "tree") else saved
-            if saved and layouts.is_joined(saved["nets"], abstract):
-                abstract = layouts.joined(abstract)
+            if saved and layouts.is_schema_1(saved["nets"], abstract):
+                abstract = layouts.to_schema_1(abstract)
             if saved:
                 _check_tree(saved, abstract, step)
             state = self._manager.restore(step, args=ocp.args.StandardRestore(abstract))
-            return layouts.parted(state) if layouts.WHOLE in state.nets else state
+            return layouts.from_schema_1(state) if layouts.WHOLE in state.nets else state
         except UserError:
             raise
         except Exception as error:
@@ -212,7 +212,7 @@ class Checkpoints:
             ) from None
 
     def wait(self) -> None:
-        """Wait until the last save is committed and summed."""
+        """Wait until the last save is committed and its sums are written."""
         with self._disk_errors():
             self._manager.wait_until_finished()
             if self._sums is not None:
@@ -221,14 +221,14 @@ class Checkpoints:
                 self._delete_orphans()
 
     def close(self) -> None:
-        """Wait and release everything."""
+        """Wait for the last save, then release all resources."""
         try:
             self.wait()
         finally:
             self._manager.close()
 
     def _candidates(self) -> list[int]:
-        """Return the newest whole step, or else the newest without sums: at most one."""
+        """Return the newest intact step, or else the newest without sums: at most one."""
         unknown = []
         for step in reversed(self.steps()):
             whole = self._whole(step)
@@ -239,7 +239,7 @@ class Checkpoints:
         return unknown[:1]
 
     def _whole(self, step: int) -> bool | None:
-        """Return whether the files of a step match its sums; None where it has none."""
+        """Return whether the files of a step match its sums; None if it has no sums."""
         path = self._sums_of(step)
         if not path.is_file():
             return None
@@ -258,7 +258,7 @@ class Checkpoints:
         return self._directory / f"{step}.sha256"
 
     def _sum_when_committed(self, step: int) -> None:
-        # Orbax has no hook after the rename that commits; the name itself is the sign.
+        # Orbax has no hook after the rename that commits; wait for the directory to appear.
         committed = self._directory / str(step)
         while not committed.is_dir():
             if not self._manager.is_saving_in_progress() and not committed.is_dir():
@@ -276,7 +276,7 @@ class Checkpoints:
 
     @contextlib.contextmanager
     def _disk_errors(self) -> Iterator[None]:
-        """Turn what a full or read-only disk raises into one line that names the last good step."""
+        """Turn errors of a full or read-only disk into a UserError with the last good step."""
         try:
             yield
         except Exception as error:
@@ -293,39 +293,39 @@ class Checkpoints:
 
 
 def last_whole_step(directory: Path) -> int | None:
-    """Return the newest step on the disk that has its sums, without reading any."""
+    """Return the newest step on disk that has sums; they are not verified."""
     found = [int(path.stem) for path in directory.glob("*.sha256")]
     return max((s for s in found if (directory / str(s)).is_dir()), default=None)
 
 
 def digest_of(directory: Path, step: int) -> str:
-    """Return the SHA-256 of a checkpoint: of the sums of its files."""
+    """Return the SHA-256 of a checkpoint, computed from the sums of its files."""
     return hashlib.sha256((directory / f"{step}.sha256").read_bytes()).hexdigest()
 
 
 @contextlib.contextmanager
 def disk_errors(workdir: Path) -> Iterator[None]:
-    """Turn a full or read-only disk into one line that names the last good step."""
+    """Turn errors of a full or read-only disk into a UserError that names the last good step."""
     try:
         yield
     except OSError as error:
         if error.errno not in DISK:
             raise
         raise UserError(
-            # The file may be one of Orbax's own, named without its folder: the run is what helps.
-            f"cannot write to {workdir} ({error.strerror}); {kept(workdir)}: make room and repeat"
-            " the command to resume"
+            # Names the run, not the file: that may be one of Orbax's own, without its folder.
+            f"cannot write to {workdir} ({error.strerror}); {last_good(workdir)}: make room and"
+            " repeat the command to resume"
         ) from None
 
 
 @contextlib.contextmanager
 def memory_errors(workdir: Path, config: ConfigDict, devices: int) -> Iterator[None]:
-    """Turn a device that is full into one line that names the last good step and the way on.
+    """Turn an out-of-memory error into a UserError with the last good step and settings to try.
 
     Args:
-      workdir: of the run.
+      workdir: the run's directory.
       config: its section `train`.
-      devices: that share a batch.
+      devices: number of devices that share a batch.
     """
     try:
         yield
@@ -340,19 +340,19 @@ def memory_errors(workdir: Path, config: ConfigDict, devices: int) -> Iterator[N
         anew += ["train.precision=bfloat16"] * (config.precision == "float32")
         go_on = f"repeat the command with {' or '.join(resumed)}, or " if resumed else ""
         raise UserError(
-            f"out of memory at train.batch_size={config.batch_size} ({reason}); {kept(workdir)}:"
-            f" {go_on}begin in another --workdir with {' or '.join(anew)}"
+            f"out of memory at train.batch_size={config.batch_size} ({reason});"
+            f" {last_good(workdir)}: {go_on}begin in another --workdir with {' or '.join(anew)}"
         ) from None
 
 
-def kept(workdir: Path) -> str:
-    """Say which checkpoint of a run is the last good one."""
+def last_good(workdir: Path) -> str:
+    """Return a phrase that names the last good checkpoint of a run."""
     step = last_whole_step(workdir / "checkpoints")
     return f"the last good checkpoint is step {step}" if step else "there is no checkpoint yet"
 
 
 def _check_tree(saved: Any, abstract: TrainState, step: int) -> None:
-    """Raise UserError unless a step holds arrays of the shapes that are to be restored."""
+    """Raise UserError unless the arrays of a step have the shapes to be restored."""
 
     def shapes(tree: Any) -> dict[str, tuple[int, ...]]:
         leaves = jax.tree_util.tree_leaves_with_path(tree)

@@ -1,4 +1,4 @@
-"""The evaluations that a run keeps in `eval/`, each number with the protocol it was made by."""
+"""The evaluations that a run stores in `eval/`, each number with its protocol."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from gan_jax.metrics.confusion import Confusion, read_older
 
 @dataclasses.dataclass(frozen=True)
 class StoredEvaluation:
-    """What was measured of one checkpoint.
+    """The results of evaluating one checkpoint.
 
     Attributes:
-      step: of the checkpoint.
+      step: step of the checkpoint.
       numbers: (protocol, value) by name.
       matrices: (protocol, confusion matrix) by name.
     """
@@ -28,7 +28,7 @@ class StoredEvaluation:
 
 
 def evaluated_steps(workdir: Path) -> list[int]:
-    """Return the steps of a run's checkpoints that were evaluated, in order."""
+    """Return the steps of a run's evaluated checkpoints, in order."""
     files = (workdir / "eval").glob("*.json")
     return sorted(int(path.stem) for path in files if path.stem.isdigit())
 
@@ -37,14 +37,14 @@ def read_evaluation(workdir: Path, step: int, spec: DataSpec) -> StoredEvaluatio
     """Read the evaluation of a checkpoint.
 
     Args:
-      workdir: the run.
+      workdir: the run's directory.
       step: one of `evaluated_steps`.
-      spec: of the run's data.
+      spec: spec of the run's data.
     """
     path = workdir / "eval" / f"{step}.json"
     about = _json(path.with_suffix(".about.json"))
     texts, older = read_older(_json(path), spec.class_names)
-    # Of data that had changed since the training, where there is an entry.
+    # Fingerprints of the evaluation data, stored only if the data changed after the training.
     data = {MetricName.parse(text).protocol: one.get("data") for text, one in about.items()}
 
     def protocol_of(name: MetricName, weights: str = "") -> Protocol:

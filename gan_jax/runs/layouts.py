@@ -1,8 +1,8 @@
-"""Checkpoints whose networks were laid out in another way than those of today.
+"""Convert checkpoints with an older layout of the networks.
 
-Schema 1 kept a VAE's encoder and decoder as one network, `nets["vae"]`, with one optimizer. What
-follows makes the target of such a restore from that of today, and today's state from what is
-restored. What is found is told by the saved tree itself: a run that goes on has both layouts.
+Schema 1 stored a VAE's encoder and decoder as one network, `nets["vae"]`, with one optimizer. These
+functions convert the target of a restore to that layout, and the restored state to the current one.
+The layout is read from the saved tree, since a resumed run holds checkpoints of both layouts.
 """
 
 from __future__ import annotations
@@ -18,27 +18,27 @@ from gan_jax.core.state import NetState, TrainState
 WHOLE, PARTS = "vae", ("encoder", "decoder")
 
 
-def is_joined(saved: Collection[str], state: TrainState) -> bool:
-    """Return whether the networks `saved` by name are those of schema 1, and `state` is of today.
+def is_schema_1(saved: Collection[str], state: TrainState) -> bool:
+    """Return whether the saved networks have the layout of schema 1 and `state` the current one.
 
-    A state with buffers is not: terms had one for both networks.
+    False for a state with buffers, since in schema 1 a term had one buffer for both networks.
     """
     return set(saved) == {WHOLE} and set(state.nets) == {*PARTS} and not state.buffers
 
 
-def joined(state: TrainState) -> TrainState:
-    """Return a state, abstract or not, as schema 1 had it."""
+def to_schema_1(state: TrainState) -> TrainState:
+    """Convert a state, concrete or abstract, to the layout of schema 1."""
     one, other = (state.nets[name] for name in PARTS)
     return state.replace(nets={WHOLE: _join(one, other)})
 
 
-def parted(state: TrainState) -> TrainState:
-    """Return a state of schema 1 as it is today; each optimizer keeps the count of updates."""
+def from_schema_1(state: TrainState) -> TrainState:
+    """Convert a state of schema 1 to the current layout; both optimizers keep the update count."""
     return state.replace(nets={name: _part(state.nets[WHOLE], name) for name in PARTS})
 
 
 def _join(one: Any, other: Any) -> Any:
-    """Put trees of parameters side by side, as dicts of both; what the two share is the first's."""
+    """Combine two trees into one, parameters as dicts of both; other leaves are the first's."""
     if isinstance(one, NetState):
         ema = one.ema and {name: _join(one.ema[name], other.ema[name]) for name in one.ema}
         params = _join(one.params, other.params)
@@ -52,7 +52,7 @@ def _join(one: Any, other: Any) -> Any:
 
 
 def _part(whole: Any, name: str) -> Any:
-    """Return one network of `_join`, with arrays of its own, as the state is donated."""
+    """Return one network of a joined tree; arrays are copied, because the state is donated."""
     if isinstance(whole, NetState):
         ema = whole.ema and {key: _part(tree, name) for key, tree in whole.ema.items()}
         return NetState(_part(whole.params, name), {}, _part(whole.opt_state, name), ema)

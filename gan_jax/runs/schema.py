@@ -1,8 +1,8 @@
-"""The schema of a run's config.json: an integer that counts the changes of what fields there are.
+"""The schema number of a run's config.json, and migrations of older configs.
 
-Whoever changes a field of a config, so that a run's config.json no longer means the same, raises
-`SCHEMA` by one, adds to `MIGRATIONS` how a config of the schema before is made one of the new, and
-keeps a run of the old one in `tests/runs/schemas/`, which a test samples, evaluates and resumes.
+If you change config fields so that the config.json of existing runs changes its meaning: increase
+`SCHEMA` by one, add a migration from the previous schema to `MIGRATIONS`, and add a run with the
+old schema to `tests/runs/schemas/`, which a test samples, evaluates and resumes.
 """
 
 from __future__ import annotations
@@ -18,10 +18,10 @@ SCHEMA = 2
 
 
 def _two_networks(config: dict[str, Any]) -> dict[str, Any]:
-    """Return a config of schema 1 with a VAE's encoder and decoder as two networks.
+    """Split the single VAE network of a schema 1 config into encoder and decoder.
 
-    Both have what the one had: network, optimizer and terms. A norm of its gradient that was
-    clipped was that of both.
+    Both get its network, optimizer and terms. One difference remains: in schema 1 gradient clipping
+    used the norm over both together.
     """
     if config["task"]["name"] != "vae":
         return config
@@ -41,26 +41,26 @@ def _two_networks(config: dict[str, Any]) -> dict[str, Any]:
     return config
 
 
-def _second(config: dict[str, Any]) -> dict[str, Any]:
-    """Return a config of schema 1 with what data of two domains brought."""
+def _schema_1_to_2(config: dict[str, Any]) -> dict[str, Any]:
+    """Migrate a config of schema 1: two VAE networks, and unpaired data."""
     config = _two_networks(config)
     data = {"halves": "", "unpaired": False, "eval_pairs": False, **config["data"]}
     return {**config, "data": data}
 
 
-# schema: from a config of it, as plain dicts, to one of the next.
-MIGRATIONS: dict[int, Callable[[dict[str, Any]], dict[str, Any]]] = {1: _second}
+# Schema number -> function from its config, as plain dicts, to one of the next schema.
+MIGRATIONS: dict[int, Callable[[dict[str, Any]], dict[str, Any]]] = {1: _schema_1_to_2}
 
 
 def migrated(workdir: Path, record: dict[str, Any]) -> dict[str, Any]:
-    """Return what config.json holds as a config of today, without its schema number.
+    """Migrate the content of a config.json to the current schema, and drop its schema number.
 
     Args:
-      workdir: of the run, for messages.
-      record: what the file holds.
+      workdir: the run's directory, for error messages.
+      record: the content of the file.
 
     Raises:
-      UserError: a run of a newer version, or of none.
+      UserError: the schema number is missing or newer than this version.
     """
     config = dict(record)
     schema = config.pop("schema", None)

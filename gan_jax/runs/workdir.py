@@ -1,9 +1,8 @@
-"""A run is a directory that stands alone; this is its record: config, spec and environment.
+"""The record of a run in its self-contained directory: config, spec and environment.
 
-A run begins with its first checkpoint: a directory without one, as a training leaves it that is
-killed early, may be trained in anew, with any config. Its record is written before the folder of
-checkpoints is made. Nothing here imports JAX, so that a workdir of another config is refused at
-once.
+A run begins with its first checkpoint: a directory without one, left by a training that was killed
+early, may be used for a new training with any config. The record is written before the folder of
+checkpoints is created. Nothing here imports JAX, so that a conflicting config is refused at once.
 """
 
 from __future__ import annotations
@@ -48,13 +47,13 @@ PACKAGES = (
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write a small file whole or not at all."""
+    """Write a small text file atomically."""
     with written_whole(path) as file:
         file.write(text.encode())
 
 
 def read_config(workdir: Path) -> ConfigDict:
-    """Return the config of a run, in the schema of today; UserError where no run is."""
+    """Return the config of a run in the current schema; UserError if there is no run."""
     path = workdir / "config.json"
     if not path.is_file():
         raise UserError(
@@ -70,7 +69,7 @@ def _write_config(workdir: Path, config: ConfigDict) -> None:
 
 
 def read_spec(workdir: Path) -> DataSpec:
-    """Return what the data of a run were, or raise UserError where that is not recorded."""
+    """Return the spec of a run's data, or raise UserError if it is not recorded."""
     path = workdir / "spec.json"
     if not path.is_file():
         raise UserError(f"{workdir} has no spec.json: it never began to train, repeat its training")
@@ -78,7 +77,7 @@ def read_spec(workdir: Path) -> DataSpec:
 
 
 def saved_steps(directory: Path) -> list[int]:
-    """Return the steps in a folder of checkpoints, whole or not, without reading any."""
+    """Return the steps in a folder of checkpoints, intact or not, without reading them."""
     names = [path.name for path in directory.iterdir()] if directory.is_dir() else []
     return sorted(int(name) for name in names if name.isdigit())
 
@@ -89,18 +88,18 @@ def has_begun(workdir: Path) -> bool:
 
 
 def check_workdir(workdir: Path, config: ConfigDict, *, change: bool = False) -> list[str]:
-    """Compare the run that is in `workdir`, if any, with the config that is to train there.
+    """Compare the run in `workdir`, if any, with the config to be trained there.
 
     Args:
-      workdir: of the run.
-      config: of its continuation.
-      change: whether fields may differ that change the training from here on.
+      workdir: the run's directory.
+      config: config of its continuation.
+      change: whether to allow differences that affect the training from here on.
 
     Returns:
       The fields that change, as "name: old -> new".
 
     Raises:
-      UserError: another run is there; the differing fields are listed, nothing is overwritten.
+      UserError: the directory holds another run; lists the differing fields. Nothing is written.
     """
     if workdir.exists() and not workdir.is_dir():
         raise UserError(f"--workdir={workdir} is a file: name a directory")
@@ -127,20 +126,20 @@ def check_workdir(workdir: Path, config: ConfigDict, *, change: bool = False) ->
 def check_spec(
     workdir: Path, spec: DataSpec, *, source: str = "", change: bool = False
 ) -> DataSpec:
-    """Compare the data of the run in `workdir`, if any, with those that are there.
+    """Compare the recorded data of the run in `workdir`, if any, with the opened data.
 
     Args:
-      workdir: of the run.
-      spec: of the data as they were opened.
+      workdir: the run's directory.
+      spec: spec of the opened data.
       source: `data.source`.
-      change: whether a folder's files may be others than they were.
+      change: whether a folder's files may differ from those of the run.
 
     Returns:
-      The spec of the run: the old one, where the data are the same, whatever their place and name;
-      with the new counts and fingerprint, where they changed; `spec`, where no run has begun.
+      The spec of the run: the recorded one if the data are the same, whatever their path and name;
+      the recorded one with new counts and fingerprint if they changed; `spec` if no run has begun.
 
     Raises:
-      UserError: the data changed, and not in a way that `change` allows.
+      UserError: the data changed in a way that `change` does not allow.
     """
     if not has_begun(workdir) or not (workdir / "spec.json").is_file():
         return spec
@@ -149,7 +148,7 @@ def check_spec(
         return old
     how = {name for name in old.preprocess if name in spec.preprocess and name != "skipped"}
     kind = lambda s: (s.streams, s.class_names, [s.preprocess[name] for name in how])  # noqa: E731
-    # An image of a folder is in split "eval" by its name; elsewhere a new example moves others.
+    # Only a folder holds images out by name; elsewhere a new example would change the splits.
     able = source == "folder" and kind(old) == kind(spec)
     if able and change:
         return dataclasses.replace(old, counts=spec.counts, fingerprint=spec.fingerprint, former=())
@@ -161,11 +160,11 @@ def check_spec(
 
 
 def remember_places(workdir: Path, config: ConfigDict) -> None:
-    """Write where the data are now into a run's config.json, if that is elsewhere than it says.
+    """Update the paths of the data in a run's config.json if they differ.
 
     Args:
-      workdir: of the run.
-      config: whose data were found to be those of the run.
+      workdir: the run's directory.
+      config: a config with the new paths, whose data are known to be those of the run.
     """
     kept, now = read_config(workdir), absolute_places(config)
     for section, field in (name.split(".") for name in DATA):
@@ -174,21 +173,22 @@ def remember_places(workdir: Path, config: ConfigDict) -> None:
         return
     try:
         _write_config(workdir, kept)
-    except OSError as error:  # a run of somebody else may be read, and not changed
+    except OSError as error:  # someone else's run may be read-only
         logger.warning("cannot remember in %s where its data are: %s", workdir, error)
 
 
 def in_use(workdir: Path) -> bool:
-    """Return whether a training holds `workdir`, on this machine or where its file system is."""
+    """Return whether a training holds the lock of `workdir`, on this or another machine."""
     path = workdir / ".lock"
     if not path.is_file():
         return False
     lock = FileLock(path)
     try:
-        lock.acquire(timeout=0.1, poll_interval=0.02)  # another that looks lets go at once
+        # The timeout is for other calls of `in_use`, which hold the lock briefly.
+        lock.acquire(timeout=0.1, poll_interval=0.02)
     except Timeout:
         return True
-    except (NotImplementedError, OSError):  # no locks here, or not ours to lock
+    except (NotImplementedError, OSError):  # file system without locks, or no permission
         return False
     lock.release()
     return False
@@ -196,15 +196,15 @@ def in_use(workdir: Path) -> bool:
 
 @contextlib.contextmanager
 def alone(workdir: Path) -> Iterator[None]:
-    """Hold `workdir` for one training; UserError while another holds it.
+    """Lock `workdir` for one training; raise UserError if another holds the lock.
 
-    A job that is started again while the one before still saves would go back to an older
-    checkpoint and write over the newer one. The system frees the lock of a process that dies.
+    A job that is restarted while the previous one is still saving would resume from an older
+    checkpoint and overwrite the newer one. The system releases the lock of a process that dies.
     """
     workdir.mkdir(parents=True, exist_ok=True)
     lock = FileLock(workdir / ".lock")
     try:
-        lock.acquire(timeout=1)  # `in_use` may hold it for an instant
+        lock.acquire(timeout=1)  # `in_use` may hold it briefly
     except Timeout:
         raise UserError(
             f"{workdir} is in use by another training, which may be saving still: wait until it"
@@ -219,9 +219,9 @@ def alone(workdir: Path) -> Iterator[None]:
 
 
 def write_record(workdir: Path, config: ConfigDict, spec: DataSpec, devices: list[str]) -> None:
-    """Write config.json and spec.json, and add this start of the run to environment.json.
+    """Write config.json and spec.json, and append this start of the run to environment.json.
 
-    What was recorded of a run that had not begun is dropped.
+    Earlier starts and changes are dropped if the run has not begun.
     """
     if not has_begun(workdir):
         (workdir / "changes.json").unlink(missing_ok=True)
@@ -235,7 +235,7 @@ def write_record(workdir: Path, config: ConfigDict, spec: DataSpec, devices: lis
 
 
 def environment(spec: DataSpec, devices: list[str]) -> dict[str, Any]:
-    """Describe where a run runs: versions, commit, devices, data."""
+    """Describe the environment of a run: versions, commit, devices, data."""
     versions = {}
     for name in PACKAGES:
         try:
@@ -255,9 +255,9 @@ def environment(spec: DataSpec, devices: list[str]) -> dict[str, Any]:
 
 
 def _commit() -> str:
-    """Return the commit of the source tree, with "+" when files differ; "" outside a checkout."""
+    """Return the commit of the source tree, with "+" if files differ; "" outside a checkout."""
     if not (PACKAGE.parent / ".git").exists():
-        return ""  # installed, perhaps in the repository of somebody's project
+        return ""  # installed, perhaps inside another project's repository
     try:
         described = subprocess.run(
             ["git", "describe", "--always", "--dirty=+", "--abbrev=40", "--exclude=*"],

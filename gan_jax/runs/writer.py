@@ -1,4 +1,4 @@
-"""Where the numbers and pictures of a training go: metrics.jsonl, TensorBoard, and the terminal."""
+"""Write the metrics and pictures of a training to metrics.jsonl, TensorBoard and the terminal."""
 
 from __future__ import annotations
 
@@ -19,7 +19,8 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 from gan_jax.core.metric_names import MetricName, split_log_name
 from gan_jax.runs.workdir import write_text
 
-# tensorboardX imports PyTorch where it finds it, for seconds, to know its tensors: it need not.
+# tensorboardX imports PyTorch if it is installed, to recognise tensors. That takes seconds and is
+# not needed, so PyTorch is hidden from it.
 _hidden = "torch" not in sys.modules
 if _hidden:
     sys.modules["torch"] = None
@@ -37,28 +38,28 @@ BAR_WIDTH = 12  # of the progress bar [characters]
 class Writer:
     """Writes the metrics of a run; a context manager.
 
-    metrics.jsonl has one line a step. It reaches the file when the step is over, before the
-    checkpoint of the step: what was logged up to a checkpoint survives a kill, and what was logged
-    after it is dropped here, because the resumed run logs it again.
+    metrics.jsonl has one line per logged step. The line is written when the step ends, before the
+    step's checkpoint: everything logged up to a checkpoint survives a kill, and what was logged
+    after it is dropped on resume, because the resumed run logs it again.
 
     Args:
-      workdir: of the run.
+      workdir: the run's directory.
       total_steps: the length of the training.
-      resume_step: the step that it continues from, 0 for a new one.
+      resume_step: the step from which it resumes, 0 for a new training.
     """
 
     def __init__(self, workdir: Path, total_steps: int, *, resume_step: int) -> None:
         self._path = workdir / "metrics.jsonl"
         self._total, self._first = total_steps, resume_step
-        # Not tensorboardX.SummaryWriter: a full disk kills its thread, and then its queue fills up
-        # and the training waits for ever. Errors of this one are raised here.
+        # Not tensorboardX.SummaryWriter: a full disk kills its thread, then its queue fills up and
+        # the training blocks forever. EventsWriter raises its errors here.
         folder = workdir / "tensorboard"
         folder.mkdir(parents=True, exist_ok=True)
-        # Its names count seconds: a resume within one would overwrite the file of the run before.
+        # File names have a resolution of 1 s: a resume within it would overwrite the previous file.
         number = sum(1 for _ in folder.iterdir())
         self._board = EventsWriter(str(folder / "events"), f".{number:04d}")
         self._continue_after(resume_step)
-        self._row: dict[str, float] = {}  # of the step that is not over
+        self._row: dict[str, float] = {}  # of the current step
         self._began = time.perf_counter()
         self._bar = _progress(total_steps, resume_step) if sys.stderr.isatty() else None
 
@@ -73,12 +74,12 @@ class Writer:
     ) -> None:
         if error is None:
             self.close()
-        else:  # which is the one to report: on a full disk flushing fails again
+        else:  # report that error, not the next one: on a full disk flushing fails again
             with contextlib.suppress(OSError):
                 self.close()
 
     def rewind(self, step: int) -> None:
-        """Drop what was written after a step, to go on from there."""
+        """Drop everything written after a step, to continue from there."""
         self.end_step()
         self._file.close()
         self._continue_after(step)
@@ -87,7 +88,7 @@ class Writer:
         kept = [m for m in read_metrics(self._path.parent) if m["step"] <= step]
         write_text(self._path, "".join(json.dumps(m) + "\n" for m in kept))
         self._file = self._path.open("a", buffering=1)
-        # TensorBoard hides what was written before at this step and later.
+        # Makes TensorBoard hide earlier events of this step and later ones.
         self._event(step + 1, session_log=SessionLog(status=SessionLog.START))
 
     def scalars(
@@ -97,12 +98,12 @@ class Writer:
         *,
         progress: Mapping[str, float] | None = None,
     ) -> None:
-        """Add numbers of a step to its line.
+        """Add metrics of a step to its line.
 
         Args:
-          step: updates done.
-          metrics: by name.
-          progress: of the training itself, such as "time/images_per_second"; if given, the step is
+          step: training steps done.
+          metrics: values by name.
+          progress: speed of the training, such as "time/images_per_second"; if given, the step is
             shown in the terminal.
         """
         if self._row and self._row["step"] != step:
@@ -115,18 +116,18 @@ class Writer:
             self._show(step, metrics, progress)
 
     def end_step(self) -> None:
-        """Write the line of the last step: nothing more is to come of it."""
+        """Write the line of the current step; no more metrics of it may follow."""
         row, self._row = self._row, {}
         if row:
             self._file.write(json.dumps(row) + "\n")
 
     def evaluated(self, step: int, metrics: Mapping[str, float], *, best: bool) -> None:
-        """Show in the terminal what was measured on held-out data.
+        """Show the metrics of an evaluation in the terminal.
 
         Args:
-          step: updates done.
-          metrics: by name; those of single classes are left to the file.
-          best: whether none before was better, by `eval.best`.
+          step: training steps done.
+          metrics: values by name; per-class ones are not shown.
+          best: whether it is the best so far by `eval.best`.
         """
         names = {MetricName.parse(name): value for name, value in metrics.items()}
         shown = "  ".join(f"{n.metric} {v:.4g}" for n, v in names.items() if not n.part)
@@ -137,7 +138,7 @@ class Writer:
             print(line, flush=True)
 
     def hyper_parameters(self, fields: Mapping[str, Any], metrics: Sequence[str]) -> None:
-        """Give TensorBoard the fields of the config, and which metrics compare runs."""
+        """Pass the config fields to TensorBoard, with the metrics by which to compare runs."""
         plain = {
             k: v if isinstance(v, (bool, int, float, str)) else str(v) for k, v in fields.items()
         }
@@ -145,7 +146,7 @@ class Writer:
             self._event(0, summary=content)
 
     def compiled(self, step: int) -> None:
-        """Begin to estimate how long the training takes: the first step was compiled."""
+        """Start timing for the remaining-time estimate, now that the first step is compiled."""
         self._first, self._began = step, time.perf_counter()
 
     def image(self, step: int, name: str, picture: np.ndarray) -> None:
@@ -153,12 +154,12 @@ class Writer:
         self._event(step, summary=summary.image(name, picture[..., :3], dataformats="HWC"))
 
     def flush(self) -> None:
-        """Bring the files up to date."""
+        """Flush all files."""
         self.end_step()
         self._board.flush()
 
     def close(self) -> None:
-        """Flush and release everything."""
+        """Flush and close all files."""
         if self._bar:
             self._bar.stop()
         with contextlib.closing(self._file), contextlib.closing(self._board):
@@ -174,7 +175,7 @@ class Writer:
         speed = f"{progress.get('time/images_per_second', 0):,.0f} images/s"
         clock = f"{int(left) // 60}:{int(left) % 60:02d} left  " if done > 0 else ""
         if self._bar:
-            # Rich would squeeze all columns alike; here what is cut off is the end of the losses.
+            # Rich would shrink all columns; cut off the end of the losses instead.
             taken = BAR_WIDTH + len(f" step  {step}/{self._total} ") + len(str(self._total))
             about = f"{speed}  {clock}{losses}"[: max(self._bar.console.width - taken, 0)]
             self._bar.update(self._bar.task_ids[0], completed=step, about=about)
@@ -183,7 +184,7 @@ class Writer:
 
 
 class NoWriter:
-    """Stands for the writer in the processes that write nothing."""
+    """A Writer that does nothing, for the processes that write no files."""
 
     def __enter__(self) -> NoWriter:
         return self
@@ -231,10 +232,9 @@ def _progress(total: int, completed: int) -> Progress:
 
 
 def read_metrics(workdir: Path) -> list[dict[str, Any]]:
-    """Return the lines of a run's metrics.jsonl, one a step.
+    """Return the lines of a run's metrics.jsonl, one per step.
 
-    A line that a kill cut short is left out; of older runs, which have several lines a step, they
-    are put together.
+    A line truncated by a kill is left out. Several lines of one step, as in older runs, are merged.
     """
     path = workdir / "metrics.jsonl"
     found: dict[int, dict[str, Any]] = {}
@@ -248,7 +248,7 @@ def read_metrics(workdir: Path) -> list[dict[str, Any]]:
 
 
 def read_last_metrics(workdir: Path) -> dict[str, Any] | None:
-    """Return the last whole line of a run's metrics.jsonl; of a long one only the end is read."""
+    """Return the last complete line of a run's metrics.jsonl; reads only the end of a long file."""
     path = workdir / "metrics.jsonl"
     if not path.is_file():
         return None

@@ -29,7 +29,7 @@ from gan_jax.data import Dataset
 from gan_jax.data.pipeline import eval_batches
 from gan_jax.parallel import hosts
 from gan_jax.parallel.mesh import Parallel
-from gan_jax.platform.logs import said_if_long
+from gan_jax.platform.logs import print_if_slow
 from gan_jax.runs.checkpoint import Checkpoints
 from gan_jax.runs.writer import NoWriter, Writer
 from gan_jax.training import health
@@ -181,8 +181,8 @@ class Loop:
     @staticmethod
     def said_if_compiling() -> contextlib.AbstractContextManager[None]:
         """Say that the step is compiled, if that takes long and no progress bar says so."""
-        by_us = hosts.first() and not sys.stderr.isatty()
-        return said_if_long("compiling the step ...", by_us=by_us)
+        enabled = hosts.first() and not sys.stderr.isatty()
+        return print_if_slow("compiling the step ...", enabled=enabled)
 
     def log(self, step: int, metrics: Metrics, speed: Reading) -> None:
         """Take the metrics of this step, and write those that were taken before."""

@@ -13,7 +13,7 @@ from conftest import ROOT
 
 import gan_jax
 from gan_jax.core.errors import UserError
-from gan_jax.core.outside import imported, is_outside, trusting
+from gan_jax.core.outside import import_outside, is_outside, trusting
 
 OWN = """
 import jax, jax.numpy as jnp, numpy as np
@@ -298,12 +298,12 @@ def test_a_run_of_a_stranger_executes_nothing(
 def test_trust_is_asked_for_and_ends() -> None:
     assert is_outside("a.b:C") and not is_outside("dcgan") and not is_outside(3)
     with pytest.raises(UserError, match="would execute"):
-        imported("x", "json:dumps")
+        import_outside("x", "json:dumps")
     with trusting():
-        assert imported("x", "json:dumps") is json.dumps
+        assert import_outside("x", "json:dumps") is json.dumps
         with trusting(False):  # of a run within: it inherits
-            assert imported("x", "json:dumps") is json.dumps
+            assert import_outside("x", "json:dumps") is json.dumps
         with pytest.raises(UserError, match=r"x=json:dmps: json has no 'dmps'.*mean 'dumps'"):
-            imported("x", "json:dmps")
+            import_outside("x", "json:dmps")
     with pytest.raises(UserError, match="would execute"):
-        imported("x", "json:dumps")
+        import_outside("x", "json:dumps")

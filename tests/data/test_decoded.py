@@ -35,51 +35,51 @@ class Decoder:
 
 def test_decodes_once() -> None:
     decode = Decoder(7)
-    first, second = decoded.kept("a", decode), decoded.kept("a", decode)
+    first, second = decoded.cached("a", decode), decoded.cached("a", decode)
     assert decode.calls == 1
     chex.assert_trees_all_equal(first, second)
     assert second["image"].dtype == np.uint8 and second["label"].dtype == np.int32
-    assert decoded.kept("b", Decoder(8))["image"][0, 0, 0, 0] == 8
+    assert decoded.cached("b", Decoder(8))["image"][0, 0, 0, 0] == 8
 
 
 def test_what_is_quick_is_not_kept(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(decoded, "LEAST_SECONDS", 100.0)
     decode = Decoder()
-    decoded.kept("a", decode), decoded.kept("a", decode)
+    decoded.cached("a", decode), decoded.cached("a", decode)
     assert decode.calls == 2 and not decoded.folder().exists()
 
 
 @pytest.mark.parametrize("damage", ["flip", "cut", "empty", "other"])
 def test_damage_is_decoded_again(damage: str) -> None:
     decode = Decoder(7, size=1000)
-    expected = decoded.kept("a", decode)
+    expected = decoded.cached("a", decode)
     path = decoded.folder() / "a.npz"
     content = bytearray(path.read_bytes())
     if damage == "flip":
         content[len(content) // 2] ^= 1
     path.write_bytes({"cut": content[:-100], "empty": b"", "other": b"x" * 99}.get(damage, content))
-    chex.assert_trees_all_equal(decoded.kept("a", decode), expected)
+    chex.assert_trees_all_equal(decoded.cached("a", decode), expected)
     assert decode.calls == 2
-    chex.assert_trees_all_equal(decoded.kept("a", decode), expected)
+    chex.assert_trees_all_equal(decoded.cached("a", decode), expected)
     assert decode.calls == 2, "written anew"
 
 
 def test_the_longest_unused_goes_first(monkeypatch: pytest.MonkeyPatch) -> None:
     for i, name in enumerate("abc"):
-        decoded.kept(name, Decoder(size=1000))
+        decoded.cached(name, Decoder(size=1000))
         os.utime(decoded.folder() / f"{name}.npz", (i, i))
-    decoded.kept("a", Decoder(size=1000))  # used: now the newest
+    decoded.cached("a", Decoder(size=1000))  # used: now the newest
     monkeypatch.setattr(decoded, "LIMIT", 3 * 21_000)
-    decoded.kept("d", Decoder(size=1000))
+    decoded.cached("d", Decoder(size=1000))
     assert {p.stem for p in decoded.folder().iterdir()} == {"a", "c", "d"}
-    decoded.kept("huge", Decoder(size=100_000))
+    decoded.cached("huge", Decoder(size=100_000))
     assert not (decoded.folder() / "huge.npz").exists()
 
 
 def test_a_disk_that_cannot_be_written(tmp_path: Path) -> None:
     (tmp_path / "gan_jax").write_text("a file where the folder would be")
     decode = Decoder(7)
-    assert decoded.kept("a", decode)["image"].max() == 7 and decode.calls == 1
+    assert decoded.cached("a", decode)["image"].max() == 7 and decode.calls == 1
 
 
 def test_mnist(data_at_hand: Path, monkeypatch: pytest.MonkeyPatch) -> None:

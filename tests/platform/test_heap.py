@@ -67,7 +67,7 @@ def resident():  # MiB
     pages = int(open("/proc/self/statm").read().split()[1])
     return pages * resource.getpagesize() >> 20
 
-print(below(), resident(), heap.take_pieces() >> 20, below(), resident())
+print(below(), resident(), heap.claim_fragments() >> 20, below(), resident())
 temporaries = libc.malloc(2**28)
 libc.free(temporaries)
 kept = [libc.malloc(size) for size in (10_000, 100_000, 1_000_000)]
@@ -95,7 +95,7 @@ if sys.argv[1] == "reused" and not heap.reuse_host_memory():
 import jax
 from gan_jax.parallel.mesh import make_parallel
 taken = []
-heap.take_pieces = lambda: taken.append(1)
+heap.claim_fragments = lambda: taken.append(1)
 counts = []
 for _ in range(2):  # the second asks for nothing new
     make_parallel("jit", 1)

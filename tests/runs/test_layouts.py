@@ -21,10 +21,10 @@ RUN = Path(__file__).with_name("schemas") / "1_vae"
 
 def test_joined_and_parted_are_each_others_inverse() -> None:
     _, state, _ = build("vae", optim__encoder__clip_norm=1.0, optim__decoder__clip_norm=1.0)
-    whole = layouts.joined(state)
-    assert layouts.is_joined(["vae"], state) and set(whole.nets) == {"vae"}
+    whole = layouts.to_schema_1(state)
+    assert layouts.is_schema_1(["vae"], state) and set(whole.nets) == {"vae"}
     assert set(whole.nets["vae"].params) == {"encoder", "decoder"}
-    again = layouts.parted(whole)
+    again = layouts.from_schema_1(whole)
     assert jax.tree.structure(again) == jax.tree.structure(state)
     jax.tree.map(np.testing.assert_array_equal, again, state)
     # Each has arrays of its own: the state is donated.
@@ -35,9 +35,9 @@ def test_joined_and_parted_are_each_others_inverse() -> None:
 def test_others_are_left_as_they_are() -> None:
     net = NetState(params={"w": jnp.ones(2)}, extra={}, opt_state=(), ema=None)
     both = {"encoder": net, "decoder": net}
-    assert not layouts.is_joined(["encoder", "decoder"], new_state(both))
-    assert not layouts.is_joined(["vae"], new_state({"gen": net}))
-    assert not layouts.is_joined(["vae"], new_state(both, {"terms": {"a": jnp.ones(2)}}))
+    assert not layouts.is_schema_1(["encoder", "decoder"], new_state(both))
+    assert not layouts.is_schema_1(["vae"], new_state({"gen": net}))
+    assert not layouts.is_schema_1(["vae"], new_state(both, {"terms": {"a": jnp.ones(2)}}))
 
 
 def test_a_run_of_schema_1_scores_as_it_did(capsys: pytest.CaptureFixture, workdir: Path) -> None:
