@@ -23,7 +23,7 @@ import jax.numpy as jnp
 from gan_jax.core.errors import UserError
 from gan_jax.models.blocks.attention import SelfAttention
 from gan_jax.models.blocks.disc_norm import DiscLayers, Initializer, disc_layers
-from gan_jax.models.blocks.layers import Embed, double
+from gan_jax.models.blocks.layers import Embed, upsample
 from gan_jax.models.blocks.norm import BatchNorm, ModulatedBatchNorm
 from gan_jax.models.plans import plan
 from gan_jax.models.resnet_gan import initializers
@@ -70,7 +70,7 @@ class Start(NamedTuple):
 def start(
     generator: nn.Module, latents: jax.Array, labels: jax.Array | None, *, train: bool
 ) -> Start:
-    """Return what a generator begins with; call it inside of its compact method.
+    """Return what a generator begins with; call it inside its compact method.
 
     Args:
       generator: with the attributes of `Generator`.
@@ -102,7 +102,7 @@ class Generator(nn.Module):
       width: channels of the last block of the 128 px plan; 96 in the paper.
       num_classes: 0 for an unconditional generator.
       embedding: dimensions of the class embedding; 128 in the paper.
-      attention: shorter side of the features that attend to themselves [px]; 0 for none.
+      attention: shorter side of the feature maps with self-attention [px]; 0 for none.
       weight_init: see `resnet_gan.initializers`.
     """
 
@@ -122,7 +122,7 @@ class Generator(nn.Module):
         Args:
           latents: [B, L], from N(0, I); see `check_latent`.
           labels: int [B], or weights of the classes [B, num_classes]; only with num_classes.
-          train: use and move the batch statistics, and take a power iteration.
+          train: use batch statistics and update the running ones, and take a power iteration.
         """
         layers, branch, init, shared, first, blocks = start(self, latents, labels, train=train)
         part, *parts = jnp.split(latents, len(blocks) + 1, axis=1)
@@ -134,9 +134,9 @@ class Generator(nn.Module):
             conv = functools.partial(layers.conv, features, (3, 3), kernel_init=branch)
             shortcut = layers.conv(features, (1, 1), kernel_init=init, name=f"{name}_shortcut")(x)
             h = nn.relu(norm(name=f"{name}_norm_a")(x, part, train=train))
-            h = conv(name=f"{name}_conv_a")(double(h))
+            h = conv(name=f"{name}_conv_a")(upsample(h))
             h = nn.relu(norm(name=f"{name}_norm_b")(h, part, train=train))
-            x = block_output(conv(name=f"{name}_conv_b")(h) + double(shortcut))
+            x = block_output(conv(name=f"{name}_conv_b")(h) + upsample(shortcut))
             if min(x.shape[1:3]) == self.attention:
                 x = SelfAttention(layers.conv, init, name="attention")(x)
         x = nn.relu(BatchNorm(name="norm")(x, train=train))

@@ -19,8 +19,8 @@ import jax.numpy as jnp
 from gan_jax.models.biggan import start
 from gan_jax.models.blocks.attention import SelfAttention
 from gan_jax.models.blocks.disc_norm import disc_layers
-from gan_jax.models.blocks.heads import Head, Outputs, judge, with_planes
-from gan_jax.models.blocks.layers import avg_pool, double
+from gan_jax.models.blocks.heads import Head, Outputs, apply_head, with_class_planes
+from gan_jax.models.blocks.layers import avg_pool, upsample
 from gan_jax.models.blocks.norm import BatchNorm, ModulatedBatchNorm
 from gan_jax.models.plans import plan
 from gan_jax.models.resnet_gan import initializers
@@ -30,7 +30,7 @@ _BOTTLENECK = 4  # channels within a block are a fourth of those at its wide end
 
 
 class Generator(nn.Module):
-    """Map latents to images; attributes as of `biggan.Generator`, the paper's width is 128."""
+    """Map latents to images; attributes as in `biggan.Generator`, the paper's width is 128."""
 
     image_shape: tuple[int, int, int]
     width: int = 128
@@ -48,7 +48,7 @@ class Generator(nn.Module):
         Args:
           latents: [B, L], from N(0, I); L is 128 in the paper.
           labels: int [B], or weights of the classes [B, num_classes]; only with num_classes.
-          train: use and move the batch statistics, and take a power iteration.
+          train: use batch statistics and update the running ones, and take a power iteration.
         """
         layers, _, init, shared, first, blocks = start(self, latents, labels, train=train)
         condition = jnp.concatenate([shared, latents], 1)
@@ -63,11 +63,11 @@ class Generator(nn.Module):
                 norm = ModulatedBatchNorm(layers.dense, init, name=f"{name}_norm_{letter}")
                 h = nn.relu(norm(h, condition, train=train))
                 if letter == "b" and up:
-                    h = double(h)
+                    h = upsample(h)
                 conv = functools.partial(layers.conv, width, (taps, taps), kernel_init=init)
                 h = conv(name=f"{name}_conv_{letter}")(h)
             x = x[..., :features]
-            return block_output(h + (double(x) if up else x))
+            return block_output(h + (upsample(x) if up else x))
 
         for i, features in enumerate(blocks):
             x = block(x, x.shape[-1], f"block{i}a", up=False)
@@ -84,7 +84,7 @@ class Discriminator(nn.Module):
     Attributes:
       width: channels of the first convolution; 128 in the paper.
       num_classes: 0 for an unconditional discriminator.
-      head: its last layers.
+      head: the last layers.
       attention: as the generator's.
       weight_init: see `resnet_gan.initializers`.
     """
@@ -98,14 +98,14 @@ class Discriminator(nn.Module):
     def __call__(
         self, images: jax.Array, labels: jax.Array | None = None, *, train: bool
     ) -> jax.Array:
-        """Return logits [B], positive for real; arguments as of `outputs`."""
+        """Return logits [B], positive for real; arguments as in `outputs`."""
         return self.outputs(images, labels, train=train).logits
 
     @nn.compact
     def outputs(
         self, images: jax.Array, labels: jax.Array | None = None, *, train: bool
     ) -> Outputs:
-        """Return all that the discriminator says.
+        """Return logits, features and head outputs.
 
         Args:
           images: [B, H, W, C] in [-1, 1], see `plans.plan`.
@@ -132,7 +132,7 @@ class Discriminator(nn.Module):
                 x = jnp.concatenate([x, shortcut(x)], -1)
             return block_output(x + h)
 
-        x = with_planes(images, labels, num_classes=self.num_classes, head=self.head)
+        x = with_class_planes(images, labels, num_classes=self.num_classes, head=self.head)
         x = layers.conv(first, (3, 3), kernel_init=init, name="image")(x)
         for i, features in enumerate(rest):
             x = block(x, features, f"block{i}a", halve=i < shape.halvings)
@@ -140,6 +140,6 @@ class Discriminator(nn.Module):
             if i < shape.halvings and min(x.shape[1:3]) == self.attention:
                 x = SelfAttention(layers.conv, init, name="attention")(x)
         x = nn.relu(x).sum((1, 2))
-        return judge(
+        return apply_head(
             layers, x, x, labels, num_classes=self.num_classes, head=self.head, kernel_init=init
         )

@@ -40,7 +40,7 @@ class CNN(nn.Module):
 
         Args:
           x: images [B, H, W, C] in [-1, 1], H and W at least 8.
-          train: use and move the batch statistics, and drop out.
+          train: use batch statistics and update the running ones, and drop out.
           keys: typed PRNG keys [B]; needed when `train` and dropout_rate > 0.
 
         Returns:

@@ -20,7 +20,7 @@ import jax.numpy as jnp
 from gan_jax.core.errors import UserError
 from gan_jax.models.blocks.disc_norm import disc_layers
 from gan_jax.models.blocks.gen_norm import Reference, gen_norm, with_class
-from gan_jax.models.blocks.heads import Head, Outputs, judge, with_planes
+from gan_jax.models.blocks.heads import Head, Outputs, apply_head, with_class_planes
 from gan_jax.models.blocks.inits import KERNEL_INIT, scale_init
 from gan_jax.models.blocks.layers import ConvTranspose, Dense
 from gan_jax.parallel.precision import block_output
@@ -71,7 +71,7 @@ class Generator(nn.Module):
         Args:
           latents: [B, L], from N(0, I).
           labels: int [B], or weights of the classes [B, num_classes]; only with num_classes.
-          train: use and move the batch statistics.
+          train: use batch statistics and update the running ones.
         """
         height, width, channels = self.image_shape
         count = stages(height, width)
@@ -121,7 +121,7 @@ class Discriminator(nn.Module):
       width: channels of the first layer; doubles with every stage.
       num_classes: 0 for an unconditional discriminator.
       norm: one of disc_norm.DISC_NORMS; the paper's is "batch".
-      head: its last layers.
+      head: the last layers.
     """
 
     width: int = 64
@@ -132,22 +132,22 @@ class Discriminator(nn.Module):
     def __call__(
         self, images: jax.Array, labels: jax.Array | None = None, *, train: bool
     ) -> jax.Array:
-        """Return logits [B], positive for real; arguments as of `outputs`."""
+        """Return logits [B], positive for real; arguments as in `outputs`."""
         return self.outputs(images, labels, train=train).logits
 
     @nn.compact
     def outputs(
         self, images: jax.Array, labels: jax.Array | None = None, *, train: bool
     ) -> Outputs:
-        """Return all that the discriminator says.
+        """Return logits, features and head outputs.
 
         Args:
           images: [B, H, W, C] in [-1, 1], all real or all generated: BatchNorm mixes a batch.
           labels: int [B]; only with num_classes.
-          train: use and move the batch statistics, or take a power iteration.
+          train: use batch statistics and update the running ones, or take a power iteration.
         """
         layers = disc_layers(self.norm, train=train, scale_init=scale_init)
-        x = with_planes(images, labels, num_classes=self.num_classes, head=self.head)
+        x = with_class_planes(images, labels, num_classes=self.num_classes, head=self.head)
         for i in range(stages(*images.shape[1:3])):
             x = layers.conv(
                 self.width << i,
@@ -161,7 +161,7 @@ class Discriminator(nn.Module):
             if i:
                 x = layers.norm(f"norm{i}")(x)
             x = block_output(nn.leaky_relu(x, 0.2))
-        return judge(
+        return apply_head(
             layers,
             x.reshape(x.shape[0], -1),
             x.sum((1, 2)),

@@ -24,10 +24,10 @@ import jax.numpy as jnp
 from gan_jax.core.errors import UserError
 from gan_jax.models.blocks.disc_norm import disc_layers
 from gan_jax.models.blocks.gen_norm import with_class
-from gan_jax.models.blocks.heads import Head, Outputs, judge
+from gan_jax.models.blocks.heads import Head, Outputs, apply_head
 from gan_jax.models.blocks.layers import Conv, Dense
 from gan_jax.models.blocks.soft_labels import one_hot
-from gan_jax.models.blocks.stochastic import dropping
+from gan_jax.models.blocks.stochastic import make_dropout
 from gan_jax.parallel.precision import block_output
 
 NORMS = ("none", "spectral", "layer")
@@ -77,7 +77,7 @@ def pyramid(images: jax.Array, levels: int) -> list[jax.Array]:
     return found
 
 
-def planes(low: jax.Array, noise: jax.Array) -> jax.Array:
+def with_noise_plane(low: jax.Array, noise: jax.Array) -> jax.Array:
     """Return what a level's generator is given, [B, H, W, C + 1].
 
     Args:
@@ -114,9 +114,9 @@ class Generator(nn.Module):
         """Return images [B, H, W, C], not bounded.
 
         Args:
-          given: [B, H, W, C + 1], see `planes`.
+          given: [B, H, W, C + 1], see `with_noise_plane`.
           labels: int [B]; only with num_classes.
-          train: makes no difference.
+          train: unused; there are no statistics.
         """
         x = _with_class_plane(given, labels, self.num_classes)
         for i in range(2):
@@ -134,7 +134,7 @@ class Discriminator(nn.Module):
         layers, 600 in the paper.
       num_classes: 0 for an unconditional discriminator.
       norm: one of NORMS; the paper's is "none".
-      head: its last layers.
+      head: the last layers.
       coarse: whether it is that of the smallest level, of dense layers.
       dropout_rate: in [0, 1), of what the last layers are given and, with `coarse`, of what the
         second hidden layer is; 0.5 in the authors' code.
@@ -155,7 +155,7 @@ class Discriminator(nn.Module):
         train: bool,
         keys: jax.Array | None = None,
     ) -> jax.Array:
-        """Return logits [B], positive for real; arguments as of `outputs`."""
+        """Return logits [B], positive for real; arguments as in `outputs`."""
         return self.outputs(images, labels, train=train, keys=keys).logits
 
     @nn.compact
@@ -167,7 +167,7 @@ class Discriminator(nn.Module):
         train: bool,
         keys: jax.Array | None = None,
     ) -> Outputs:
-        """Return all that the discriminator says.
+        """Return logits, features and head outputs.
 
         Args:
           images: [B, H, W, C], the enlarged level below and what it lacks, real or generated,
@@ -177,7 +177,7 @@ class Discriminator(nn.Module):
           keys: typed PRNG keys [B]; needed when `train` and dropout_rate > 0.
         """
         layers = disc_layers(self.norm, train=train)
-        drop = dropping(self.dropout_rate if train else 0.0, keys, of="Discriminator")
+        drop = make_dropout(self.dropout_rate if train else 0.0, keys, of="Discriminator")
         seen = self.num_classes if self.head.conditional == "concat" else 0
         if self.coarse:
             x = with_class(images.reshape(images.shape[0], -1), labels, seen)
@@ -196,7 +196,7 @@ class Discriminator(nn.Module):
                 x = block_output(nn.relu(layers.norm(f"norm{i}")(conv(x))))
             x = drop(x, 1)
             pooled, x = x.sum((1, 2)), x.reshape(x.shape[0], -1)
-        return judge(
+        return apply_head(
             layers,
             x,
             pooled,

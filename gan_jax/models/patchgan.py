@@ -48,7 +48,7 @@ class PatchGAN(nn.Module):
 
         Args:
           *images: [B, H, W, C] each, in [-1, 1], whose channels are judged together.
-          train: use and move the batch statistics.
+          train: use batch statistics and update the running ones.
 
         Returns:
           logits [B, h, w, 1], one a patch: h = H / 2^layers - 2, positive for real.

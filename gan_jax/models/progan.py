@@ -25,8 +25,8 @@ from gan_jax.core.errors import UserError
 from gan_jax.models.blocks.disc_norm import DiscLayers
 from gan_jax.models.blocks.equalized import EqualizedConv, EqualizedDense
 from gan_jax.models.blocks.gen_norm import with_class
-from gan_jax.models.blocks.heads import Head, Outputs, judge, with_planes
-from gan_jax.models.blocks.layers import Embed, avg_pool, double
+from gan_jax.models.blocks.heads import Head, Outputs, apply_head, with_class_planes
+from gan_jax.models.blocks.layers import Embed, avg_pool, upsample
 from gan_jax.models.blocks.wide import affine, widen
 from gan_jax.parallel.precision import block_output
 
@@ -113,7 +113,7 @@ class Generator(nn.Module):
         Args:
           latents: [B, L], from N(0, I); their length does not matter (section 4.2).
           labels: int [B], or weights of the classes [B, num_classes]; only with num_classes.
-          train: changes nothing; there are no statistics.
+          train: unused; there are no statistics.
           stage: 0 the smallest; None the last.
           fade: how far this stage is blended in, in [0, 1].
         """
@@ -139,10 +139,10 @@ class Generator(nn.Module):
         before, made = None, image(x, 0) if self._wants(0, stage) else None
         for i in range(1, (last if self.is_initializing() else stage) + 1):
             features, before = channels(i, self.width), made
-            x = active(EqualizedConv(features, name=f"stage{i}_conv_a"), double(x))
+            x = active(EqualizedConv(features, name=f"stage{i}_conv_a"), upsample(x))
             x = block_output(active(EqualizedConv(features, name=f"stage{i}_conv_b"), x))
             made = image(x, i) if self._wants(i, stage) else None
-        return made if before is None else _blend(made, double(before), fade)
+        return made if before is None else _blend(made, upsample(before), fade)
 
     def _wants(self, i: int, stage: int) -> bool:
         """Return whether the image of stage i is made: of the last two, and of all at the start."""
@@ -156,7 +156,7 @@ class Discriminator(nn.Module):
       image_shape: as the generator's.
       width: as the generator's.
       num_classes: 0 for an unconditional discriminator.
-      head: its last layers.
+      head: the last layers.
     """
 
     image_shape: tuple[int, int, int]
@@ -167,7 +167,7 @@ class Discriminator(nn.Module):
     def __call__(
         self, images: jax.Array, labels: jax.Array | None = None, **arguments: Any
     ) -> jax.Array:
-        """Return logits [B], larger for real; arguments as of `outputs`."""
+        """Return logits [B], larger for real; arguments as in `outputs`."""
         return self.outputs(images, labels, **arguments).logits
 
     @nn.compact
@@ -180,18 +180,18 @@ class Discriminator(nn.Module):
         stage: int | None = None,
         fade: jax.Array | float = 1.0,
     ) -> Outputs:
-        """Return all that the discriminator says.
+        """Return logits, features and head outputs.
 
         Args:
           images: [B, H, W, C], of the size of the stage.
           labels: int [B]; only with num_classes.
-          train: changes nothing; there are no statistics.
+          train: unused; there are no statistics.
           stage: 0 the smallest; None the last.
           fade: how far this stage is blended in, in [0, 1].
         """
         last = stages(*self.image_shape[:2]) - 1
         stage = last if stage is None else stage
-        images = with_planes(images, labels, num_classes=self.num_classes, head=self.head)
+        images = with_class_planes(images, labels, num_classes=self.num_classes, head=self.head)
 
         def active(layer: nn.Module, x: jax.Array) -> jax.Array:
             return nn.leaky_relu(layer(x), 0.2)
@@ -217,7 +217,7 @@ class Discriminator(nn.Module):
         x = active(EqualizedDense(channels(0, self.width), name="dense"), x)
         dense = functools.partial(EqualizedDense, gain=1.0)
         layers = DiscLayers(EqualizedConv, dense, Embed, lambda name: lambda x: x)
-        return judge(
+        return apply_head(
             layers,
             x,
             x,

@@ -27,7 +27,7 @@ from gan_jax.models.blocks.attention import SelfAttention
 from gan_jax.models.blocks.disc_norm import Initializer, disc_layers
 from gan_jax.models.blocks.gen_blocks import BLOCKS
 from gan_jax.models.blocks.gen_norm import gen_norm, with_class
-from gan_jax.models.blocks.heads import Head, Outputs, judge, with_planes
+from gan_jax.models.blocks.heads import Head, Outputs, apply_head, with_class_planes
 from gan_jax.models.blocks.inits import KERNEL_INIT
 from gan_jax.models.blocks.layers import avg_pool
 from gan_jax.models.plans import plan
@@ -63,7 +63,7 @@ class Generator(nn.Module):
       num_classes: 0 for an unconditional generator.
       conditional: one of gen_norm.GEN_CONDITIONALS.
       norm: "none" (SNGAN) or "spectral" (SAGAN), of its weights.
-      attention: shorter side of the features that attend to themselves [px]; 0 for none.
+      attention: shorter side of the feature maps with self-attention [px]; 0 for none.
       block: a key of `gen_blocks.BLOCKS`.
     """
 
@@ -84,7 +84,7 @@ class Generator(nn.Module):
         Args:
           latents: [B, L], from N(0, I); L is 128 in the papers.
           labels: int [B], or weights of the classes [B, num_classes]; only with num_classes.
-          train: use and move the batch statistics, and take a power iteration.
+          train: use batch statistics and update the running ones, and take a power iteration.
         """
         height, width, channels = self.image_shape
         layers = disc_layers(self.norm, train=train)
@@ -117,7 +117,7 @@ class Discriminator(nn.Module):
       norm: "spectral" (SNGAN), "none" (WGAN-GP on CIFAR-10) or "layer" (before each ReLU of the
         blocks, not in the first block, as in WGAN-GP's code).
       pool: "sum" (SNGAN) or "mean" (WGAN-GP) over the pixels before the last layer.
-      head: its last layers.
+      head: the last layers.
       attention: as the generator's.
       wide: whether a block widens in its first convolution (SAGAN, BigGAN) or its second (SNGAN).
       plan: "sngan" or "biggan", see `plans.py`.
@@ -137,14 +137,14 @@ class Discriminator(nn.Module):
     def __call__(
         self, images: jax.Array, labels: jax.Array | None = None, *, train: bool
     ) -> jax.Array:
-        """Return logits [B], positive for real; arguments as of `outputs`."""
+        """Return logits [B], positive for real; arguments as in `outputs`."""
         return self.outputs(images, labels, train=train).logits
 
     @nn.compact
     def outputs(
         self, images: jax.Array, labels: jax.Array | None = None, *, train: bool
     ) -> Outputs:
-        """Return all that the discriminator says.
+        """Return logits, features and head outputs.
 
         Args:
           images: [B, H, W, C] in [-1, 1], see `plans.plan`.
@@ -159,7 +159,7 @@ class Discriminator(nn.Module):
         shape = plan(*images.shape[1:3], self.plan)
         layers = disc_layers(self.norm, train=train)
         branch, init = initializers(self.weight_init)
-        x = with_planes(images, labels, num_classes=self.num_classes, head=self.head)
+        x = with_class_planes(images, labels, num_classes=self.num_classes, head=self.head)
         for i, factor in enumerate(shape.discriminator):
             features, halve, name = factor * self.width, i < shape.halvings, f"block{i}"
             # The first block sees pixels: no activation comes before it.
@@ -181,6 +181,6 @@ class Discriminator(nn.Module):
         # Float32 whatever comes before: no half-precision logits in a loss.
         x = nn.relu(x)
         x = x.sum((1, 2)) if self.pool == "sum" else x.mean((1, 2))
-        return judge(
+        return apply_head(
             layers, x, x, labels, num_classes=self.num_classes, head=self.head, kernel_init=init
         )

@@ -10,7 +10,7 @@ from gan_jax.core.errors import UserError
 from gan_jax.models.blocks.inits import KERNEL_INIT
 from gan_jax.models.blocks.layers import Conv, ConvTranspose
 from gan_jax.models.blocks.norm import InstanceNorm
-from gan_jax.models.blocks.stochastic import dropping
+from gan_jax.models.blocks.stochastic import make_dropout
 from gan_jax.parallel.precision import block_output
 
 MULTIPLE = 4  # sides of an image: it is halved twice
@@ -47,7 +47,7 @@ class ResNetTranslator(nn.Module):
           x: H and W divisible by 4, and at least 8.
           train: not used, nothing here differs in training.
           keys: typed PRNG keys [B]; needed when `dropout` and dropout_rate > 0.
-          dropout: drop out; as of `UNet`, it is the noise of a translation and not of training.
+          dropout: drop out; as in `UNet`, it is the noise of a translation and not of training.
 
         Raises:
           UserError: for another size.
@@ -58,7 +58,7 @@ class ResNetTranslator(nn.Module):
                 f"resnet translator: images of {height}x{width} px: both sides must divide by"
                 f" {MULTIPLE} and be at least {2 * MULTIPLE}: set data.size"
             )
-        drop = dropping(self.dropout_rate if dropout else 0.0, keys, of="ResNetTranslator")
+        drop = make_dropout(self.dropout_rate if dropout else 0.0, keys, of="ResNetTranslator")
         x = self._layer(reflect(x, 3), Conv, self.features, 7, name="first")
         for i in (1, 2):
             x = self._layer(x, Conv, self.features * 2**i, 3, 2, 1, name=f"down{i}")

@@ -10,7 +10,7 @@ from gan_jax.core.errors import UserError
 from gan_jax.models.blocks.inits import KERNEL_INIT, scale_init
 from gan_jax.models.blocks.layers import Conv, ConvTranspose
 from gan_jax.models.blocks.norm import BatchNorm
-from gan_jax.models.blocks.stochastic import dropping
+from gan_jax.models.blocks.stochastic import make_dropout
 from gan_jax.parallel.precision import block_output
 
 _MIN_DEPTH = 3
@@ -71,7 +71,7 @@ class UNet(nn.Module):
 
         Args:
           x: source images [B, H, W, C] in [-1, 1], H and W divisible by 8.
-          train: use and move the batch statistics.
+          train: use batch statistics and update the running ones.
           keys: typed PRNG keys [B]; needed when `dropout` and dropout_rate > 0.
           dropout: drop out; it is the noise of pix2pix and on at test time too, so `train` does not
             matter here.
@@ -84,7 +84,7 @@ class UNet(nn.Module):
         """
         depth = self._depth(*x.shape[1:3])
         rate = self.dropout_rate if dropout else 0.0
-        drop = dropping(rate, keys, of="UNet")
+        drop = make_dropout(rate, keys, of="UNet")
         widths = [self.features * min(2**i, _MAX_FACTOR) for i in range(depth)]
 
         skips = []

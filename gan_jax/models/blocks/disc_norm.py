@@ -44,7 +44,7 @@ def disc_layers(
 
     Args:
       norm: one of DISC_NORMS.
-      train: use and move the batch statistics, or take a power iteration.
+      train: use batch statistics and update the running ones, or take a power iteration.
       scale_init: of BatchNorm's scales.
     """
     norms = {

@@ -22,7 +22,7 @@ import jax.numpy as jnp
 
 from gan_jax.models.blocks.disc_norm import Initializer
 from gan_jax.models.blocks.gen_norm import Normalize
-from gan_jax.models.blocks.layers import double
+from gan_jax.models.blocks.layers import upsample
 
 LAYERS = 4  # of a dense block
 BOTTLENECK = 4  # channels between a layer's convolutions, for each that it appends
@@ -37,7 +37,7 @@ def residual_block(
     conv: Callable[..., nn.Module],
     inits: tuple[Initializer, Initializer],
 ) -> jax.Array:
-    """Map [B, H, W, C] to [B, 2 H, 2 W, features]; call it inside of a compact method.
+    """Map [B, H, W, C] to [B, 2 H, 2 W, features]; call it inside a compact method.
 
     Args:
       x: activations.
@@ -49,11 +49,11 @@ def residual_block(
     """
     branch, init = inits
     shortcut = conv(features, (1, 1), kernel_init=init, name=f"{name}_shortcut")(x)
-    h = double(nn.relu(norm(x, f"{name}_norm_a")))
+    h = upsample(nn.relu(norm(x, f"{name}_norm_a")))
     h = conv(features, (3, 3), kernel_init=branch, name=f"{name}_conv_a")(h)
     h = nn.relu(norm(h, f"{name}_norm_b"))
     h = conv(features, (3, 3), kernel_init=branch, name=f"{name}_conv_b")(h)
-    return h + double(shortcut)
+    return h + upsample(shortcut)
 
 
 def dense_block(
@@ -65,7 +65,7 @@ def dense_block(
     conv: Callable[..., nn.Module],
     inits: tuple[Initializer, Initializer],
 ) -> jax.Array:
-    """Map [B, H, W, C] to [B, 2 H, 2 W, features]; arguments as of `residual_block`.
+    """Map [B, H, W, C] to [B, 2 H, 2 W, features]; arguments as in `residual_block`.
 
     The output has features // 2 + LAYERS * (features // 8) channels, `features` where 8 divides
     them; each number is at least 1.
@@ -76,7 +76,7 @@ def dense_block(
         h = nn.relu(norm(x, f"{name}_{part}_norm"))
         return conv(features, (size, size), kernel_init=inits[0], name=f"{name}_{part}_conv")(h)
 
-    x = double(layer(x, start, 1, "transition"))
+    x = upsample(layer(x, start, 1, "transition"))
     for i in range(LAYERS):
         narrow = layer(x, BOTTLENECK * growth, 1, f"layer{i}_narrow")
         x = jnp.concatenate([x, layer(narrow, growth, 3, f"layer{i}")], -1)

@@ -74,7 +74,7 @@ class Reference(nn.Module):
     def __call__(
         self, latents: jax.Array, labels: jax.Array | None
     ) -> tuple[jax.Array, jax.Array | None]:
-        """Put the reference batch before latents [B, L] and labels, as of `gen_norm`."""
+        """Put the reference batch before latents [B, L] and labels, as in `gen_norm`."""
 
         def start() -> jax.Array:
             key = self.make_rng("params")
@@ -136,7 +136,7 @@ def gen_norm(
       latents: [B, L], as the generator was given them.
       labels: int [B], or weights [B, num_classes], see `soft_labels`; only with num_classes.
       num_classes: 0 for an unconditional generator.
-      train: use and move the batch statistics.
+      train: use batch statistics and update the running ones.
       reference: images of the reference batch of virtual batch normalisation, which takes the
         place of BatchNorm; 0 for none. Only with "concat", or without classes.
       scale_init: of the scales of BatchNorm.

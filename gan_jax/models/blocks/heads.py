@@ -1,6 +1,6 @@
 """The last layers of a discriminator: its logit, and what else it is asked about an image.
 
-Every discriminator of a GAN ends in `judge`. Its method `outputs` returns all of it, its
+Every discriminator of a GAN ends in `apply_head`. Its method `outputs` returns all of it, its
 `__call__` the logits alone.
 """
 
@@ -69,7 +69,7 @@ class Outputs(NamedTuple):
     heads: Any = ()
 
 
-def with_planes(
+def with_class_planes(
     images: jax.Array, labels: jax.Array | None, *, num_classes: int, head: Head
 ) -> jax.Array:
     """Return what a discriminator sees of images [B, H, W, C].
@@ -110,7 +110,7 @@ class MinibatchDiscrimination(nn.Module):
         return jnp.concatenate([features, jnp.exp(-distance).sum(1).astype(features.dtype)], -1)
 
 
-def judge(
+def apply_head(
     layers: DiscLayers,
     flat: jax.Array,
     pooled: jax.Array,
@@ -120,7 +120,7 @@ def judge(
     head: Head,
     kernel_init: nn.initializers.Initializer,
 ) -> Outputs:
-    """Return what a discriminator says; call it inside of its compact method.
+    """Return what a discriminator says; call it inside its compact method.
 
     Args:
       layers: of the discriminator's normalisation.

@@ -44,7 +44,7 @@ def _blocks(x: Array, window: int) -> Array:
     return x.reshape(batch, rows, window, columns, window, channels)
 
 
-def double(x: Array) -> Array:
+def upsample(x: Array) -> Array:
     """Repeat each pixel 2 x 2 times: [B, H, W, C] -> [B, 2 H, 2 W, C]."""
     batch, height, width, channels = x.shape
     shape = (batch, height, 2, width, 2, channels)

@@ -1,4 +1,4 @@
-"""Layers that draw: one key an example, so that a mask does not depend on batch or device."""
+"""Layers that draw: one key per example, so that a mask does not depend on batch or device."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def dropout(x: jax.Array, keys: jax.Array, rate: float) -> jax.Array:
     return jnp.where(keep, x / (1 - rate), 0).astype(x.dtype)
 
 
-def dropping(
+def make_dropout(
     rate: float, keys: jax.Array | None, *, of: str
 ) -> Callable[[jax.Array, int], jax.Array]:
     """Return (x [B, ...], number of the layer) -> x after `dropout`, for the layers of one pass.
