@@ -1,13 +1,13 @@
-"""The generator of BigGAN: class embedding and latents reach every block.
+"""The generator of BigGAN: every block is conditioned on the class embedding and latents.
 
-Brock et al. 2018 (arXiv:1809.11096, appendix B, and the author's PyTorch code). The latents are cut
-into equal parts, one for the first layer and one for each block; a block's BatchNorms take scale
-and bias from its part beside an embedding of the class that all blocks share. Weights are
-spectrally normalised, but for that embedding, and start orthogonal. The discriminator is
-`resnet_gan.Discriminator` with plan "biggan", wide, with attention.
+Brock et al. 2018 (arXiv:1809.11096, appendix B, and the author's PyTorch code). The latents are
+split into equal parts, one for the first layer and one for each block. The scale and bias of a
+block's BatchNorms are linear in its part concatenated with a class embedding that all blocks share.
+Weights are spectrally normalised, except for that embedding, and initialised orthogonally. The
+discriminator is `resnet_gan.Discriminator` with plan "biggan", wide, with attention.
 
-Deviations: without classes the BatchNorms see the latents only; a 1x1 convolution is done before
-the up-sampling, which it commutes with.
+Deviations: without classes the BatchNorms are conditioned on the latents only; 1x1 convolutions
+come before up-sampling, with which they commute.
 """
 
 from __future__ import annotations
@@ -31,12 +31,12 @@ from gan_jax.parallel.precision import block_output
 
 
 def check_latent(latent: int, height: int, width: int, codes: int = 0) -> None:
-    """Raise UserError unless the latents divide into one part a block and one for the first layer.
+    """Raise UserError unless the latents split equally among the first layer and the blocks.
 
     Args:
-      latent: their dimensions.
+      latent: dimensions of the latents.
       height, width: of the images [px].
-      codes: numbers that come after them, InfoGAN's.
+      codes: dimensions of InfoGAN's codes, appended to the latents.
     """
     parts, whole = len(plan(height, width, "biggan").generator), latent + codes
     if whole % parts or whole < parts:
@@ -49,10 +49,10 @@ def check_latent(latent: int, height: int, width: int, codes: int = 0) -> None:
 
 
 class Start(NamedTuple):
-    """What the generators of BigGAN and BigGAN-deep begin with.
+    """What the generators of BigGAN and BigGAN-deep have in common.
 
     Attributes:
-      layers: spectrally normalised.
+      layers: constructors of spectrally normalised layers.
       branch, init: see `resnet_gan.initializers`.
       shared: [B, E], the embedding of the class; E is 0 without classes.
       first: the first layer, [B, F] -> [B, h, w, C].
@@ -70,7 +70,7 @@ class Start(NamedTuple):
 def start(
     generator: nn.Module, latents: jax.Array, labels: jax.Array | None, *, train: bool
 ) -> Start:
-    """Return what a generator begins with; call it inside its compact method.
+    """Return a generator's common parts; call it inside its compact method.
 
     Args:
       generator: with the attributes of `Generator`.
@@ -83,7 +83,7 @@ def start(
     size = (height >> len(blocks), width >> len(blocks), channels)
     shared = latents[:, :0]
     if generator.num_classes:
-        # As in the authors' code without spectral normalisation.
+        # Without spectral normalisation, as in the authors' code.
         embed = Embed(generator.num_classes, generator.embedding, embedding_init=init, name="class")
         shared = embed(labels).astype(latents.dtype)
 

@@ -1,11 +1,12 @@
 """BigGAN-deep: bottleneck blocks, twice as many, with identity shortcuts.
 
-Brock et al. 2018 (arXiv:1809.11096, appendix B, and the author's PyTorch code). All latents beside
-the class embedding reach every BatchNorm. Where a block has fewer channels at its end the shortcut
-drops the last ones; where it has more, the discriminator's appends a 1x1 convolution of its input.
-Weights are spectrally normalised, but for the generator's embedding, and start orthogonal.
+Brock et al. 2018 (arXiv:1809.11096, appendix B, and the author's PyTorch code). Every BatchNorm is
+conditioned on all latents and the class embedding. If a block reduces the channels, its shortcut
+drops the last ones; if a discriminator's block increases them, its shortcut appends a 1x1
+convolution of its input. Weights are spectrally normalised, except for the generator's embedding,
+and initialised orthogonally.
 
-Deviation: without classes the BatchNorms see the latents only.
+Deviation: without classes the BatchNorms are conditioned on the latents only.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ from gan_jax.models.plans import plan
 from gan_jax.models.resnet_gan import initializers
 from gan_jax.parallel.precision import block_output
 
-_BOTTLENECK = 4  # channels within a block are a fourth of those at its wide end
+_BOTTLENECK = 4  # a block's inner channels are a fourth of those at its wide end
 
 
 class Generator(nn.Module):

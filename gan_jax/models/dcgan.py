@@ -1,14 +1,14 @@
 """DCGAN: the generator and discriminator of Radford et al. 2015 (arXiv:1511.06434).
 
-Of their guidelines: strided convolutions instead of pooling, BatchNorm except in the generator's
-output and the discriminator's input, ReLU in the generator with tanh at its end, LeakyReLU 0.2 in
-the discriminator, weights from N(0, 0.02^2).
+Their guidelines: strided convolutions instead of pooling, BatchNorm except in the generator's
+output and the discriminator's input, ReLU in the generator with a final tanh, LeakyReLU 0.2 in the
+discriminator, weights from N(0, 0.02^2).
 
 Deviations: kernels are 4x4 as in the authors' PyTorch successor (the paper's figure has 5x5), which
 covers every output pixel equally often at stride 2; the number of stages follows the image size, so
-that 16, 28, 32, 64 px and non-square sizes work; class conditions are not in the paper, see
-`gen_norm` and `heads`; the discriminator may have another normalisation than BatchNorm, and then a
-bias in every layer.
+that 16, 28, 32, 64 px and non-square sizes work; class conditioning is not in the paper, see
+`gen_norm` and `heads`; the discriminator may have a normalisation other than BatchNorm, and then
+has a bias in every layer.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from gan_jax.parallel.precision import block_output
 
 
 def stages(height: int, width: int) -> int:
-    """Return how often an image is halved until a side would fall below 4 px or is odd.
+    """Return how often an image can be halved until a side is odd or would fall below 4 px.
 
     64 px -> 4 stages (down to 4 px), 28 px -> 2 stages (down to 7 px).
 
@@ -91,7 +91,7 @@ class Generator(nn.Module):
         )
         features = self.width << (count - 1)
         base = (height >> count, width >> count)
-        # A transposed convolution of one pixel is this dense layer.
+        # Equivalent to the paper's transposed convolution of a single pixel.
         x = Dense(
             base[0] * base[1] * features, use_bias=False, kernel_init=KERNEL_INIT, name="dense"
         )(x)

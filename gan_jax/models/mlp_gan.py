@@ -1,18 +1,18 @@
 """The networks of the first GANs (Goodfellow et al. 2014, arXiv:1406.2661).
 
-As in the authors' code for MNIST, a generator of two layers of 1,200 rectified linear units and a
-discriminator of two maxout layers of 240 units with five pieces each; and, as for CIFAR-10, their
-convolutional form: a generator that ends in one transposed convolution, a discriminator of maxout
-convolutions.
+As in the authors' code for MNIST: a generator with two layers of 1,200 rectified linear units and a
+discriminator with two maxout layers of 240 units with five pieces each. And, as in their code for
+CIFAR-10, the convolutional form: a generator that ends in one transposed convolution, and a
+discriminator of maxout convolutions.
 
-Deviations: images are in [-1, 1], so that tanh ends the generator where theirs has a sigmoid. The
-convolutional form follows theirs in its layers only: all convolutions have 5x5 kernels and stride 2
-(theirs: 8x8 and 5x5 with pooling, and 3 in the generator), rectified units where their generator
-has a layer of logistic ones, as many units as `width` says (theirs: 8,000 and 8,000, then 80
-channels, against 32, 32, 192 and 500), and kernels that are drawn by their number of inputs
-(theirs: from [-0.05, 0.05), where little is left of the latents at smaller widths, and in the
-discriminator from [-0.005, 0.005), of which nothing but zeros comes through five layers: on MNIST
-the logits were 0.000 for 300 updates).
+Deviations: images are in [-1, 1], so the generator ends in tanh where theirs has a sigmoid. The
+convolutional form has the same kinds of layers only: all convolutions have 5x5 kernels and stride 2
+(theirs: 8x8 and 5x5 with pooling, and stride 3 in the generator); rectified units replace a layer
+of logistic ones in the generator; the number of units follows `width` (theirs: 8,000 and 8,000,
+then 80 channels, against 32, 32, 192 and 500); kernels are initialised by fan-in (theirs: from
+[-0.05, 0.05), which attenuates the latents too much at smaller widths, and in the discriminator
+from [-0.005, 0.005), where the signal vanishes over five layers: on MNIST the logits were 0.000 for
+300 updates).
 """
 
 from __future__ import annotations
@@ -76,7 +76,7 @@ class Generator(nn.Module):
       image_shape: (height, width, channels).
       width: units of a hidden layer, 1,200 in the paper's code; with `convolutional`, 16 times the
         channels before the last layer.
-      num_classes: 0 for an unconditional generator; the class enters beside the latents.
+      num_classes: 0 for an unconditional generator; the one-hot class is appended to the latents.
       convolutional: whether the last layer is a transposed convolution.
     """
 
@@ -123,8 +123,8 @@ class Discriminator(nn.Module):
       norm: one of NORMS.
       head: the last layers.
       convolutional: three convolutions and one dense layer in place of two dense layers.
-      dropout_rate: in [0, 1), of what every layer but the first is given; 0.5 in the paper's code.
-        Where it is above 0, PIXEL_DROPOUT of the pixels turn black, as there.
+      dropout_rate: in [0, 1), on the inputs of all layers but the first; 0.5 in the paper's code.
+        If above 0, a share PIXEL_DROPOUT of the pixels is also set to black, as in that code.
     """
 
     width: int = 240

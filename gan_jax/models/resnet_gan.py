@@ -2,18 +2,19 @@
 
 Miyato et al. 2018 (arXiv:1802.05957, appendix B) and, at 32 px, Gulrajani et al. 2017
 (arXiv:1704.00028, appendix), which are the same networks up to `width`, `norm` and `pool`.
-Given classes, the generator has conditional BatchNorm and the discriminator is a projection
-discriminator (arXiv:1802.05637); other ways are in `gen_norm` and `heads`.
+With classes, the generator has conditional BatchNorm and the discriminator is a projection
+discriminator (arXiv:1802.05637); for alternatives see `gen_norm` and `heads`.
 
 With a spectrally normalised generator, attention and a wide discriminator they are the networks of
-SAGAN (Zhang et al. 2018, arXiv:1805.08318); BigGAN's discriminator is this one too, its generator
-is in `biggan.py`. The generator's blocks are in `gen_blocks.py`: residual, or DenseNet's.
+SAGAN (Zhang et al. 2018, arXiv:1805.08318). BigGAN uses this discriminator too; its generator is in
+`biggan.py`. The generator's blocks are in `gen_blocks.py`: residual, or DenseNet's.
 
-Weights start Xavier-uniform, times sqrt(2) inside the residual branches, as SNGAN's code has it.
+Weights are initialised Xavier-uniform, times sqrt(2) inside the residual branches, as in SNGAN's
+code.
 
-Deviations: for sizes see `plans.py`; from 48 px on WGAN-GP's are SNGAN's too. A 1x1 convolution
-commutes with nearest up-sampling and with average pooling, and is done at the smaller size: the
-same function at a quarter of the cost.
+Deviations: for sizes see `plans.py`; from 48 px on, WGAN-GP's networks are SNGAN's too. A 1x1
+convolution commutes with nearest up-sampling and with average pooling and is done at the smaller
+size: the same function at a quarter of the cost.
 """
 
 from __future__ import annotations
@@ -39,7 +40,7 @@ INITS = ("xavier", "orthogonal", "normal")
 
 
 def initializers(name: str) -> tuple[Initializer, Initializer]:
-    """Return the initialisers of the 3x3 convolutions inside of residual branches, and of the rest.
+    """Return initialisers (3x3 convolutions in residual branches, all other weights).
 
     Args:
       name: "xavier" (SNGAN), "orthogonal" (BigGAN) or "normal" (standard deviation 0.02).
@@ -97,7 +98,7 @@ class Generator(nn.Module):
         x = x.reshape(x.shape[0], *base, first)
         last, norm = (
             gen_norm(self.conditional, latents, labels, num_classes=classes, train=train)
-            for classes in (0, self.num_classes)  # the last layer is not given the class
+            for classes in (0, self.num_classes)  # the last norm is unconditional
         )
         for i, features in enumerate(blocks):
             x = block(x, features, f"block{i}", norm=norm, conv=layers.conv, inits=(branch, init))
@@ -152,7 +153,7 @@ class Discriminator(nn.Module):
           train: take a power iteration; only matters with norm "spectral".
 
         Raises:
-          UserError: for sizes, and values of norm and pool, that are not known.
+          UserError: for unsupported image sizes, or unknown values of norm and pool.
         """
         check_choice("model.disc.norm", self.norm, NORMS)
         check_choice("model.disc.pool", self.pool, POOLS)
@@ -162,7 +163,7 @@ class Discriminator(nn.Module):
         x = with_class_planes(images, labels, num_classes=self.num_classes, head=self.head)
         for i, factor in enumerate(shape.discriminator):
             features, halve, name = factor * self.width, i < shape.halvings, f"block{i}"
-            # The first block sees pixels: no activation comes before it.
+            # The first block's input is the image: no activation before it.
             hidden, h = features, x
             if i:
                 hidden = features if self.wide else x.shape[-1]
