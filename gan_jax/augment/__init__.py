@@ -1,1 +1,1 @@
-"""Augmentation: every draw of an example comes from its own key."""
+"""Image augmentation; all random draws of an example come from its own key."""

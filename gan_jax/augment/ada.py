@@ -1,12 +1,12 @@
 """Adaptive discriminator augmentation: ADA, of Karras et al. 2020 (arXiv:2006.06676).
 
-Real and generated images are changed by a chain of random operations, each of which happens with
-probability p (appendix B). p follows how sure the discriminator is of real images (section 3): it
-is state, and belongs to a checkpoint.
+Real and generated images pass a chain of random operations, each applied with probability p
+(appendix B). p adapts to the discriminator's overfitting on real images (section 3); it is part of
+the state and of checkpoints.
 
-Deviations: an image is resampled once, bilinearly, with its mirror images around it, where the
-authors' code filters with a wavelet at twice the resolution; filtering, noise and cutout, which the
-paper leaves out in the end, are not here.
+Deviations: images are resampled once, bilinearly with mirrored borders, where the authors' code
+applies a wavelet filter at twice the resolution; image-space filtering, noise and cutout, which the
+paper drops in the end, are not implemented.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from __future__ import annotations
 import jax
 import jax.numpy as jnp
 
-from gan_jax.augment.geometric import sample
+from gan_jax.augment.geometric import bilinear_sample
 
 TARGET = 0.6  # of E[sign(D(real))]
 INTERVAL = 4  # steps between changes of p
@@ -24,21 +24,21 @@ State = dict[str, jax.Array]
 
 
 def initial() -> State:
-    """Return the state: p, and the sum of signs since it was last changed."""
+    """Return the initial state: p, and the sum of mean signs since p last changed."""
     return {"p": jnp.zeros(()), "signs": jnp.zeros(())}
 
 
 def adapted(
     state: State, mean_sign: jax.Array, step: jax.Array, *, batch_size: int, ramp_images: float
 ) -> State:
-    """Return the state after a step: every INTERVAL steps p moves towards less over-fitting.
+    """Return the state after a step: every INTERVAL steps, p moves to reduce overfitting.
 
     Args:
-      state: as of `initial`.
+      state: as in `initial`.
       mean_sign: E[sign(D(x))] over the real images of this step, on all devices, in [-1, 1].
       step: int scalar, the step's number from 0.
-      batch_size: images a step, over all devices.
-      ramp_images: real images in which p can rise from 0 to 1; 500,000 in the paper.
+      batch_size: images per step, over all devices.
+      ramp_images: number of real images in which p can rise from 0 to 1; 500,000 in the paper.
 
     Returns:
       The new state, p in [0, 1].
@@ -53,13 +53,13 @@ def adapted(
 
 
 def ada(images: jax.Array, keys: jax.Array, p: jax.Array, parts: tuple[str, ...]) -> jax.Array:
-    """Change each image at random.
+    """Augment each image at random.
 
     Args:
-      images: [B, H, W, C] in [-1, 1]; of four channels the last is not coloured.
+      images: [B, H, W, C] in [-1, 1]; a fourth channel keeps its values under "color".
       keys: typed PRNG keys [B], used for nothing else.
-      p: scalar in [0, 1], of each operation.
-      parts: of PARTS.
+      p: probability of each operation, a scalar in [0, 1].
+      parts: a selection of PARTS.
 
     Returns:
       [B, H, W, C]; colours may leave [-1, 1].
@@ -75,7 +75,7 @@ def ada(images: jax.Array, keys: jax.Array, p: jax.Array, parts: tuple[str, ...]
         )
         places = jnp.stack([y, x, jnp.ones_like(y)])
         from_y, from_x, _ = jnp.einsum("bij,jhw->ibhw", matrix, places, precision="highest")
-        images = sample(
+        images = bilinear_sample(
             images,
             mirror(from_y + (height - 1) / 2, height),
             mirror(from_x + (width - 1) / 2, width),
@@ -87,16 +87,17 @@ def ada(images: jax.Array, keys: jax.Array, p: jax.Array, parts: tuple[str, ...]
     return images
 
 
-# Rounding these products moves pixels and colours, and accelerators round to 8 or 11 bits.
+# Full precision: accelerators round matrix products to 8 or 11 bits, which shifts pixels and
+# colours.
 _exact = jax.default_matmul_precision("highest")
 
 
 @_exact
 def geometry_matrix(key: jax.Array, p: jax.Array, height: int, width: int) -> jax.Array:
-    """Draw the matrix [3, 3] from a pixel's place to where it comes from, (row, column, 1).
+    """Draw the matrix [3, 3] from an output pixel (row, column, 1) to its place in the input.
 
-    Places are in pixels from the centre. Mirror, turn by 90 degrees, shift by whole pixels, scale,
-    turn, stretch, turn, shift (appendix B, and the order of the authors' code).
+    Places are in pixels from the centre. Mirror, rotate by 90 degrees, shift by whole pixels,
+    scale, rotate, stretch, rotate, shift (appendix B, in the order of the authors' code).
     """
     keys = iter(jax.random.split(key, 16))
     sides = jnp.array([height, width], jnp.float32)
@@ -117,7 +118,7 @@ def geometry_matrix(key: jax.Array, p: jax.Array, height: int, width: int) -> ja
     matrix = matrix @ chance(_shift(jnp.round(uniform(-0.125, 0.125, (2,)) * sides)), p)
     size = jnp.exp2(-normal(0.2))
     matrix = matrix @ chance(jnp.diag(jnp.stack([size, size, jnp.ones(())])), p)
-    # Both turns together happen with probability p.
+    # At least one of the two rotations happens with probability p.
     half = 1 - jnp.sqrt(1 - p)
     matrix = matrix @ chance(_rotation(uniform(-jnp.pi, jnp.pi)), half)
     size = jnp.exp2(normal(0.2))
@@ -155,14 +156,14 @@ def color_matrix(key: jax.Array, p: jax.Array) -> jax.Array:
 
 
 def mirror(place: jax.Array, size: int) -> jax.Array:
-    """Return where in [0, size - 1] a coordinate lies, the image mirrored at its edge pixels."""
+    """Map a coordinate into [0, size - 1] by mirroring at the edge pixels."""
     period = max(2 * (size - 1), 1)
     place = jnp.mod(place, period)
     return jnp.minimum(place, period - place)
 
 
 def _recolored(images: jax.Array, matrix: jax.Array) -> jax.Array:
-    if images.shape[-1] == 1:  # a grey image is one of three equal channels, and their mean again
+    if images.shape[-1] == 1:  # grey: as three equal channels, averaged afterwards
         row = matrix[:, :3].mean(1)
         factor, offset = row[:, :3].sum(-1), row[:, 3]
         return images * factor[:, None, None, None] + offset[:, None, None, None]

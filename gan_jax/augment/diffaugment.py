@@ -1,8 +1,8 @@
-"""Differentiable augmentation of whatever a discriminator sees: DiffAugment.
+"""Differentiable augmentation of the discriminator's inputs: DiffAugment.
 
-Zhao et al. 2020 (arXiv:2006.10738, section 3.2 and the authors' code): the same random changes of
-real and of generated images, through which the generator's gradient flows. Every image draws from
-its own key.
+Zhao et al. 2020 (arXiv:2006.10738, section 3.2 and the authors' code): the same kinds of random
+changes for real and generated images, through which the generator's gradient flows. Every image
+draws from its own key.
 """
 
 from __future__ import annotations
@@ -15,21 +15,21 @@ CUTOUT = 1 / 2  # of a side
 
 
 def brightness(image: jax.Array, key: jax.Array) -> jax.Array:
-    """Add one number in [-0.5, 0.5) to an image [H, W, C]."""
+    """Add a uniform number in [-0.5, 0.5) to an image [H, W, C]."""
     return image + jax.random.uniform(key) - 0.5
 
 
 def saturation(image: jax.Array, key: jax.Array) -> jax.Array:
     """Scale each pixel's distance from the mean of its channels by a factor in [0, 2).
 
-    A grey image stays as it is.
+    A grey image is unchanged.
     """
     mean = image.mean(-1, keepdims=True)
     return mean + (image - mean) * 2 * jax.random.uniform(key)
 
 
 def contrast(image: jax.Array, key: jax.Array) -> jax.Array:
-    """Scale each number's distance from the image's mean by a factor in [0.5, 1.5)."""
+    """Scale the difference of all values from the image's mean by a factor in [0.5, 1.5)."""
     mean = image.mean()
     return mean + (image - mean) * (jax.random.uniform(key) + 0.5)
 
@@ -42,7 +42,7 @@ def color(image: jax.Array, key: jax.Array) -> jax.Array:
 
 
 def translation(image: jax.Array, key: jax.Array) -> jax.Array:
-    """Shift an image by whole pixels, up to an eighth of each side; what enters is 0, mid-grey."""
+    """Shift an image by whole pixels, up to an eighth of each side; fill with 0, mid-grey."""
     most = jnp.array([_share(side, TRANSLATION) for side in image.shape[:2]])
     shift = jax.random.randint(key, (2,), -most, most + 1)
     pads = [_share(side, TRANSLATION) for side in image.shape[:2]]
@@ -51,7 +51,7 @@ def translation(image: jax.Array, key: jax.Array) -> jax.Array:
 
 
 def cutout(image: jax.Array, key: jax.Array) -> jax.Array:
-    """Set a rectangle of half of each side to 0; its centre is anywhere, so it may be cut off."""
+    """Set a rectangle of half of each side to 0, centred anywhere and clipped at the border."""
     sides = jnp.array(image.shape[:2])
     size = jnp.array([_share(side, CUTOUT) for side in image.shape[:2]])
     centre = jax.random.randint(key, (2,), 0, sides + 1 - size % 2)
@@ -66,19 +66,19 @@ PARTS = {"color": color, "translation": translation, "cutout": cutout}
 
 
 def diffaugment(images: jax.Array, keys: jax.Array, parts: tuple[str, ...]) -> jax.Array:
-    """Change each image at random.
+    """Augment each image at random.
 
     Args:
       images: [B, H, W, C] in [-1, 1].
       keys: typed PRNG keys [B], used for nothing else.
-      parts: of PARTS, done in the order of PARTS.
+      parts: a selection of PARTS, applied in the order of PARTS.
 
     Returns:
       [B, H, W, C]; colours may leave [-1, 1], as in the authors' code.
     """
 
     def each(image: jax.Array, key: jax.Array) -> jax.Array:
-        # A key a part, so that what one part draws does not depend on the others.
+        # One key per part, so that its draws do not depend on which other parts are chosen.
         for i, (name, change) in enumerate(PARTS.items()):
             if name in parts:
                 image = change(image, jax.random.fold_in(key, i))

@@ -1,11 +1,11 @@
-"""Small distortions and noise of whatever a discriminator of classes sees.
+"""Small distortions and noise on the inputs of a semi-supervised discriminator.
 
-For semi-supervised learning: few labelled images are learnt by heart otherwise, and real images are
-told from generated ones so easily that little is learnt from those without a label.
+Without them the few labelled images are memorised, and real and generated images are so easy to
+distinguish that little is learnt from unlabelled images.
 
-affine: random shifts, scales and rotations, those of `configs/classifier.py`. noise: normal, with
-the standard deviation that the discriminator of Salimans et al. 2016 (arXiv:1606.03498, the
-authors' code for MNIST) has in front of its first layer.
+affine: random shifts, scales and rotations as in `configs/classifier.py`. noise: normal, with the
+standard deviation of the noise in front of the first layer in the discriminator of Salimans et al.
+2016 (arXiv:1606.03498, the authors' code for MNIST).
 """
 
 from __future__ import annotations
@@ -15,18 +15,18 @@ import jax.numpy as jnp
 
 from gan_jax.augment.geometric import random_affine
 
-DEGREES, SCALE, SHIFT = 12.0, 0.1, 2.0  # at most: degrees, share, pixels
+DEGREES, SCALE, SHIFT = 12.0, 0.1, 2.0  # limits [degrees, share, px]
 NOISE = 0.6  # standard deviation in the [-1, 1] scale; 0.3 of their images in [0, 1]
 PARTS = ("affine", "noise")
 
 
 def distortion(images: jax.Array, keys: jax.Array, parts: tuple[str, ...]) -> jax.Array:
-    """Change each image at random.
+    """Augment each image at random.
 
     Args:
       images: [B, H, W, C] in [-1, 1].
       keys: typed PRNG keys [B], used for nothing else.
-      parts: of PARTS, done in that order.
+      parts: a selection of PARTS, applied in that order.
 
     Returns:
       [B, H, W, C]; with noise, pixels leave [-1, 1].

@@ -1,7 +1,7 @@
 """Rotations, shifts, flips: geometric augmentation of whole batches, inside the compiled step.
 
-Every random function takes one key an example, so that what an example becomes does not depend on
-the batch or the device that it is in. Functions of a tuple move all its images alike, for pairs.
+Every random function takes one key per example, so that the result for an example does not depend
+on its batch or device. Functions of a tuple of images transform all of them alike, for pairs.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ def affine(
       scale: [B] or one, positive; above 1 enlarges.
       shift: [B, 2] or one pair (down, right), pixels.
       shear_degrees: [B] or one, in (-90, 90); positive leans to the right, as italics do.
-      fill: what lies outside the images, in their scale; -1 is black.
+      fill: value outside the images, in their scale; -1 is black.
 
     Returns:
       [B, H, W, C], as scipy.ndimage.map_coordinates(order=1, mode="grid-constant", cval=fill).
@@ -47,7 +47,7 @@ def affine(
     cos, sin = jnp.cos(radians) / each(scale), jnp.sin(radians) / each(scale)
     y, x = sin * x + cos * y, cos * x - sin * y
     x = x + jnp.tan(jnp.deg2rad(each(shear_degrees))) * y
-    return sample(images, y + (height - 1) / 2, x + (width - 1) / 2, fill)
+    return bilinear_sample(images, y + (height - 1) / 2, x + (width - 1) / 2, fill)
 
 
 def rotate(images: jax.Array, degrees: jax.Array | float, *, fill: float = -1.0) -> jax.Array:
@@ -72,7 +72,7 @@ def random_affine(
       max_degrees: the angle is in [-max_degrees, max_degrees].
       max_scale: the scale is in [1 - max_scale, 1 + max_scale]; in [0, 1).
       max_shift_pixels: both shifts are in [-max_shift_pixels, max_shift_pixels], not rounded.
-      fill: what lies outside the images.
+      fill: value outside the images.
     """
     draws = jax.vmap(lambda key: jax.random.uniform(key, (4,), minval=-1.0))(keys)
     return affine(
@@ -98,15 +98,15 @@ def random_flip(images: Images, keys: jax.Array) -> Images:
 def random_jitter(images: Images, keys: jax.Array, *, pad: int, reflect: bool = False) -> Images:
     """Shift examples by whole pixels, all images of an example alike; edges are repeated.
 
-    The same as padding by `pad` and cropping at random. (pix2pix, arXiv:1611.07004, 6.2, resizes
+    Equivalent to padding by `pad` and cropping at random. (pix2pix, arXiv:1611.07004, 6.2, resizes
     256 px to 286 px and crops, which also enlarges.)
 
     Args:
       images: a tuple of [B, H, W, C] of one size; channels may differ.
       keys: typed PRNG keys [B], used for nothing else.
       pad: the largest shift in each direction, pixels.
-      reflect: what comes in is the image mirrored at its edge pixels, in place of edges; `pad` is
-        then below both sides.
+      reflect: fill with the image mirrored at its edge pixels instead of repeating the edges; `pad`
+        must then be below both sides.
     """
     sizes = {x.shape[1:3] for x in images}
     if len(sizes) > 1:
@@ -129,12 +129,12 @@ def random_jitter(images: Images, keys: jax.Array, *, pad: int, reflect: bool = 
     return tuple(jax.vmap(move)(x, offsets) for x in images)
 
 
-def sample(images: jax.Array, y: jax.Array, x: jax.Array, fill: float) -> jax.Array:
+def bilinear_sample(images: jax.Array, y: jax.Array, x: jax.Array, fill: float) -> jax.Array:
     """Interpolate images [B, H, W, C] at coordinates y, x [B, H', W'], pixels."""
     batch, height, width, channels = images.shape
     padded = jnp.pad(images, ((0, 0), (1, 1), (1, 1), (0, 0)), constant_values=fill)
-    # The four neighbours as channels: one gather of adjacent numbers a pixel, and the frame of
-    # fill makes every coordinate legal once it is clipped.
+    # The four neighbours become channels: one gather of adjacent values per pixel. With the border
+    # of `fill`, every clipped coordinate is legal.
     corners = [padded[:, i : i + height + 1, j : j + width + 1] for i in (0, 1) for j in (0, 1)]
     corners = jnp.concatenate(corners, -1).reshape(batch, -1, 4 * channels)
     row = jnp.clip(jnp.floor(y), -1, height - 1)

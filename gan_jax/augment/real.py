@@ -1,7 +1,7 @@
-"""What becomes of stored images before a training sees them: mirrored, dequantised (`config.data`).
+"""Augmentation of real images before training uses them: flips, dequantisation (`config.data`).
 
-Each example is changed by a key that depends on the run's seed and the example's place in the whole
-training: the same in batches of any size, on any number of devices, and in a resumed run.
+The key of an example depends on the run's seed and on its position in the whole training: the
+same for any batch size, on any number of devices, and in a resumed run.
 """
 
 from __future__ import annotations
@@ -18,18 +18,18 @@ from gan_jax.core.task import Batch, Key
 from gan_jax.parallel.axes import axis_index, axis_size
 
 Prepare = Callable[[Batch, Key, jax.Array], Batch]
-# Folded into the key of training for the examples' own: no step has so large a number.
+# Folded into the training key to derive the examples' keys; no step has so large a number.
 EXAMPLES = np.uint32(2**32 - 1)
 
 
 def make_prepare(*, flip: bool, dequantize: bool) -> Prepare | None:
-    """Return the function that changes the images of a step; None where they stay as stored.
+    """Return the function that augments the images of a step, or None if there is nothing to do.
 
-    It takes the batches of a step with images [draws, B, H, W, C] float32 in [-1, 1], the key of
-    training, and the position of the step's first example; other streams pass through.
+    It takes the batches of a step, with images [draws, B, H, W, C] float32 in [-1, 1], the training
+    key, and the position of the step's first example; other streams pass through.
 
     Args:
-      flip: mirror half of the examples left to right, all images of an example or none.
+      flip: mirror half of the examples left to right, all images of an example alike.
       dequantize: see `dequantized`.
     """
     if not (flip or dequantize):
@@ -55,8 +55,8 @@ def example_keys(key: Key, position: jax.Array, batch: Batch) -> jax.Array:
     """Return the keys [draws, B] of a step's examples on this device.
 
     Args:
-      key: of training, the same at every step.
-      position: uint32, examples drawn before, by all devices.
+      key: the training key, the same at every step.
+      position: uint32, number of examples used before this step, by all devices.
       batch: of this device, leaves [draws, B, ...].
     """
     draws, local = next(iter(batch.values())).shape[:2]
@@ -67,15 +67,14 @@ def example_keys(key: Key, position: jax.Array, batch: Batch) -> jax.Array:
 
 
 def fold_in_two(keys: jax.Array, data: int) -> jax.Array:
-    """Return `fold_in` of keys [draws, B]."""
+    """Fold data into keys [draws, B]."""
     return jax.vmap(jax.vmap(lambda key: jax.random.fold_in(key, data)))(keys)
 
 
 def dequantized(images: jax.Array, keys: jax.Array) -> jax.Array:
-    """Return (v + u) / 128 - 1 of each grey level v in [0, 255], with u uniform in [0, 1).
+    """Return (v + u) / 128 - 1 for each grey level v in [0, 255], with u uniform in [0, 1).
 
-    As the authors of SNGAN (arXiv:1802.05957) and, for CIFAR-10, of WGAN-GP (arXiv:1704.00028) do
-    to real images in their codes.
+    As in the code of SNGAN (arXiv:1802.05957) and, for CIFAR-10, of WGAN-GP (arXiv:1704.00028).
 
     Args:
       images: [B, H, W, C] in [-1, 1], v / 127.5 - 1.

@@ -1,4 +1,4 @@
-"""Methods: one family of training steps a file or room, each a `make_task(config, spec)`.
+"""Methods: each file or sub-package is a family of training steps with a `make_task(config, spec)`.
 
-`registry` is the one list of them. Networks lie in `models`, losses in `objectives`.
+`registry` lists all of them. Networks are in `models`, losses in `objectives`.
 """

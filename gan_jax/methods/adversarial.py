@@ -1,4 +1,4 @@
-"""The discriminator's side of a game, the same for every method that has one."""
+"""The discriminator's loss and update, shared by all adversarial methods."""
 
 from __future__ import annotations
 
@@ -13,26 +13,27 @@ from gan_jax.methods.update import Aux, Handle, Nets, Update
 from gan_jax.models.blocks.heads import Outputs
 from gan_jax.objectives.adversarial import Game
 
-# What `judged` shows to the terms of a discriminator.
+# Entries of `seen` that `image_discriminator_loss` offers to the discriminator's terms.
 SEEN = ("judge", "judge_fake", "real", "fake", "real_out", "fake_out")
 
 
 def discriminator_loss(
     game: Game, *, real_logits: jax.Array, fake_logits: jax.Array, weight: float = 1.0
 ) -> tuple[jax.Array, Metrics]:
-    """Return the mean loss of a discriminator, weighted, and its metrics.
+    """Return the weighted mean loss of a discriminator, and its metrics.
 
-    Real and generated images must have passed it apart: BatchNorm would tell them by their batch.
+    The logits must come from separate passes for real and generated images: with both in one batch,
+    BatchNorm would mix their statistics.
 
     Args:
-      game: the loss.
-      real_logits: of real images, in training.
-      fake_logits: of generated ones.
-      weight: of the loss.
+      game: the adversarial loss.
+      real_logits: training-mode logits of real images.
+      fake_logits: training-mode logits of generated images.
+      weight: factor of the loss.
 
     Returns:
-      (loss, metrics): "disc", the loss; "logits/real" and "logits/fake", "accuracy/real" and
-      "accuracy/fake", of a game with a boundary only.
+      (loss, metrics): metrics are "disc", the loss; "logits/real" and "logits/fake"; and, if the
+      game has a boundary, "accuracy/real" and "accuracy/fake".
     """
     loss = weight * game.discriminator(real_logits=real_logits, fake_logits=fake_logits).mean()
     metrics = {
@@ -46,7 +47,7 @@ def discriminator_loss(
     return loss, metrics
 
 
-def judged(
+def image_discriminator_loss(
     disc: Handle,
     game: Game,
     *,
@@ -55,15 +56,15 @@ def judged(
     source: tuple[jax.Array, ...] = (),
     weight: float = 1.0,
 ) -> tuple[jax.Array, Aux]:
-    """Return a discriminator's loss on images, with what its terms may see: `SEEN`.
+    """Return a discriminator's loss on images, with the entries `SEEN` for its terms.
 
     Args:
-      disc: the network, which returns logits and is being updated.
-      game: the loss.
+      disc: handle of the network being updated; it returns logits.
+      game: the adversarial loss.
       real: images [B, ...].
-      fake: as many generated ones.
-      source: what it is given before either.
-      weight: of the loss.
+      fake: generated images, the same shape.
+      source: conditioning inputs that precede the image in the call, such as source images.
+      weight: factor of the loss.
     """
     real_logits, fake_logits = disc(*source, real), disc(*source, fake)
     given: dict[str, Any] = dict(real_logits=real_logits, fake_logits=fake_logits, weight=weight)
@@ -85,24 +86,24 @@ def update_discriminator(
     key: Key | None,
     phase: Phase,
 ) -> tuple[TrainState, Metrics]:
-    """Take a step of one discriminator of several, on images that are already made.
+    """Update one of several discriminators, on images generated beforehand.
 
     Args:
       update: of the method.
-      state: before the step.
+      state: before the update.
       name: of the network, such as "disc_a".
-      game: the loss.
+      game: the adversarial loss.
       real: images [B, ...].
-      fake: as many generated ones.
-      key: of its terms' draws.
+      fake: generated images, the same shape.
+      key: PRNG key for the terms.
       phase: of the step.
 
     Returns:
-      (state, metrics): those of `discriminator_loss`, under the network's name.
+      (state, metrics): metrics of `discriminator_loss`, prefixed by the network's name.
     """
 
     def loss(nets: Nets, inputs: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, Aux]:
-        loss, aux = judged(nets[name], game, real=inputs[0], fake=inputs[1])
+        loss, aux = image_discriminator_loss(nets[name], game, real=inputs[0], fake=inputs[1])
         named = {name if k == "disc" else log_name(name, k): x for k, x in aux.metrics.items()}
         return loss, aux._replace(metrics=named)
 

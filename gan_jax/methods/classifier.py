@@ -1,15 +1,16 @@
 """Classification and regression of images: one network, one target.
 
-`task.target` says what is learnt: "label", the class; "vector", the data's float stream "target";
-or "angle", by which each image is turned before the network sees it: a regression task that every
-image set has in it, with an error in degrees.
+`task.target` chooses the target: "label", the class; "vector", the data's float stream "target"; or
+"angle", a random angle by which each image is rotated before the network sees it: a regression task
+for any image set, with an error in degrees.
 
-Vectors are standardised by their mean and deviation over the training split (`task.standardise`):
-the loss is in these units, predictions and "distance", their error, are in the target's own.
+With `task.standardise`, vectors are standardised by their mean and standard deviation over the
+training split: the loss is in standardised units; predictions and their error, "distance", are in
+the target's units.
 
-Of classes, evaluation gives beside the accuracy: "top5" (where there are more than five classes),
-"nll" (nats, without label smoothing) and "ece" (see `metrics.calibration`). Evaluation `by_class`
-gives each class's accuracy, their mean and the confusion matrix.
+For classes, evaluation reports the accuracy, "top5" (with more than five classes), "nll" (nats,
+without label smoothing) and "ece" (see `metrics.calibration`). Evaluation `by_class` reports the
+accuracy of each class, their mean and the confusion matrix.
 """
 
 from __future__ import annotations
@@ -76,15 +77,15 @@ def cnn(*, outputs: int, width: int = 16, dropout: float = 0.0) -> nn.Module:
     """Return a small CNN.
 
     Args:
-      outputs: of the target.
+      outputs: number of outputs.
       width: channels of the first layer.
-      dropout: share of what the last layer is given.
+      dropout: dropout rate in front of the last layer.
     """
     return CNN(outputs, width=width, dropout_rate=dropout)
 
 
 def resnet18(*, outputs: int, width: int = 64, stem: str = "small") -> nn.Module:
-    """Return a ResNet-18; `stem` is small or imagenet, other fields as of `cnn`."""
+    """Return a ResNet-18; `stem` is small or imagenet, other fields as in `cnn`."""
     return ResNet18(outputs, width=width, stem=stem)
 
 
@@ -98,16 +99,16 @@ def rules(
     max_scale: float = 0.0,
     max_shift: float = 0.0,
 ) -> Rules:
-    """Return what is learnt, and of which images.
+    """Return the target and the augmentation of the images.
 
     Args:
       target: label | vector | angle.
-      standardise: learn vectors less their mean over their deviation, and predict in their units.
-      label_smoothing: share of the target spread over all classes.
-      max_angle: images are turned by up to this, either way; target=angle [degrees].
-      max_rotation: augmentation [degrees].
-      max_scale: augmentation [share].
-      max_shift: augmentation [px].
+      standardise: train on (vector - mean) / deviation; predictions are in the vector's own units.
+      label_smoothing: share of the target distribution spread over all classes.
+      max_angle: with target=angle, images are rotated by up to this in both directions [degrees].
+      max_rotation: of the augmentation [degrees].
+      max_scale: of the augmentation [share].
+      max_shift: of the augmentation [px].
     """
     check_choice("task.target", target, TARGETS)
     if not 0 <= label_smoothing < 1:
@@ -138,17 +139,17 @@ SECTIONS: Sections = {
 
 
 def sections(config: ConfigDict) -> Sections:
-    """Return what the sections of a classifier's config choose from."""
+    """Return the choices of each section of a classifier's config."""
     return SECTIONS
 
 
 def make_network(config: ConfigDict, spec: DataSpec) -> nn.Module:
-    """Return the network, with as many outputs as the target has."""
+    """Return the network, with the target's number of outputs."""
     name, target = config.model.net.name, config.task.target
     if target == "label" and not spec.num_classes:
         raise UserError(
             f"task.target=label needs labels, and {spec.unlabelled}: use a folder with one"
-            " sub-folder a class, or another target"
+            " sub-folder per class, or another target"
         )
     vector = spec.streams.get("target")
     if target == "vector" and (vector is None or vector.kind != "vector"):
@@ -198,7 +199,7 @@ def make_task(config: ConfigDict, spec: DataSpec) -> Task:
         return jax.vmap(lambda k: jax.random.uniform(k, (), minval=-limit, maxval=limit))(keys)
 
     def turn(images: jax.Array, wanted: Any, keys: jax.Array) -> tuple[jax.Array, Any]:
-        """Return what the network sees and should say: turned images and angles, or as given."""
+        """Return the network's inputs and targets: rotated images and angles, or both as given."""
         if target != "angle":
             return images, wanted
         degrees = draw_angles(keys)
@@ -214,7 +215,7 @@ def make_task(config: ConfigDict, spec: DataSpec) -> Task:
         return squared_error(prediction=outputs, target=vector)
 
     def errors(outputs: jax.Array, wanted: jax.Array) -> jax.Array:
-        """Return per example: 1 for a wrong class, degrees, or the root of the squared distance."""
+        """Return per-example errors: 1 for a wrong class, degrees, or the Euclidean distance."""
         if target == "label":
             return (outputs.argmax(-1) != wanted).astype(jnp.float32)
         if target == "angle":
@@ -281,7 +282,7 @@ def make_task(config: ConfigDict, spec: DataSpec) -> Task:
         return {"count": batch["mask"].sum(), "confusion": confusion_sums(**given)}
 
     def by_class_metrics(totals: Mapping[str, Any]) -> dict[str, Any]:
-        """Return accuracies of the classes that occur, and counts [K, K] by true and predicted."""
+        """Return the accuracy of each class that occurs, their mean, and the confusion matrix."""
         confusion = np.asarray(totals["confusion"])
         shares = class_accuracies(confusion)
         found = {
@@ -314,7 +315,7 @@ def make_task(config: ConfigDict, spec: DataSpec) -> Task:
 
 
 def _standardised(spec: DataSpec) -> str:
-    """Say by what the targets are standardised."""
+    """Return a note on the mean and deviation that standardise the targets."""
     many = ", ..." if len(spec.target_mean) > 4 else ""
     mean, deviation = (
         ", ".join(f"{value:.4g}" for value in moments[:4]) + many
@@ -327,7 +328,7 @@ def _standardised(spec: DataSpec) -> str:
 
 
 def _named(target: str, error: Any) -> dict[str, Any]:
-    """Return errors, or their mean, under the name that the field has for them."""
+    """Return errors, or their mean, under the metric name of the target."""
     if target == "label":
         return {"accuracy": 1 - error}
     return {"error_degrees" if target == "angle" else "distance": error}

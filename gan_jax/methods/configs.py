@@ -1,7 +1,8 @@
-"""Configs as they are loaded: a file and its argument, overridden, complete, and checked.
+"""Load configs: run the file with its argument, apply overrides, fill in defaults, check.
 
-A file says what its experiment chooses; the rest of each section are the defaults of what it names
-(`core.choices`). What no method owns (`data`, `train`, `eval`, `seed`) is as in configs/common.py.
+A config file sets what its experiment chooses; the other fields of a section are the defaults of
+the choice that it names (`core.choices`). The sections that all methods share (`data`, `train`,
+`eval`, `seed`) are as in configs/common.py.
 """
 
 from __future__ import annotations
@@ -27,21 +28,20 @@ Config = str | Path | Mapping[str, Any] | ConfigDict
 
 
 def load_config(config: Config, overrides: Mapping[str, Any] | None = None) -> ConfigDict:
-    """Load a config: a file, or one that was made in Python.
+    """Load a config from a file, or complete one that was made in Python.
 
     Args:
-      config: "FILE.py" or "FILE.py:ARGUMENT": a file as of `find_config`, and the argument of its
-        `get_config`. Or a ConfigDict or dict, which is left as it is; of the sections that all
-        methods share it may leave out what is as in configs/common.py.
+      config: "FILE.py" or "FILE.py:ARGUMENT", a file as in `find_config` and the argument of its
+        `get_config`; or a ConfigDict or dict, which is not modified and may leave out fields of the
+        shared sections whose value is that of configs/common.py.
       overrides: fields to set, as text or as values: {"optim.gen.lr": 1e-4}.
 
     Returns:
-      The config with all of its fields, locked: they can be changed, none can be added.
+      The complete config, locked: fields can be changed, none can be added.
 
     Raises:
-      UserError: no such file (with the names of those that are there), a bad argument, a mistake in
-        the file: an exception, or a field that nothing reads; a bad override, or a value that is
-        not legal.
+      UserError: no such file (lists those that exist), a bad argument, an exception in the file, a
+        field that nothing reads, a bad override, or an illegal value.
     """
     with trusting():  # the config and the overrides are the caller's own
         if not isinstance(config, (str, Path)):
@@ -57,10 +57,10 @@ def load_config(config: Config, overrides: Mapping[str, Any] | None = None) -> C
 
 
 def from_python(config: Mapping[str, Any] | ConfigDict) -> ConfigDict:
-    """Return a copy of a config that was made in Python, with all fields that methods share.
+    """Return a copy of a config that was made in Python, with all fields of the shared sections.
 
     Raises:
-      UserError: no config, no method, or a field that is none or of another type.
+      UserError: not a config, an unknown method, an unknown field, or a value of the wrong type.
     """
     if not isinstance(config, (Mapping, ConfigDict)):
         raise UserError(f"config={config!r:.60}: a file's name, a ConfigDict or a dict")
@@ -86,7 +86,7 @@ def from_python(config: Mapping[str, Any] | ConfigDict) -> ConfigDict:
 
 
 def _plain(value: Any) -> Any:
-    """Return a value as configs have it, copied: sections, tuples, and what JSON knows."""
+    """Return a copy of a value in the types of configs: ConfigDict, tuple, and JSON's scalars."""
     if isinstance(value, (Mapping, ConfigDict)):
         return ConfigDict({str(key): _plain(item) for key, item in value.items()})
     if isinstance(value, (list, tuple)):
@@ -99,14 +99,14 @@ def _plain(value: Any) -> Any:
 def resolve(
     config: ConfigDict, overrides: Mapping[str, Any] | None = None, *, what: str = "config"
 ) -> ConfigDict:
-    """Return a config complete, with fields overridden, and locked.
+    """Return a config with overrides applied, completed, checked and locked.
 
-    Mistakes in what all methods share show before the method, and with it JAX, is imported.
+    Errors in the shared sections are raised before the method, and with it JAX, is imported.
 
     Args:
-      config: of a file, of a run or of `from_python`; it is changed.
-      overrides: as of `load_config`.
-      what: where it comes from, for messages.
+      config: from a file, a run or `from_python`; modified in place.
+      overrides: as in `load_config`.
+      what: origin of the config, for messages.
     """
     overrides = {name: str(value) for name, value in (overrides or {}).items()}
     _check_shared(config, what)
@@ -126,10 +126,10 @@ def resolve(
     except UserError as error:
         raise UserError(f"{what}: {error}") from None
     if rest:
-        # In the order of the command line: of two for one section the last counts.
+        # In the order of the command line: the last one for a section wins.
         names = [k for k in rest if isinstance(chosen.get(k.removesuffix(".name")), Choice)]
         apply_overrides(config, {k: rest.pop(k) for k in names}, chosen)
-        chosen = sections(config)  # which a name may change
+        chosen = sections(config)  # may depend on the names just set
         complete(config, chosen)
         apply_overrides(config, rest, chosen)
     _check_owned(config, chosen, what)
@@ -139,7 +139,7 @@ def resolve(
 
 
 def _check_shared(config: ConfigDict, what: str) -> None:
-    """Raise UserError unless a config has what all have: each field, and no other."""
+    """Raise UserError unless the shared sections have exactly the fields of configs/common.py."""
     shared = lambda fields: {k for k in fields if k.partition(".")[0] in SHARED}  # noqa: E731
     legal, given = shared(flatten(base_config("gan"))), shared(flatten(config))
     _check_known(given, legal, what)
@@ -148,13 +148,13 @@ def _check_shared(config: ConfigDict, what: str) -> None:
 
 
 def _check_known(given: Collection[str], legal: Collection[str], what: str) -> None:
-    """Raise UserError at a field that no config has."""
+    """Raise UserError at a field that does not exist."""
     for name in sorted({*given} - {*legal}):
         raise UserError(f"{what} has a field that is none, {name!r}{did_you_mean(name, legal)}")
 
 
 def _check_owned(config: ConfigDict, chosen: Sections, what: str) -> None:
-    """Raise UserError at a field of a section that the method has not."""
+    """Raise UserError at a field that the method does not read."""
     for name in flatten(config):
         if name.partition(".")[0] not in SHARED and not any(owners(name, chosen)):
             raise UserError(

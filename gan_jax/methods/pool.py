@@ -1,7 +1,7 @@
-"""A history of generated images that a discriminator learns from (arXiv:1612.07828, section 2.3).
+"""A history of generated images to train a discriminator on (arXiv:1612.07828, section 2.3).
 
-Half of the time an image is replaced by one that was generated earlier, whose place in the history
-it takes; so the discriminator does not forget what the generator made before.
+With probability one half an image is exchanged for one generated earlier, so that the discriminator
+does not forget what earlier generators made.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ def make_pool(size: int, image_shape: tuple[int, ...]) -> Pool:
     """Return an empty history.
 
     Args:
-      size: images that it holds; 50 in CycleGAN (arXiv:1703.10593, section 4).
-      image_shape: of an image.
+      size: capacity in images; 50 in CycleGAN (arXiv:1703.10593, section 4).
+      image_shape: shape of one image.
     """
     return {"images": jnp.zeros((size, *image_shape)), "filled": jnp.zeros((), jnp.int32)}
 
@@ -28,18 +28,18 @@ def make_pool(size: int, image_shape: tuple[int, ...]) -> Pool:
 def pool_query(pool: Pool, fakes: jax.Array, keys: Key) -> tuple[Pool, jax.Array]:
     """Put images into a history, and return images for the discriminator.
 
-    One example after the other, in the order of the whole batch whatever devices it lies on: while
-    the history is not full an image is kept and returned; then it is returned, or with probability
-    one half takes the place of one drawn uniformly, which is returned instead. (Shrivastava et al.
-    replace half of each batch; one by one is how CycleGAN's authors do it.)
+    Examples are processed one by one, in the order of the whole batch across devices. While the
+    history is not full, an image is stored and returned. After that it is returned, or, with
+    probability one half, replaces a stored image drawn uniformly, which is returned instead.
+    (Shrivastava et al. replace half of each batch; one by one is CycleGAN's authors' way.)
 
     Args:
-      pool: as of `make_pool`, the same on all devices.
+      pool: see `make_pool`; the same on all devices.
       fakes: [B, ...], this device's slice of the batch.
-      keys: typed, one an example, [B].
+      keys: typed PRNG keys [B].
 
     Returns:
-      (pool after the whole batch, images [B, ...] in the place of `fakes`).
+      (pool after the whole batch, images [B, ...] to use instead of `fakes`).
     """
     local, size = len(fakes), len(pool["images"])
     if not size:

@@ -1,6 +1,6 @@
-"""The methods by name: the one list of them, and what builds the one that a config names.
+"""The list of methods by name, and the functions that build the one a config names.
 
-To read the list takes no JAX, so that a mistyped name is said at once.
+The list is read without importing JAX, so that a mistyped name fails at once.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from gan_jax.core.task import Task
 
 
-# name: the module that has `make_task(config, spec)` and `sections(config)`.
+# name: the module with its `make_task(config, spec)` and `sections(config)`.
 METHODS = {
     "gan": "gan_jax.methods.gan.method",
     "vae": "gan_jax.methods.vae.vae",
@@ -36,10 +36,10 @@ def check_method(config: ConfigDict) -> None:
 
 
 def sections(config: ConfigDict) -> Sections:
-    """Return what the sections of a config choose from, by path; this imports the method.
+    """Return the choices of each section of a config, by path; this imports the method.
 
     Args:
-      config: with the names that it chooses by, if not all of its fields.
+      config: needs the `name` of each section, not all of its fields.
     """
     return _module(config).sections(config)
 
@@ -50,10 +50,10 @@ def _module(config: ConfigDict) -> Any:
 
 
 def make_task(config: ConfigDict, spec: DataSpec) -> Task:
-    """Build the method that `config.task.name` names, for data of that spec.
+    """Build the task of method `config.task.name` for data of that spec.
 
     Raises:
-      UserError: for an unknown method, or a combination that makes no sense.
+      UserError: for an unknown method, or an unsupported combination of options.
     """
     module = _module(config)
     conditional = config.get("model", {}).get("conditional", {}).get("name", "none")

@@ -1,7 +1,7 @@
-"""What a network must take and return in a role, checked of those from outside of this package.
+"""Check the inputs and outputs of networks from outside the package, by their role.
 
-`gan_jax/methods/README.md` has the table. A discriminator without a method `outputs`, a plain
-module that returns logits, is taken for one that shows no features and has no heads.
+`gan_jax/methods/README.md` has the table of roles. A discriminator without a method `outputs`, that
+is, a plain module that returns logits, counts as one without features and heads.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ KEYWORDS = {"keys": "keys [1]", "dropout": "False"}
 
 
 class Logits(nn.Module):
-    """A discriminator around a plain module that returns logits."""
+    """Wrap a plain module that returns logits as a discriminator."""
 
     module: nn.Module
 
@@ -32,7 +32,7 @@ class Logits(nn.Module):
 
     @nn.compact
     def outputs(self, images: jax.Array, *labels: jax.Array, train: bool) -> Outputs:
-        """Return the logits, and no features or heads."""
+        """Return the logits, without features or heads."""
         logits = self.module(images, *labels, train=train)
         return Outputs(logits[:, 0] if logits.ndim == 2 else logits)
 
@@ -48,17 +48,17 @@ def check_network(
     methods: tuple[str, ...] = (),
     keywords: tuple[str, ...] = (),
 ) -> None:
-    """Raise UserError unless a network from outside fits its role; others are taken to.
+    """Raise UserError unless a network from outside the package fits its role; skip our own.
 
     Args:
-      where: the field that named it.
-      name: as of the config.
+      where: config field that names the network.
+      name: value of that field.
       network: what its factory returned.
-      inputs: abstract inputs of one example.
-      fits: the shapes that it returns, one or several, -> whether they are those of the role.
-      wanted: what it should return, in words.
-      methods: that it must have, beside being called.
-      keywords: of `KEYWORDS`, that it is given beside `train`.
+      inputs: abstract inputs, a batch of one example.
+      fits: (list of the returned shapes) -> whether they fit the role.
+      wanted: description of what the network should return.
+      methods: methods that it must have in addition to `__call__`.
+      keywords: keys of `KEYWORDS` that it is called with in addition to `train`.
     """
     if not is_outside(name):
         return
@@ -108,7 +108,7 @@ def check_generator(
 
 
 def checked_discriminator(name: str, network: Any, inputs: Inputs) -> nn.Module:
-    """Return a discriminator that has the method `outputs`; UserError unless it gives logits."""
+    """Return a discriminator with the method `outputs`; UserError unless it returns logits."""
     check_network(
         "model.disc.name",
         name,

@@ -1,12 +1,13 @@
-"""Terms: what a network minimises beside the main objective of an update.
+"""Terms: regularisers and auxiliary losses in addition to the main objective of an update.
 
-A term is a small pure function of the networks and of what the loss saw (`update.Aux.seen`); the
-network that it names minimises weight times its mean. A lazy term (`every` above 1) is taken at one
-of so many steps with so many times its weight (Karras et al. 2019, arXiv:1912.04958, appendix B):
-which ones are due is static, so that the other steps do not compute it.
+A term is a pure function of the networks and of intermediate results of the loss
+(`update.Aux.seen`); weight times its mean is added to the loss of the network it names. A lazy term
+(`every` > 1) is computed every `every` steps, with its weight multiplied by `every` (Karras et al.
+2019, arXiv:1912.04958, appendix B). Which terms are due is static, so that the other steps do not
+compute them.
 
-A term may keep arrays of its own in the state, its buffer: it reads them as they were before the
-update, and `next` makes the new ones once the update is done, when the term was due.
+A term may keep arrays in the state, its buffer. It reads the buffer as it was before the update;
+after an update in which the term was due, `next` returns the new buffer.
 """
 
 from __future__ import annotations
@@ -32,15 +33,15 @@ class Term(NamedTuple):
     """A term of one network.
 
     Attributes:
-      net: the network whose loss it is part of.
-      value: (nets, seen, keys, buffer) -> (one value an example or a scalar, statistics): `nets`
-        are the handles of the update, `seen` is what its loss says, keys are typed PRNG keys [B]
-        of this term alone; statistics are scalars, means over the batch, for `next`.
-      weight: of its mean, by the step.
-      every: steps from one time that it is taken to the next.
+      net: the network whose loss it is added to.
+      value: (nets, seen, keys, buffer) -> (per-example values [B] or a scalar, statistics). `nets`
+        are the update's handles, `seen` is `Aux.seen` of its loss, keys are typed PRNG keys [B] for
+        this term only; statistics are scalars, means over the batch, for `next`.
+      weight: step -> factor of the mean value.
+      every: interval of a lazy term, in steps.
       needs: entries of `seen` that `value` reads.
-      init: parameters of `net` -> the buffer at the start; None keeps none.
-      next: (buffer, statistics, network after the step, step) -> the new buffer; None keeps it.
+      init: parameters of `net` -> the initial buffer; None for a term without a buffer.
+      next: (buffer, statistics, network after the step, step) -> the new buffer; None: unchanged.
     """
 
     net: str
@@ -53,7 +54,7 @@ class Term(NamedTuple):
 
 
 class Kind(NamedTuple):
-    """What a term is before a config gives it a network, a weight and an interval; see `Term`."""
+    """A `Term` before the config sets its network, weight and interval."""
 
     value: Value
     needs: tuple[str, ...] = ()
@@ -61,14 +62,14 @@ class Kind(NamedTuple):
     next: Callable[[Any, Statistics, NetState, jax.Array], Any] | None = None
 
     def term(self, net: str, weight: float, every: int = 1) -> Term:
-        """Return the term of a network with a constant weight."""
+        """Return the term for a network, with a constant weight."""
         return Term(net, self.value, lambda step: weight, every, *self[1:])
 
 
 def plain(
     function: Callable[[Mapping[str, Any], jax.Array], jax.Array], needs: tuple[str, ...]
 ) -> Kind:
-    """Return a term without a buffer: (seen, keys) -> one value an example, or a scalar."""
+    """Return a term without a buffer from (seen, keys) -> per-example values, or a scalar."""
     return Kind(lambda nets, seen, keys, buffer: (function(seen, keys), {}), needs)
 
 
@@ -84,8 +85,8 @@ def orthogonal(*, net: str) -> Kind:
 def historical(*, net: str) -> Kind:
     """Return historical averaging of a network's weights, see `weights.historical`.
 
-    Its buffer is the mean of the weights so far, the initial ones among them, after each update in
-    which the term was taken.
+    Its buffer is the mean of the weights after each update in which the term was due, the initial
+    weights included.
     """
 
     def value(nets: Any, seen: Any, keys: Any, buffer: Any) -> tuple[jax.Array, Statistics]:
@@ -97,36 +98,36 @@ def historical(*, net: str) -> Kind:
 
     def following(buffer: Any, statistics: Any, after: NetState, step: jax.Array) -> Any:
         updates = buffer["updates"] + 1
-        average = weights.moved_history(buffer["average"], after.params, updates)
+        average = weights.updated_history(buffer["average"], after.params, updates)
         return {"average": average, "updates": updates}
 
     return Kind(value, (), init, following)
 
 
-COMMON = {"weight": REQUIRED, "every": 1}  # fields of each term, beside its own
+COMMON = {"weight": REQUIRED, "every": 1}  # fields that every term has, in addition to its own
 ANY = {"orthogonal": orthogonal, "historical": historical}  # terms of any network of any method
 
 
 def terms_of(
     kinds: Mapping[str, Callable[..., Kind]] | None = None, given: tuple[str, ...] = ()
 ) -> Several:
-    """Return what a section of terms, `terms.NET`, may name: those of any network, and `kinds`.
+    """Return the choices of a section `terms.NET`: the terms of any network, and `kinds`.
 
     Args:
-      kinds: by name, functions of the fields that they have beside weight and interval.
-      given: parameters of these that the task fills in.
+      kinds: name -> factory; its keywords are the term's fields, apart from weight and interval.
+      given: keywords that the task fills in.
     """
     return Several({**(kinds or {}), **ANY}, ("net", *given), COMMON, "weight", Kind)
 
 
 def make_terms(net: str, section: ConfigDict, choice: Several, **given: Any) -> dict[str, Term]:
-    """Return the terms of a network by "NET/TERM", in the order of the choice.
+    """Return the terms of a network by "NET/TERM", in the order of `choice`.
 
     Args:
-      net: the network.
+      net: name of the network.
       section: `config.terms.NET`, complete.
-      choice: what it may name.
-      **given: what their factories are given.
+      choice: the terms that the section may name.
+      **given: keywords that the task fills in.
 
     Raises:
       UserError: a weight that is not above 0.
@@ -149,11 +150,11 @@ def make_terms(net: str, section: ConfigDict, choice: Several, **given: Any) -> 
 
 
 def check_terms(terms: Mapping[str, Term], offers: Mapping[str, Sequence[str]]) -> None:
-    """Raise UserError unless every term finds what it needs.
+    """Raise UserError unless the losses offer every entry that a term needs.
 
     Args:
       terms: by name.
-      offers: network -> what the losses of its updates put into `seen`.
+      offers: network -> entries that the losses of its updates put into `seen`.
     """
     for name, term in terms.items():
         where = ".".join(("terms", *split_log_name(name)))
@@ -173,7 +174,7 @@ def check_terms(terms: Mapping[str, Term], offers: Mapping[str, Sequence[str]]) 
 
 
 def due_names(terms: Mapping[str, Term], step: int) -> tuple[str, ...]:
-    """Return the names of the lazy terms that are taken at this step, the last of `every`."""
+    """Return the names of the lazy terms due at this step, the last of every `every` steps."""
     return tuple(
         name
         for name, term in terms.items()
@@ -181,8 +182,10 @@ def due_names(terms: Mapping[str, Term], step: int) -> tuple[str, ...]:
     )
 
 
-def taken(terms: Mapping[str, Term], nets: Sequence[str], due: Sequence[str]) -> dict[str, Term]:
-    """Return the terms of the named networks at a step; `due` as of `due_names`."""
+def active_terms(
+    terms: Mapping[str, Term], nets: Sequence[str], due: Sequence[str]
+) -> dict[str, Term]:
+    """Return the terms of the named networks that a step computes; `due` as in `due_names`."""
     return {
         name: term
         for name, term in terms.items()
@@ -191,5 +194,5 @@ def taken(terms: Mapping[str, Term], nets: Sequence[str], due: Sequence[str]) ->
 
 
 def initial_buffers(terms: Mapping[str, Term], nets: Mapping[str, NetState]) -> dict[str, Any]:
-    """Return the buffers of the terms that keep one, at the start of a training."""
+    """Return the initial buffers of the terms that keep one."""
     return {name: term.init(nets[term.net].params) for name, term in terms.items() if term.init}

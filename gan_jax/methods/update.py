@@ -1,8 +1,8 @@
-"""One update: a step of the optimizers of some networks, the same for every method.
+"""One update: an optimizer step of some of the networks, shared by all methods.
 
-A method says what its networks are (`Net`), what they minimise (a loss of the networks' handles and
-of a batch), and in which order they take turns. Microbatches, gradient clipping, statistics that a
-pass in training moves, moving averages, terms and their buffers are done here, once for all.
+A method defines its networks (`Net`), their losses (functions of the networks' handles and a batch)
+and the order of updates. Microbatches, gradient clipping, batch statistics, moving averages, terms
+and their buffers are implemented here, once for all methods.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from ml_collections import ConfigDict
 from gan_jax.core.metric_names import log_name
 from gan_jax.core.state import NetState, TrainState, averaged, init_net
 from gan_jax.core.task import Key, Metrics, Phase
-from gan_jax.methods.terms import Term, check_terms, due_names, initial_buffers, taken
+from gan_jax.methods.terms import Term, active_terms, check_terms, due_names, initial_buffers
 from gan_jax.parallel import fsdp
 from gan_jax.parallel.axes import axis_mean, example_keys
 from gan_jax.parallel.microbatches import sum_over_microbatches
@@ -29,21 +29,21 @@ from gan_jax.parallel.precision import training_apply
 from gan_jax.training.averages import ema_schedule, keeps_average
 from gan_jax.training.optimizers import make_optimizer
 
-TERMS = "terms"  # of `TrainState.buffers`: those of the terms, by name
+TERMS = "terms"  # key of `TrainState.buffers` with the terms' buffers by name
 
 
 @dataclasses.dataclass(frozen=True)
 class Net:
-    """What is static about a network that trains.
+    """The static part of a trained network.
 
     Attributes:
       module: the network.
-      apply: `module.apply` as it is computed in training, see `parallel.precision`.
-      optimizer: told `global_norm`, the norm of the whole gradient.
+      apply: `module.apply` in the precision of training, see `parallel.precision`.
+      optimizer: its update takes `global_norm`, the norm of the whole gradient.
       inputs: abstract inputs of the module's `__call__`, batch axis 1.
-      ema: step -> share of the moving average that is kept; None keeps no average.
+      ema: step -> decay of the moving average of parameters; None keeps no average.
       hold: parameters -> the same, with `stop_gradient` on those that are not trained.
-      project: parameters after a step -> those that are kept: weight clipping.
+      project: applied to the parameters after each step, such as weight clipping.
     """
 
     module: nn.Module
@@ -55,7 +55,7 @@ class Net:
     project: Callable[[Any], Any] | None = None
 
     def init(self, key: Key, **kwargs: Any) -> NetState:
-        """Return the network's state at the start; `kwargs` are the module's, beside `train`."""
+        """Return the network's initial state; `kwargs` are the module's, except `train`."""
         given = dict(ema=self.ema is not None, train=False, **kwargs)
         return init_net(self.module, key, self.inputs, self.optimizer, **given)
 
@@ -75,13 +75,13 @@ def make_net(
 
     Args:
       module: the network.
-      inputs: as of `Net`.
+      inputs: as in `Net`.
       optim: the section `optim.NET`.
       train: the section `train`, for precision, moving averages and the length of schedules.
-      updates: steps of its optimizer in a step of the training.
-      average: whether a moving average is of use, where the config asks for them.
-      hold: as of `Net`.
-      project: as of `Net`.
+      updates: optimizer steps of this network per training step.
+      average: False keeps no moving average, even if the config asks for one.
+      hold: as in `Net`.
+      project: as in `Net`.
     """
     return Net(
         module,
@@ -95,12 +95,12 @@ def make_net(
 
 
 class Aux(NamedTuple):
-    """What a loss returns beside its value.
+    """Auxiliary outputs of a loss.
 
     Attributes:
-      metrics: scalars, means over the examples at hand.
-      outputs: pytree of [B, ...], one entry an example, which the update returns.
-      seen: what terms may use.
+      metrics: scalars, means over the batch or microbatch.
+      outputs: pytree of per-example arrays [B, ...], which the update returns.
+      seen: intermediate results for terms, by name.
     """
 
     metrics: Mapping[str, jax.Array] = {}
@@ -109,10 +109,10 @@ class Aux(NamedTuple):
 
 
 class Handle:
-    """A network within a loss: call it, or `pure` where a pass shall move nothing.
+    """A network within a loss: call it, or `pure` for a pass that updates no statistics.
 
-    A call takes what the module takes, in training, and returns what it returns. Where the network
-    is being updated it also moves the network's statistics, in the order of the calls.
+    A call has the arguments and results of the module with train=True. If the network is being
+    updated, it also updates the network's statistics, in the order of the calls.
     """
 
     def __init__(self, name: str, net: Net, variables: dict[str, Any], *, updated: bool) -> None:
@@ -126,10 +126,10 @@ class Handle:
         return self.variables["params"]
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        """Pass in training, and move the network's statistics if it is being updated.
+        """Run a training pass, and update the network's statistics if it is being updated.
 
         Raises:
-          ValueError: within `grad`, `vmap`, `scan` or `checkpoint` of a network being updated.
+          ValueError: within `grad`, `vmap`, `scan` or `checkpoint`, if the network is updated.
         """
         if self._updated and tracers.current_trace() != self._trace:
             raise ValueError(
@@ -142,7 +142,7 @@ class Handle:
         return found
 
     def pure(self, *args: Any, params: Any = None, **kwargs: Any) -> Any:
-        """Pass in training and move nothing; with other parameters where `params` are given."""
+        """Run a training pass that updates no statistics, with other parameters if given."""
         given = {} if params is None else {"params": params}
         return self._passed({**self.variables, **given}, *args, **kwargs)[0]
 
@@ -173,15 +173,15 @@ class Update:
     microbatches: int
 
     def due(self, step: int) -> tuple[str, ...]:
-        """Return the names of the lazy terms that are taken at this step."""
+        """Return the names of the lazy terms due at this step."""
         return due_names(self.terms, step)
 
-    def draws(self, names: Sequence[str], phase: Phase) -> bool:
-        """Return whether an update of these networks has terms, and so wants a key."""
-        return bool(taken(self.terms, names, phase.due))
+    def needs_key(self, names: Sequence[str], phase: Phase) -> bool:
+        """Return whether an update of these networks computes terms, which take a key."""
+        return bool(active_terms(self.terms, names, phase.due))
 
     def buffers(self, nets: Mapping[str, NetState]) -> dict[str, Any]:
-        """Return the part of `TrainState.buffers` that is this update's, at the start."""
+        """Return this update's part of the initial `TrainState.buffers`."""
         found = initial_buffers(self.terms, nets)
         return {TERMS: found} if found else {}
 
@@ -198,22 +198,22 @@ class Update:
         """Take one optimizer step of the named networks.
 
         Args:
-          state: before the update; `step` is that of the training.
-          names: the networks that are updated.
-          loss: (nets, inputs) -> (value, Aux). The value is a mean over the examples, which all
-            named networks minimise; or {name: value}, where each minimises its own from one shared
-            forward pass.
-          inputs: pytree of [B, ...], one entry an example; whatever is drawn is among them.
-          key: typed PRNG key of the terms' draws; only with terms.
-          phase: of the step: which lazy terms are due.
+          state: before the update; `step` counts training steps.
+          names: the networks to update.
+          loss: (nets, inputs) -> (value, Aux). The value is a mean over the examples that all named
+            networks minimise; or {name: value}, where each network minimises its own value, from
+            one shared forward pass.
+          inputs: pytree of per-example arrays [B, ...], random draws and PRNG keys included.
+          key: typed PRNG key for the terms; needed only with terms.
+          phase: of the step; says which lazy terms are due.
 
         Returns:
-          (state, metrics, outputs): metrics are the loss's, "NET/TERM", the terms' means without
-          their weights, and "grad_norm/NET", before any clipping; of this device. Outputs are
+          (state, metrics, outputs): metrics of this device are the loss's, "NET/TERM" (the terms'
+          means, without their weights) and "grad_norm/NET" (before clipping). Outputs are
           `Aux.outputs` in the order of `inputs`.
         """
         names = tuple(names)
-        terms = taken(self.terms, names, phase.due)
+        terms = active_terms(self.terms, names, phase.due)
         buffers = state.buffers.get(TERMS, {})
         keys = _term_keys(key, terms, len(jax.tree.leaves(inputs)[0]))
         params = {name: state.nets[name].params for name in names}
@@ -290,13 +290,13 @@ def make_update(
 
     Args:
       nets: the networks by name.
-      terms: what else they minimise, by "NET/TERM".
-      microbatches: parts of a batch that follow each other, see `parallel.microbatches`.
-      offers: network -> what the loss of its update puts into `seen`; those without an entry
+      terms: further terms of their losses, by "NET/TERM".
+      microbatches: number of parts a batch is processed in, see `parallel.microbatches`.
+      offers: network -> entries that the loss of its update puts into `seen`; missing networks
         offer nothing.
 
     Raises:
-      UserError: a term of a network that is not there, or that needs what no loss of it offers.
+      UserError: a term of an unknown network, or one that needs an entry its loss does not offer.
     """
     terms = dict(terms or {})
     check_terms(terms, {name: (offers or {}).get(name, ()) for name in nets})
@@ -304,7 +304,7 @@ def make_update(
 
 
 def _term_keys(key: Key | None, terms: Mapping[str, Term], batch: int) -> dict[str, jax.Array]:
-    """Return keys [batch] a term, {name: keys}; none without terms, where `key` may be None."""
+    """Return {term: keys [batch]}; without terms nothing, and `key` may be None."""
     if not terms:
         return {}
     keys = jax.random.split(key, len(terms))
@@ -314,9 +314,9 @@ def _term_keys(key: Key | None, terms: Mapping[str, Term], batch: int) -> dict[s
 def _gradients(
     run: Callable[..., Any], names: Sequence[str], params: Any, extra: Any, part: Any
 ) -> tuple[Any, Any]:
-    """Return the gradient of each network's objective by its own parameters, and what `run` adds.
+    """Return the gradient of each network's objective in its own parameters, and `run`'s aux.
 
-    Of several objectives each has a backward pass, through the one forward pass.
+    Several objectives take one backward pass each, through one shared forward pass.
     """
     values, pull, aux = jax.vjp(lambda params: run(params, extra, part), params, has_aux=True)
     if values.ndim == 0:
@@ -333,16 +333,15 @@ def apply_gradients(
     extra: Any = None,
     ema_decay: jax.Array | float = 0.0,
 ) -> tuple[NetState, jax.Array]:
-    """Take one optimizer step and move the average along.
+    """Take one optimizer step and update the moving average.
 
-    The gradients of a network cross the devices here, once an update.
+    Gradients are reduced over the devices here, once per update.
 
     Args:
       net: the network.
-      gradients: like `net.params`; of the mean loss over the batch at hand.
-      optimizer: the one that made `net.opt_state`; it is told `global_norm`, the gradient's.
-      extra: new mutable collections from `module.apply(..., mutable=...)`; those that are not
-        given stay.
+      gradients: like `net.params`; of the mean loss over this device's batch.
+      optimizer: the one that made `net.opt_state`; its update takes the gradient's `global_norm`.
+      extra: new mutable collections from `module.apply(..., mutable=...)`; missing ones are kept.
       ema_decay: share of the old average that is kept, in [0, 1).
 
     Returns:
@@ -359,6 +358,6 @@ def apply_gradients(
     if net.ema is None:
         return net, norm
     mix = lambda old, new: ema_decay * old + (1 - ema_decay) * new  # noqa: E731
-    # The average is in shards, as what it follows.
+    # The average is sharded like the parameters it follows.
     ema = jax.tree.map(mix, net.ema, averaged(net.replace(params=mine)))
     return net.replace(ema=ema), norm

@@ -1,1 +1,1 @@
-"""Networks: one architecture family a file, pure Flax Linen modules that take keyword arguments."""
+"""Networks: one architecture family per file, pure Flax Linen modules configured by keywords."""

@@ -1,13 +1,13 @@
-"""The generator of BigGAN: class embedding and latents reach every block.
+"""The generator of BigGAN: every block is conditioned on the class embedding and latents.
 
-Brock et al. 2018 (arXiv:1809.11096, appendix B, and the author's PyTorch code). The latents are cut
-into equal parts, one for the first layer and one for each block; a block's BatchNorms take scale
-and bias from its part beside an embedding of the class that all blocks share. Weights are
-spectrally normalised, but for that embedding, and start orthogonal. The discriminator is
-`resnet_gan.Discriminator` with plan "biggan", wide, with attention.
+Brock et al. 2018 (arXiv:1809.11096, appendix B, and the author's PyTorch code). The latents are
+split into equal parts, one for the first layer and one for each block. The scale and bias of a
+block's BatchNorms are linear in its part concatenated with a class embedding that all blocks share.
+Weights are spectrally normalised, except for that embedding, and initialised orthogonally. The
+discriminator is `resnet_gan.Discriminator` with plan "biggan", wide, with attention.
 
-Deviations: without classes the BatchNorms see the latents only; a 1x1 convolution is done before
-the up-sampling, which it commutes with.
+Deviations: without classes the BatchNorms are conditioned on the latents only; 1x1 convolutions
+come before up-sampling, with which they commute.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ import jax.numpy as jnp
 from gan_jax.core.errors import UserError
 from gan_jax.models.blocks.attention import SelfAttention
 from gan_jax.models.blocks.disc_norm import DiscLayers, Initializer, disc_layers
-from gan_jax.models.blocks.layers import Embed, double
+from gan_jax.models.blocks.layers import Embed, upsample
 from gan_jax.models.blocks.norm import BatchNorm, ModulatedBatchNorm
 from gan_jax.models.plans import plan
 from gan_jax.models.resnet_gan import initializers
@@ -31,12 +31,12 @@ from gan_jax.parallel.precision import block_output
 
 
 def check_latent(latent: int, height: int, width: int, codes: int = 0) -> None:
-    """Raise UserError unless the latents divide into one part a block and one for the first layer.
+    """Raise UserError unless the latents split equally among the first layer and the blocks.
 
     Args:
-      latent: their dimensions.
+      latent: dimensions of the latents.
       height, width: of the images [px].
-      codes: numbers that come after them, InfoGAN's.
+      codes: dimensions of InfoGAN's codes, appended to the latents.
     """
     parts, whole = len(plan(height, width, "biggan").generator), latent + codes
     if whole % parts or whole < parts:
@@ -49,10 +49,10 @@ def check_latent(latent: int, height: int, width: int, codes: int = 0) -> None:
 
 
 class Start(NamedTuple):
-    """What the generators of BigGAN and BigGAN-deep begin with.
+    """What the generators of BigGAN and BigGAN-deep have in common.
 
     Attributes:
-      layers: spectrally normalised.
+      layers: constructors of spectrally normalised layers.
       branch, init: see `resnet_gan.initializers`.
       shared: [B, E], the embedding of the class; E is 0 without classes.
       first: the first layer, [B, F] -> [B, h, w, C].
@@ -70,7 +70,7 @@ class Start(NamedTuple):
 def start(
     generator: nn.Module, latents: jax.Array, labels: jax.Array | None, *, train: bool
 ) -> Start:
-    """Return what a generator begins with; call it inside of its compact method.
+    """Return a generator's common parts; call it inside its compact method.
 
     Args:
       generator: with the attributes of `Generator`.
@@ -83,7 +83,7 @@ def start(
     size = (height >> len(blocks), width >> len(blocks), channels)
     shared = latents[:, :0]
     if generator.num_classes:
-        # As in the authors' code without spectral normalisation.
+        # Without spectral normalisation, as in the authors' code.
         embed = Embed(generator.num_classes, generator.embedding, embedding_init=init, name="class")
         shared = embed(labels).astype(latents.dtype)
 
@@ -102,7 +102,7 @@ class Generator(nn.Module):
       width: channels of the last block of the 128 px plan; 96 in the paper.
       num_classes: 0 for an unconditional generator.
       embedding: dimensions of the class embedding; 128 in the paper.
-      attention: shorter side of the features that attend to themselves [px]; 0 for none.
+      attention: shorter side of the feature maps with self-attention [px]; 0 for none.
       weight_init: see `resnet_gan.initializers`.
     """
 
@@ -122,7 +122,7 @@ class Generator(nn.Module):
         Args:
           latents: [B, L], from N(0, I); see `check_latent`.
           labels: int [B], or weights of the classes [B, num_classes]; only with num_classes.
-          train: use and move the batch statistics, and take a power iteration.
+          train: use batch statistics and update the running ones, and take a power iteration.
         """
         layers, branch, init, shared, first, blocks = start(self, latents, labels, train=train)
         part, *parts = jnp.split(latents, len(blocks) + 1, axis=1)
@@ -134,9 +134,9 @@ class Generator(nn.Module):
             conv = functools.partial(layers.conv, features, (3, 3), kernel_init=branch)
             shortcut = layers.conv(features, (1, 1), kernel_init=init, name=f"{name}_shortcut")(x)
             h = nn.relu(norm(name=f"{name}_norm_a")(x, part, train=train))
-            h = conv(name=f"{name}_conv_a")(double(h))
+            h = conv(name=f"{name}_conv_a")(upsample(h))
             h = nn.relu(norm(name=f"{name}_norm_b")(h, part, train=train))
-            x = block_output(conv(name=f"{name}_conv_b")(h) + double(shortcut))
+            x = block_output(conv(name=f"{name}_conv_b")(h) + upsample(shortcut))
             if min(x.shape[1:3]) == self.attention:
                 x = SelfAttention(layers.conv, init, name="attention")(x)
         x = nn.relu(BatchNorm(name="norm")(x, train=train))

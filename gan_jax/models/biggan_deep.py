@@ -1,11 +1,12 @@
 """BigGAN-deep: bottleneck blocks, twice as many, with identity shortcuts.
 
-Brock et al. 2018 (arXiv:1809.11096, appendix B, and the author's PyTorch code). All latents beside
-the class embedding reach every BatchNorm. Where a block has fewer channels at its end the shortcut
-drops the last ones; where it has more, the discriminator's appends a 1x1 convolution of its input.
-Weights are spectrally normalised, but for the generator's embedding, and start orthogonal.
+Brock et al. 2018 (arXiv:1809.11096, appendix B, and the author's PyTorch code). Every BatchNorm is
+conditioned on all latents and the class embedding. If a block reduces the channels, its shortcut
+drops the last ones; if a discriminator's block increases them, its shortcut appends a 1x1
+convolution of its input. Weights are spectrally normalised, except for the generator's embedding,
+and initialised orthogonally.
 
-Deviation: without classes the BatchNorms see the latents only.
+Deviation: without classes the BatchNorms are conditioned on the latents only.
 """
 
 from __future__ import annotations
@@ -19,18 +20,18 @@ import jax.numpy as jnp
 from gan_jax.models.biggan import start
 from gan_jax.models.blocks.attention import SelfAttention
 from gan_jax.models.blocks.disc_norm import disc_layers
-from gan_jax.models.blocks.heads import Head, Outputs, judge, with_planes
-from gan_jax.models.blocks.layers import avg_pool, double
+from gan_jax.models.blocks.heads import Head, Outputs, apply_head, with_class_planes
+from gan_jax.models.blocks.layers import avg_pool, upsample
 from gan_jax.models.blocks.norm import BatchNorm, ModulatedBatchNorm
 from gan_jax.models.plans import plan
 from gan_jax.models.resnet_gan import initializers
 from gan_jax.parallel.precision import block_output
 
-_BOTTLENECK = 4  # channels within a block are a fourth of those at its wide end
+_BOTTLENECK = 4  # a block's inner channels are a fourth of those at its wide end
 
 
 class Generator(nn.Module):
-    """Map latents to images; attributes as of `biggan.Generator`, the paper's width is 128."""
+    """Map latents to images; attributes as in `biggan.Generator`, the paper's width is 128."""
 
     image_shape: tuple[int, int, int]
     width: int = 128
@@ -48,7 +49,7 @@ class Generator(nn.Module):
         Args:
           latents: [B, L], from N(0, I); L is 128 in the paper.
           labels: int [B], or weights of the classes [B, num_classes]; only with num_classes.
-          train: use and move the batch statistics, and take a power iteration.
+          train: use batch statistics and update the running ones, and take a power iteration.
         """
         layers, _, init, shared, first, blocks = start(self, latents, labels, train=train)
         condition = jnp.concatenate([shared, latents], 1)
@@ -63,11 +64,11 @@ class Generator(nn.Module):
                 norm = ModulatedBatchNorm(layers.dense, init, name=f"{name}_norm_{letter}")
                 h = nn.relu(norm(h, condition, train=train))
                 if letter == "b" and up:
-                    h = double(h)
+                    h = upsample(h)
                 conv = functools.partial(layers.conv, width, (taps, taps), kernel_init=init)
                 h = conv(name=f"{name}_conv_{letter}")(h)
             x = x[..., :features]
-            return block_output(h + (double(x) if up else x))
+            return block_output(h + (upsample(x) if up else x))
 
         for i, features in enumerate(blocks):
             x = block(x, x.shape[-1], f"block{i}a", up=False)
@@ -84,7 +85,7 @@ class Discriminator(nn.Module):
     Attributes:
       width: channels of the first convolution; 128 in the paper.
       num_classes: 0 for an unconditional discriminator.
-      head: its last layers.
+      head: the last layers.
       attention: as the generator's.
       weight_init: see `resnet_gan.initializers`.
     """
@@ -98,14 +99,14 @@ class Discriminator(nn.Module):
     def __call__(
         self, images: jax.Array, labels: jax.Array | None = None, *, train: bool
     ) -> jax.Array:
-        """Return logits [B], positive for real; arguments as of `outputs`."""
+        """Return logits [B], positive for real; arguments as in `outputs`."""
         return self.outputs(images, labels, train=train).logits
 
     @nn.compact
     def outputs(
         self, images: jax.Array, labels: jax.Array | None = None, *, train: bool
     ) -> Outputs:
-        """Return all that the discriminator says.
+        """Return logits, features and head outputs.
 
         Args:
           images: [B, H, W, C] in [-1, 1], see `plans.plan`.
@@ -132,7 +133,7 @@ class Discriminator(nn.Module):
                 x = jnp.concatenate([x, shortcut(x)], -1)
             return block_output(x + h)
 
-        x = with_planes(images, labels, num_classes=self.num_classes, head=self.head)
+        x = with_class_planes(images, labels, num_classes=self.num_classes, head=self.head)
         x = layers.conv(first, (3, 3), kernel_init=init, name="image")(x)
         for i, features in enumerate(rest):
             x = block(x, features, f"block{i}a", halve=i < shape.halvings)
@@ -140,6 +141,6 @@ class Discriminator(nn.Module):
             if i < shape.halvings and min(x.shape[1:3]) == self.attention:
                 x = SelfAttention(layers.conv, init, name="attention")(x)
         x = nn.relu(x).sum((1, 2))
-        return judge(
+        return apply_head(
             layers, x, x, labels, num_classes=self.num_classes, head=self.head, kernel_init=init
         )

@@ -11,16 +11,16 @@ from gan_jax.models.blocks.norm import BatchNorm
 from gan_jax.models.blocks.stochastic import dropout
 from gan_jax.parallel.precision import block_output
 
-# Feature maps are averaged down to at most this many rows and columns before the dense layers, so
-# that their size is bounded for every image size. 28 px come here as 3 x 3 and stay so.
+# Feature maps are resized to at most this many rows and columns before the dense layers, so that
+# the layers' size is bounded for any image size. 28 px images arrive as 3 x 3 and are not resized.
 _GRID = 4
 
 
 class CNN(nn.Module):
     """Three stages of convolution, BatchNorm, ReLU and 2x2 max pooling, then two dense layers.
 
-    The stages have 2, 2 and 1 convolutions (3x3) of width, 2 width and 4 width channels. Of no
-    paper: the VGG pattern (arXiv:1409.1556) with BatchNorm (arXiv:1502.03167) at the size of MNIST.
+    The stages have 2, 2 and 1 convolutions (3x3) of width, 2 width and 4 width channels. Not from a
+    paper: the VGG pattern (arXiv:1409.1556) with BatchNorm (arXiv:1502.03167), sized for MNIST.
 
     Attributes:
       outputs: number of classes or of regressed values.
@@ -40,7 +40,7 @@ class CNN(nn.Module):
 
         Args:
           x: images [B, H, W, C] in [-1, 1], H and W at least 8.
-          train: use and move the batch statistics, and drop out.
+          train: use batch statistics and update the running ones, and drop out.
           keys: typed PRNG keys [B]; needed when `train` and dropout_rate > 0.
 
         Returns:
@@ -55,7 +55,7 @@ class CNN(nn.Module):
             raise UserError(f"cnn: images of {size} px, at least 8x8 needed: resize the data")
         for stage, convolutions in enumerate((2, 2, 1)):
             for i in range(convolutions):
-                # BatchNorm has the bias.
+                # No bias: BatchNorm has one.
                 x = Conv(
                     self.width << stage,
                     (3, 3),

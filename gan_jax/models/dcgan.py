@@ -1,14 +1,14 @@
 """DCGAN: the generator and discriminator of Radford et al. 2015 (arXiv:1511.06434).
 
-Of their guidelines: strided convolutions instead of pooling, BatchNorm except in the generator's
-output and the discriminator's input, ReLU in the generator with tanh at its end, LeakyReLU 0.2 in
-the discriminator, weights from N(0, 0.02^2).
+Their guidelines: strided convolutions instead of pooling, BatchNorm except in the generator's
+output and the discriminator's input, ReLU in the generator with a final tanh, LeakyReLU 0.2 in the
+discriminator, weights from N(0, 0.02^2).
 
 Deviations: kernels are 4x4 as in the authors' PyTorch successor (the paper's figure has 5x5), which
 covers every output pixel equally often at stride 2; the number of stages follows the image size, so
-that 16, 28, 32, 64 px and non-square sizes work; class conditions are not in the paper, see
-`gen_norm` and `heads`; the discriminator may have another normalisation than BatchNorm, and then a
-bias in every layer.
+that 16, 28, 32, 64 px and non-square sizes work; class conditioning is not in the paper, see
+`gen_norm` and `heads`; the discriminator may have a normalisation other than BatchNorm, and then
+has a bias in every layer.
 """
 
 from __future__ import annotations
@@ -20,14 +20,14 @@ import jax.numpy as jnp
 from gan_jax.core.errors import UserError
 from gan_jax.models.blocks.disc_norm import disc_layers
 from gan_jax.models.blocks.gen_norm import Reference, gen_norm, with_class
-from gan_jax.models.blocks.heads import Head, Outputs, judge, with_planes
+from gan_jax.models.blocks.heads import Head, Outputs, apply_head, with_class_planes
 from gan_jax.models.blocks.inits import KERNEL_INIT, scale_init
 from gan_jax.models.blocks.layers import ConvTranspose, Dense
 from gan_jax.parallel.precision import block_output
 
 
 def stages(height: int, width: int) -> int:
-    """Return how often an image is halved until a side would fall below 4 px or is odd.
+    """Return how often an image can be halved until a side is odd or would fall below 4 px.
 
     64 px -> 4 stages (down to 4 px), 28 px -> 2 stages (down to 7 px).
 
@@ -71,7 +71,7 @@ class Generator(nn.Module):
         Args:
           latents: [B, L], from N(0, I).
           labels: int [B], or weights of the classes [B, num_classes]; only with num_classes.
-          train: use and move the batch statistics.
+          train: use batch statistics and update the running ones.
         """
         height, width, channels = self.image_shape
         count = stages(height, width)
@@ -91,7 +91,7 @@ class Generator(nn.Module):
         )
         features = self.width << (count - 1)
         base = (height >> count, width >> count)
-        # A transposed convolution of one pixel is this dense layer.
+        # Equivalent to the paper's transposed convolution of a single pixel.
         x = Dense(
             base[0] * base[1] * features, use_bias=False, kernel_init=KERNEL_INIT, name="dense"
         )(x)
@@ -121,7 +121,7 @@ class Discriminator(nn.Module):
       width: channels of the first layer; doubles with every stage.
       num_classes: 0 for an unconditional discriminator.
       norm: one of disc_norm.DISC_NORMS; the paper's is "batch".
-      head: its last layers.
+      head: the last layers.
     """
 
     width: int = 64
@@ -132,22 +132,22 @@ class Discriminator(nn.Module):
     def __call__(
         self, images: jax.Array, labels: jax.Array | None = None, *, train: bool
     ) -> jax.Array:
-        """Return logits [B], positive for real; arguments as of `outputs`."""
+        """Return logits [B], positive for real; arguments as in `outputs`."""
         return self.outputs(images, labels, train=train).logits
 
     @nn.compact
     def outputs(
         self, images: jax.Array, labels: jax.Array | None = None, *, train: bool
     ) -> Outputs:
-        """Return all that the discriminator says.
+        """Return logits, features and head outputs.
 
         Args:
           images: [B, H, W, C] in [-1, 1], all real or all generated: BatchNorm mixes a batch.
           labels: int [B]; only with num_classes.
-          train: use and move the batch statistics, or take a power iteration.
+          train: use batch statistics and update the running ones, or take a power iteration.
         """
         layers = disc_layers(self.norm, train=train, scale_init=scale_init)
-        x = with_planes(images, labels, num_classes=self.num_classes, head=self.head)
+        x = with_class_planes(images, labels, num_classes=self.num_classes, head=self.head)
         for i in range(stages(*images.shape[1:3])):
             x = layers.conv(
                 self.width << i,
@@ -161,7 +161,7 @@ class Discriminator(nn.Module):
             if i:
                 x = layers.norm(f"norm{i}")(x)
             x = block_output(nn.leaky_relu(x, 0.2))
-        return judge(
+        return apply_head(
             layers,
             x.reshape(x.shape[0], -1),
             x.sum((1, 2)),

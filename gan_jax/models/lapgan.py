@@ -1,18 +1,19 @@
 """LAPGAN: the Laplacian pyramid, and the networks of its levels.
 
 Denton et al. 2015 (arXiv:1506.05751, section 3 and appendix, and the authors' code for CIFAR-10). A
-level's generator is given the enlarged image of the level below it, with noise as one plane more
-beside its colours, and makes what that image lacks; its discriminator sees the sum. The smallest
-level is a GAN of two hidden layers each. A class is a plane more, a rectified linear function of
-the one-hot class; at the smallest level it stands beside the latents and the pixels.
+level's generator takes the enlarged image of the level below, with a plane of noise as one more
+channel, and produces the residual that the image lacks; the discriminator sees their sum. The
+smallest level is a GAN whose networks have two hidden layers each. The class enters as another
+plane, a rectified linear function of the one-hot class; at the smallest level, the one-hot class is
+concatenated with the latents and with the pixels.
 
-Both directions of the pyramid weight by triangles, [1, 3, 3, 1] / 8 to halve and its transpose, up
-to the border, to double (the paper names no filter, the code scales bilinearly). Real images are
-the enlarged level below plus what it lacks, by construction, so that the pyramid loses nothing.
+The pyramid downsamples with the triangle filter [1, 3, 3, 1] / 8 and upsamples with its transpose
+(cropped at the border); the paper names no filter, the code scales bilinearly. A real image is by
+construction the enlarged level below plus its residual, so that the pyramid is lossless.
 
-Deviations: the smallest level's images end in tanh; a discriminator's second convolution has a row
-and a column of windows more, without which it does not see the last pixels of an image: there, on
-MNIST, the authors' geometry lets a generator draw lines that nobody tells it of.
+Deviations: the smallest level's generator ends in tanh; a discriminator's second convolution has an
+additional row and column of windows, without which it does not see the last pixels of an image: on
+MNIST, with the authors' geometry, generators draw lines there that no gradient corrects.
 """
 
 from __future__ import annotations
@@ -24,14 +25,14 @@ import jax.numpy as jnp
 from gan_jax.core.errors import UserError
 from gan_jax.models.blocks.disc_norm import disc_layers
 from gan_jax.models.blocks.gen_norm import with_class
-from gan_jax.models.blocks.heads import Head, Outputs, judge
+from gan_jax.models.blocks.heads import Head, Outputs, apply_head
 from gan_jax.models.blocks.layers import Conv, Dense
 from gan_jax.models.blocks.soft_labels import one_hot
-from gan_jax.models.blocks.stochastic import dropping
+from gan_jax.models.blocks.stochastic import make_dropout
 from gan_jax.parallel.precision import block_output
 
 NORMS = ("none", "spectral", "layer")
-# Uniform in 1 / sqrt(inputs of a unit), the default of the authors' framework.
+# Uniform in +-1 / sqrt(fan in), the default of the authors' framework.
 _INIT = nn.initializers.variance_scaling(1 / 3, "fan_in", "uniform")
 
 
@@ -77,8 +78,8 @@ def pyramid(images: jax.Array, levels: int) -> list[jax.Array]:
     return found
 
 
-def planes(low: jax.Array, noise: jax.Array) -> jax.Array:
-    """Return what a level's generator is given, [B, H, W, C + 1].
+def with_noise_plane(low: jax.Array, noise: jax.Array) -> jax.Array:
+    """Return the input of a level's generator, [B, H, W, C + 1].
 
     Args:
       low: the enlarged image of the level below, [B, H, W, C].
@@ -88,7 +89,7 @@ def planes(low: jax.Array, noise: jax.Array) -> jax.Array:
 
 
 def _with_class_plane(x: jax.Array, labels: jax.Array | None, num_classes: int) -> jax.Array:
-    """Return x [B, H, W, C] with the plane of the class, if there are classes."""
+    """Append a class plane to x [B, H, W, C], if there are classes."""
     if not num_classes:
         return x
     plane = Dense(x.shape[1] * x.shape[2], kernel_init=_INIT, name="class_plane")
@@ -97,7 +98,7 @@ def _with_class_plane(x: jax.Array, labels: jax.Array | None, num_classes: int) 
 
 
 class Generator(nn.Module):
-    """Add to an enlarged image what it lacks, by three convolutions.
+    """Add a residual to an enlarged image, computed by three convolutions.
 
     Attributes:
       width: channels of the two hidden layers; 64 in the authors' code.
@@ -114,9 +115,9 @@ class Generator(nn.Module):
         """Return images [B, H, W, C], not bounded.
 
         Args:
-          given: [B, H, W, C + 1], see `planes`.
+          given: [B, H, W, C + 1], see `with_noise_plane`.
           labels: int [B]; only with num_classes.
-          train: makes no difference.
+          train: unused; there are no statistics.
         """
         x = _with_class_plane(given, labels, self.num_classes)
         for i in range(2):
@@ -130,14 +131,14 @@ class Discriminator(nn.Module):
     """Map images of a level to one logit each.
 
     Attributes:
-      width: channels of the two convolutions, 64 in the authors' code; `coarse`: units of the two
-        layers, 600 in the paper.
+      width: channels of the two convolutions, 64 in the authors' code; with `coarse`, units of the
+        two dense layers, 600 in the paper.
       num_classes: 0 for an unconditional discriminator.
       norm: one of NORMS; the paper's is "none".
-      head: its last layers.
-      coarse: whether it is that of the smallest level, of dense layers.
-      dropout_rate: in [0, 1), of what the last layers are given and, with `coarse`, of what the
-        second hidden layer is; 0.5 in the authors' code.
+      head: the last layers.
+      coarse: whether this is the smallest level's discriminator, which has dense layers.
+      dropout_rate: in [0, 1), on the inputs of the last layers and, with `coarse`, of the second
+        hidden layer; 0.5 in the authors' code.
     """
 
     width: int = 64
@@ -155,7 +156,7 @@ class Discriminator(nn.Module):
         train: bool,
         keys: jax.Array | None = None,
     ) -> jax.Array:
-        """Return logits [B], positive for real; arguments as of `outputs`."""
+        """Return logits [B], positive for real; arguments as in `outputs`."""
         return self.outputs(images, labels, train=train, keys=keys).logits
 
     @nn.compact
@@ -167,17 +168,17 @@ class Discriminator(nn.Module):
         train: bool,
         keys: jax.Array | None = None,
     ) -> Outputs:
-        """Return all that the discriminator says.
+        """Return logits, features and head outputs.
 
         Args:
-          images: [B, H, W, C], the enlarged level below and what it lacks, real or generated,
-            added; at least 10 px unless `coarse`.
+          images: [B, H, W, C], the enlarged level below plus its real or generated residual; at
+            least 10 px unless `coarse`.
           labels: int [B]; only with num_classes.
           train: drop out, and take a power iteration with norm "spectral".
           keys: typed PRNG keys [B]; needed when `train` and dropout_rate > 0.
         """
         layers = disc_layers(self.norm, train=train)
-        drop = dropping(self.dropout_rate if train else 0.0, keys, of="Discriminator")
+        drop = make_dropout(self.dropout_rate if train else 0.0, keys, of="Discriminator")
         seen = self.num_classes if self.head.conditional == "concat" else 0
         if self.coarse:
             x = with_class(images.reshape(images.shape[0], -1), labels, seen)
@@ -196,7 +197,7 @@ class Discriminator(nn.Module):
                 x = block_output(nn.relu(layers.norm(f"norm{i}")(conv(x))))
             x = drop(x, 1)
             pooled, x = x.sum((1, 2)), x.reshape(x.shape[0], -1)
-        return judge(
+        return apply_head(
             layers,
             x,
             pooled,

@@ -1,18 +1,18 @@
 """The networks of the first GANs (Goodfellow et al. 2014, arXiv:1406.2661).
 
-As in the authors' code for MNIST, a generator of two layers of 1,200 rectified linear units and a
-discriminator of two maxout layers of 240 units with five pieces each; and, as for CIFAR-10, their
-convolutional form: a generator that ends in one transposed convolution, a discriminator of maxout
-convolutions.
+As in the authors' code for MNIST: a generator with two layers of 1,200 rectified linear units and a
+discriminator with two maxout layers of 240 units with five pieces each. And, as in their code for
+CIFAR-10, the convolutional form: a generator that ends in one transposed convolution, and a
+discriminator of maxout convolutions.
 
-Deviations: images are in [-1, 1], so that tanh ends the generator where theirs has a sigmoid. The
-convolutional form follows theirs in its layers only: all convolutions have 5x5 kernels and stride 2
-(theirs: 8x8 and 5x5 with pooling, and 3 in the generator), rectified units where their generator
-has a layer of logistic ones, as many units as `width` says (theirs: 8,000 and 8,000, then 80
-channels, against 32, 32, 192 and 500), and kernels that are drawn by their number of inputs
-(theirs: from [-0.05, 0.05), where little is left of the latents at smaller widths, and in the
-discriminator from [-0.005, 0.005), of which nothing but zeros comes through five layers: on MNIST
-the logits were 0.000 for 300 updates).
+Deviations: images are in [-1, 1], so the generator ends in tanh where theirs has a sigmoid. The
+convolutional form has the same kinds of layers only: all convolutions have 5x5 kernels and stride 2
+(theirs: 8x8 and 5x5 with pooling, and stride 3 in the generator); rectified units replace a layer
+of logistic ones in the generator; the number of units follows `width` (theirs: 8,000 and 8,000,
+then 80 channels, against 32, 32, 192 and 500); kernels are initialised by fan-in (theirs: from
+[-0.05, 0.05), which attenuates the latents too much at smaller widths, and in the discriminator
+from [-0.005, 0.005), where the signal vanishes over five layers: on MNIST the logits were 0.000 for
+300 updates).
 """
 
 from __future__ import annotations
@@ -27,9 +27,9 @@ from jax.typing import DTypeLike
 from gan_jax.core.errors import UserError
 from gan_jax.models.blocks.disc_norm import disc_layers
 from gan_jax.models.blocks.gen_norm import with_class
-from gan_jax.models.blocks.heads import Head, Outputs, judge, with_planes
+from gan_jax.models.blocks.heads import Head, Outputs, apply_head, with_class_planes
 from gan_jax.models.blocks.layers import ConvTranspose, Dense
-from gan_jax.models.blocks.stochastic import dropping
+from gan_jax.models.blocks.stochastic import make_dropout
 from gan_jax.parallel.precision import block_output
 
 NORMS = ("none", "spectral")
@@ -76,7 +76,7 @@ class Generator(nn.Module):
       image_shape: (height, width, channels).
       width: units of a hidden layer, 1,200 in the paper's code; with `convolutional`, 16 times the
         channels before the last layer.
-      num_classes: 0 for an unconditional generator; the class enters beside the latents.
+      num_classes: 0 for an unconditional generator; the one-hot class is appended to the latents.
       convolutional: whether the last layer is a transposed convolution.
     """
 
@@ -94,7 +94,7 @@ class Generator(nn.Module):
         Args:
           latents: [B, L].
           labels: int [B], or weights of the classes [B, num_classes]; only with num_classes.
-          train: makes no difference.
+          train: unused; there are no statistics.
         """
         height, width, channels = self.image_shape
         init = _CONV_INIT if self.convolutional else _GEN_INIT
@@ -121,10 +121,10 @@ class Discriminator(nn.Module):
         times the channels of the first two convolutions and twice those of the third.
       num_classes: 0 for an unconditional discriminator.
       norm: one of NORMS.
-      head: its last layers.
+      head: the last layers.
       convolutional: three convolutions and one dense layer in place of two dense layers.
-      dropout_rate: in [0, 1), of what every layer but the first is given; 0.5 in the paper's code.
-        Where it is above 0, PIXEL_DROPOUT of the pixels turn black, as there.
+      dropout_rate: in [0, 1), on the inputs of all layers but the first; 0.5 in the paper's code.
+        If above 0, a share PIXEL_DROPOUT of the pixels is also set to black, as in that code.
     """
 
     width: int = 240
@@ -142,7 +142,7 @@ class Discriminator(nn.Module):
         train: bool,
         keys: jax.Array | None = None,
     ) -> jax.Array:
-        """Return logits [B], positive for real; arguments as of `outputs`."""
+        """Return logits [B], positive for real; arguments as in `outputs`."""
         return self.outputs(images, labels, train=train, keys=keys).logits
 
     @nn.compact
@@ -154,7 +154,7 @@ class Discriminator(nn.Module):
         train: bool,
         keys: jax.Array | None = None,
     ) -> Outputs:
-        """Return all that the discriminator says.
+        """Return logits, features and head outputs.
 
         Args:
           images: [B, H, W, C] in [-1, 1].
@@ -165,10 +165,10 @@ class Discriminator(nn.Module):
         layers = disc_layers(self.norm, train=train)
         init = _CONV_INIT if self.convolutional else _DISC_INIT
         rate = self.dropout_rate if train else 0.0
-        drop = dropping(rate, keys, of="Discriminator")
+        drop = make_dropout(rate, keys, of="Discriminator")
         if rate:
-            images = dropping(PIXEL_DROPOUT, keys, of="Discriminator")(images + 1, 0) - 1
-        x = with_planes(images, labels, num_classes=self.num_classes, head=self.head)
+            images = make_dropout(PIXEL_DROPOUT, keys, of="Discriminator")(images + 1, 0) - 1
+        x = with_class_planes(images, labels, num_classes=self.num_classes, head=self.head)
         if self.convolutional:
             for i in range(CONVOLUTIONS):
                 features = max(self.width // (4 if i < 2 else 2), 1) * CONV_PIECES
@@ -178,7 +178,7 @@ class Discriminator(nn.Module):
         for i in range(1 if self.convolutional else 2):
             dense = layers.dense(self.width * PIECES, kernel_init=init, name=f"hidden{i}")
             x = drop(block_output(maxout(dense(x), PIECES)), CONVOLUTIONS + i + 1)
-        return judge(
+        return apply_head(
             layers,
             x,
             x,

@@ -16,7 +16,7 @@ _MAX_FACTOR = 8
 
 
 def receptive_field(layers: int) -> int:
-    """Return the side, in pixels, of the patch that one logit sees: 34, 70, 142 for 2, 3, 4."""
+    """Return the receptive field of one logit, its side in pixels: 34, 70, 142 for 2, 3, 4."""
     side = 1 + 3 + 3
     for _ in range(layers):
         side = 2 * side + 2
@@ -24,7 +24,7 @@ def receptive_field(layers: int) -> int:
 
 
 class PatchGAN(nn.Module):
-    """Judge every patch of an image, or of one given its source (arXiv:1611.07004, 6.1.2).
+    """Classify every patch of an image as real or generated (arXiv:1611.07004, 6.1.2).
 
     C64-C128-C256-C512 and a convolution to one logit; 4x4 with padding 1, the last two with stride
     1, LeakyReLU 0.2, a norm on all but the first and last. `layers` counts the convolutions of
@@ -35,7 +35,7 @@ class PatchGAN(nn.Module):
     Attributes:
       features: channels of the first layer; the widest have 8 times that.
       layers: number of stride-2 convolutions; the patch is 34, 70, 142 px for 2, 3, 4.
-      norm: "batch"; or "instance", without scale and bias, as of CycleGAN.
+      norm: "batch"; or "instance", without scale and bias, as in CycleGAN.
     """
 
     features: int = 64
@@ -44,14 +44,14 @@ class PatchGAN(nn.Module):
 
     @nn.compact
     def __call__(self, *images: jax.Array, train: bool) -> jax.Array:
-        """Judge whether an image is real; of (source, image), a counterpart of its source.
+        """Return logits of an image being real; given (source, image), of the pair.
 
         Args:
-          *images: [B, H, W, C] each, in [-1, 1], whose channels are judged together.
-          train: use and move the batch statistics.
+          *images: [B, H, W, C] each, in [-1, 1]; their channels are concatenated.
+          train: use batch statistics and update the running ones.
 
         Returns:
-          logits [B, h, w, 1], one a patch: h = H / 2^layers - 2, positive for real.
+          logits [B, h, w, 1], one per patch: h = H / 2^layers - 2, positive for real.
 
         Raises:
           UserError: when no logit is left.

@@ -1,9 +1,9 @@
-"""Channels and sizes of residual GANs: which plan an image of some size takes.
+"""Channels and depth of residual GANs by image size.
 
-`sngan` are those of Miyato et al. 2018 (arXiv:1802.05957, appendix B), as the authors' code has
-them (at 48 px, compare_gan's); `biggan` those of Brock et al. 2018 (arXiv:1809.11096, appendix B),
-as the author's PyTorch code has them. Deviation: a size between two of them takes the plan of the
-smaller one.
+The plans of `sngan` are those of Miyato et al. 2018 (arXiv:1802.05957, appendix B) and their code
+(at 48 px, of compare_gan); those of `biggan` are from Brock et al. 2018 (arXiv:1809.11096, appendix
+B) and the author's PyTorch code. Deviation: sizes in between take the plan of the next smaller
+size.
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ class Plan(NamedTuple):
     """Channels of the networks for a size of images, in units of their `width`.
 
     Attributes:
-      generator: of the dense layer, then of each block, all of which double the size.
-      discriminator: of each block.
+      generator: channels of the dense layer, then of each block; every block doubles the size.
+      discriminator: channels of each block.
       halvings: how many of the discriminator's blocks halve the size, counted from the first.
     """
 
@@ -28,11 +28,11 @@ class Plan(NamedTuple):
 
     @property
     def divisor(self) -> int:
-        """What the sides of an image must divide by."""
+        """Number by which both sides of an image must be divisible."""
         return 1 << max(len(self.generator) - 1, self.halvings)
 
 
-# By family, then by the least shorter side: the plan of an image is the last that is not above it.
+# family -> smallest shorter side -> plan; an image takes the last plan that is not above its side.
 PLANS = {
     "sngan": {
         16: Plan((1, 1, 1), (1, 1, 1, 1), 2),  # for tiny images: that of 32 px without a doubling
@@ -52,7 +52,7 @@ PLANS = {
 
 
 def plan(height: int, width: int, family: str = "sngan") -> Plan:
-    """Return the plan for images of that size.
+    """Return the plan for images of this size.
 
     Args:
       height, width: of the images [px].
@@ -78,7 +78,7 @@ def plan(height: int, width: int, family: str = "sngan") -> Plan:
 
 
 def check_attention(size: int, height: int, width: int, family: str = "sngan") -> None:
-    """Raise UserError unless both networks have features of that size to attend over.
+    """Raise UserError unless both networks have feature maps of that size for attention.
 
     Args:
       size: shorter side of the features [px], that of a block's output; 0 for no attention.

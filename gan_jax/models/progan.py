@@ -1,15 +1,15 @@
 """The growing generator and discriminator of ProGAN.
 
-Karras et al. 2017 (arXiv:1710.10196, section 2 and appendix A). Both networks have a stage for
-every size from about 4 px to that of the images, all of whose parameters exist from the start; a
-pass runs the stages up to the one asked for. `fade` blends a stage in: at 0 the image is that of
-the stage before, enlarged, at 1 the new stage's alone.
+Karras et al. 2017 (arXiv:1710.10196, section 2 and appendix A). Both networks have one stage per
+size, from about 4 px to the size of the images. The parameters of all stages exist from the start;
+a pass runs the stages up to the one requested. `fade` blends a stage in: at 0 the image is the
+upsampled image of the stage before, at 1 that of the new stage alone.
 
 Deviations: the minibatch standard deviation is taken over groups of four neighbours in the batch
-(the authors' code: of four that stand batch / 4 apart; with the paper's settings, of 16), which are
-the same examples however the batch is spread over devices; sizes other than powers of two start
-from 5, 6 or 7 px; a class is one-hot beside the latents, as in the authors' code, and `heads` says
-what the discriminator does with it.
+(the authors' code: four images at a stride of batch / 4; with the paper's settings, 16), so that
+groups do not depend on how the batch is spread over devices; sizes other than powers of two start
+from 5, 6 or 7 px; the one-hot class is appended to the latents, as in the authors' code, and
+conditions the discriminator as described in `heads`.
 """
 
 from __future__ import annotations
@@ -25,17 +25,17 @@ from gan_jax.core.errors import UserError
 from gan_jax.models.blocks.disc_norm import DiscLayers
 from gan_jax.models.blocks.equalized import EqualizedConv, EqualizedDense
 from gan_jax.models.blocks.gen_norm import with_class
-from gan_jax.models.blocks.heads import Head, Outputs, judge, with_planes
-from gan_jax.models.blocks.layers import Embed, avg_pool, double
+from gan_jax.models.blocks.heads import Head, Outputs, apply_head, with_class_planes
+from gan_jax.models.blocks.layers import Embed, avg_pool, upsample
 from gan_jax.models.blocks.wide import affine, widen
 from gan_jax.parallel.precision import block_output
 
-GROUP = 4  # images whose standard deviation is taken
-_FIRST = 4096  # channels of the first stage, halved with each, before `most` cuts them
+GROUP = 4  # images per group of the minibatch standard deviation
+_FIRST = 4096  # channels of stage 0, halved with every further stage, before the limit of 512
 
 
 def stages(height: int, width: int) -> int:
-    """Return how many stages there are: 1 + how often the size halves down to 4 to 7 px.
+    """Return the number of stages: 1 + the number of halvings that lead to 4 to 7 px.
 
     Raises:
       UserError: for sizes that do not halve that far.
@@ -52,7 +52,7 @@ def stages(height: int, width: int) -> int:
 
 
 def channels(stage: int, width: int) -> int:
-    """Return the channels of a stage, 0 the smallest; `width` is the most that any has."""
+    """Return the channels of a stage, 0 the smallest; `width` is the maximum of all stages."""
     return max(min(_FIRST >> stage, 512) * width // 512, 1)
 
 
@@ -74,8 +74,8 @@ def minibatch_stddev(x: jax.Array) -> jax.Array:
     batch, group = x.shape[0], min(GROUP, x.shape[0])
     if batch % group:
         raise UserError(
-            f"progan: {batch} images of a batch meet on a device, and their standard deviation is"
-            f" taken in groups of {group}: set train.batch_size to a multiple of {group} x devices"
+            f"progan: a device has {batch} images of a batch, and their standard deviation is taken"
+            f" in groups of {group}: set train.batch_size to a multiple of {group} x devices"
         )
     groups = widen(x).reshape(-1, group, *x.shape[1:])
     variance = jnp.square(groups - groups.mean(1, keepdims=True)).mean(1)
@@ -90,7 +90,7 @@ class Generator(nn.Module):
 
     Attributes:
       image_shape: (height, width, channels) of the last stage, see `stages`.
-      width: the most channels of a layer; 512 in the paper.
+      width: largest number of channels of a layer; 512 in the paper.
       num_classes: 0 for an unconditional generator.
     """
 
@@ -113,7 +113,7 @@ class Generator(nn.Module):
         Args:
           latents: [B, L], from N(0, I); their length does not matter (section 4.2).
           labels: int [B], or weights of the classes [B, num_classes]; only with num_classes.
-          train: changes nothing; there are no statistics.
+          train: unused; there are no statistics.
           stage: 0 the smallest; None the last.
           fade: how far this stage is blended in, in [0, 1].
         """
@@ -128,7 +128,7 @@ class Generator(nn.Module):
         def image(x: jax.Array, i: int) -> jax.Array:
             return EqualizedConv(colours, (1, 1), gain=1.0, name=f"stage{i}_image")(x)
 
-        # A 4x4 convolution of one pixel in the paper is this dense layer; the gain is its code's.
+        # Equivalent to the paper's 4x4 convolution of one pixel; the gain is from the code.
         x = EqualizedDense(
             shape[0] * shape[1] * shape[2], gain=2**0.5 / 4, use_bias=False, name="dense"
         )(pixel_norm(with_class(latents, labels, self.num_classes)))
@@ -139,13 +139,13 @@ class Generator(nn.Module):
         before, made = None, image(x, 0) if self._wants(0, stage) else None
         for i in range(1, (last if self.is_initializing() else stage) + 1):
             features, before = channels(i, self.width), made
-            x = active(EqualizedConv(features, name=f"stage{i}_conv_a"), double(x))
+            x = active(EqualizedConv(features, name=f"stage{i}_conv_a"), upsample(x))
             x = block_output(active(EqualizedConv(features, name=f"stage{i}_conv_b"), x))
             made = image(x, i) if self._wants(i, stage) else None
-        return made if before is None else _blend(made, double(before), fade)
+        return made if before is None else _blend(made, upsample(before), fade)
 
     def _wants(self, i: int, stage: int) -> bool:
-        """Return whether the image of stage i is made: of the last two, and of all at the start."""
+        """Return whether to compute the image of stage i: all in init, else the last two."""
         return self.is_initializing() or i >= stage - 1
 
 
@@ -156,7 +156,7 @@ class Discriminator(nn.Module):
       image_shape: as the generator's.
       width: as the generator's.
       num_classes: 0 for an unconditional discriminator.
-      head: its last layers.
+      head: the last layers.
     """
 
     image_shape: tuple[int, int, int]
@@ -167,7 +167,7 @@ class Discriminator(nn.Module):
     def __call__(
         self, images: jax.Array, labels: jax.Array | None = None, **arguments: Any
     ) -> jax.Array:
-        """Return logits [B], larger for real; arguments as of `outputs`."""
+        """Return logits [B], larger for real; arguments as in `outputs`."""
         return self.outputs(images, labels, **arguments).logits
 
     @nn.compact
@@ -180,18 +180,18 @@ class Discriminator(nn.Module):
         stage: int | None = None,
         fade: jax.Array | float = 1.0,
     ) -> Outputs:
-        """Return all that the discriminator says.
+        """Return logits, features and head outputs.
 
         Args:
           images: [B, H, W, C], of the size of the stage.
           labels: int [B]; only with num_classes.
-          train: changes nothing; there are no statistics.
+          train: unused; there are no statistics.
           stage: 0 the smallest; None the last.
           fade: how far this stage is blended in, in [0, 1].
         """
         last = stages(*self.image_shape[:2]) - 1
         stage = last if stage is None else stage
-        images = with_planes(images, labels, num_classes=self.num_classes, head=self.head)
+        images = with_class_planes(images, labels, num_classes=self.num_classes, head=self.head)
 
         def active(layer: nn.Module, x: jax.Array) -> jax.Array:
             return nn.leaky_relu(layer(x), 0.2)
@@ -200,9 +200,7 @@ class Discriminator(nn.Module):
             width = channels(i, self.width)
             return active(EqualizedConv(width, (1, 1), name=f"stage{i}_image"), images)
 
-        if (
-            self.is_initializing()
-        ):  # a pass of this stage sees two of these, the parameters have all
+        if self.is_initializing():  # create the parameters of all stages; a pass uses those of two
             for i in range(last - 1):
                 features(images, i)
         x = features(images, stage)
@@ -217,7 +215,7 @@ class Discriminator(nn.Module):
         x = active(EqualizedDense(channels(0, self.width), name="dense"), x)
         dense = functools.partial(EqualizedDense, gain=1.0)
         layers = DiscLayers(EqualizedConv, dense, Embed, lambda name: lambda x: x)
-        return judge(
+        return apply_head(
             layers,
             x,
             x,

@@ -43,7 +43,7 @@ class ResNet18(nn.Module):
 
         Args:
           x: images [B, H, W, C] in [-1, 1].
-          train: use and move the batch statistics.
+          train: use batch statistics and update the running ones.
           keys: not used, as there is no dropout; the signature is that of every classifier.
 
         Returns:

@@ -2,18 +2,19 @@
 
 Miyato et al. 2018 (arXiv:1802.05957, appendix B) and, at 32 px, Gulrajani et al. 2017
 (arXiv:1704.00028, appendix), which are the same networks up to `width`, `norm` and `pool`.
-Given classes, the generator has conditional BatchNorm and the discriminator is a projection
-discriminator (arXiv:1802.05637); other ways are in `gen_norm` and `heads`.
+With classes, the generator has conditional BatchNorm and the discriminator is a projection
+discriminator (arXiv:1802.05637); for alternatives see `gen_norm` and `heads`.
 
 With a spectrally normalised generator, attention and a wide discriminator they are the networks of
-SAGAN (Zhang et al. 2018, arXiv:1805.08318); BigGAN's discriminator is this one too, its generator
-is in `biggan.py`. The generator's blocks are in `gen_blocks.py`: residual, or DenseNet's.
+SAGAN (Zhang et al. 2018, arXiv:1805.08318). BigGAN uses this discriminator too; its generator is in
+`biggan.py`. The generator's blocks are in `gen_blocks.py`: residual, or DenseNet's.
 
-Weights start Xavier-uniform, times sqrt(2) inside the residual branches, as SNGAN's code has it.
+Weights are initialised Xavier-uniform, times sqrt(2) inside the residual branches, as in SNGAN's
+code.
 
-Deviations: for sizes see `plans.py`; from 48 px on WGAN-GP's are SNGAN's too. A 1x1 convolution
-commutes with nearest up-sampling and with average pooling, and is done at the smaller size: the
-same function at a quarter of the cost.
+Deviations: for sizes see `plans.py`; from 48 px on, WGAN-GP's networks are SNGAN's too. A 1x1
+convolution commutes with nearest up-sampling and with average pooling and is done at the smaller
+size: the same function at a quarter of the cost.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ from gan_jax.models.blocks.attention import SelfAttention
 from gan_jax.models.blocks.disc_norm import Initializer, disc_layers
 from gan_jax.models.blocks.gen_blocks import BLOCKS
 from gan_jax.models.blocks.gen_norm import gen_norm, with_class
-from gan_jax.models.blocks.heads import Head, Outputs, judge, with_planes
+from gan_jax.models.blocks.heads import Head, Outputs, apply_head, with_class_planes
 from gan_jax.models.blocks.inits import KERNEL_INIT
 from gan_jax.models.blocks.layers import avg_pool
 from gan_jax.models.plans import plan
@@ -39,7 +40,7 @@ INITS = ("xavier", "orthogonal", "normal")
 
 
 def initializers(name: str) -> tuple[Initializer, Initializer]:
-    """Return the initialisers of the 3x3 convolutions inside of residual branches, and of the rest.
+    """Return initialisers (3x3 convolutions in residual branches, all other weights).
 
     Args:
       name: "xavier" (SNGAN), "orthogonal" (BigGAN) or "normal" (standard deviation 0.02).
@@ -63,7 +64,7 @@ class Generator(nn.Module):
       num_classes: 0 for an unconditional generator.
       conditional: one of gen_norm.GEN_CONDITIONALS.
       norm: "none" (SNGAN) or "spectral" (SAGAN), of its weights.
-      attention: shorter side of the features that attend to themselves [px]; 0 for none.
+      attention: shorter side of the feature maps with self-attention [px]; 0 for none.
       block: a key of `gen_blocks.BLOCKS`.
     """
 
@@ -84,7 +85,7 @@ class Generator(nn.Module):
         Args:
           latents: [B, L], from N(0, I); L is 128 in the papers.
           labels: int [B], or weights of the classes [B, num_classes]; only with num_classes.
-          train: use and move the batch statistics, and take a power iteration.
+          train: use batch statistics and update the running ones, and take a power iteration.
         """
         height, width, channels = self.image_shape
         layers = disc_layers(self.norm, train=train)
@@ -97,7 +98,7 @@ class Generator(nn.Module):
         x = x.reshape(x.shape[0], *base, first)
         last, norm = (
             gen_norm(self.conditional, latents, labels, num_classes=classes, train=train)
-            for classes in (0, self.num_classes)  # the last layer is not given the class
+            for classes in (0, self.num_classes)  # the last norm is unconditional
         )
         for i, features in enumerate(blocks):
             x = block(x, features, f"block{i}", norm=norm, conv=layers.conv, inits=(branch, init))
@@ -117,7 +118,7 @@ class Discriminator(nn.Module):
       norm: "spectral" (SNGAN), "none" (WGAN-GP on CIFAR-10) or "layer" (before each ReLU of the
         blocks, not in the first block, as in WGAN-GP's code).
       pool: "sum" (SNGAN) or "mean" (WGAN-GP) over the pixels before the last layer.
-      head: its last layers.
+      head: the last layers.
       attention: as the generator's.
       wide: whether a block widens in its first convolution (SAGAN, BigGAN) or its second (SNGAN).
       plan: "sngan" or "biggan", see `plans.py`.
@@ -137,14 +138,14 @@ class Discriminator(nn.Module):
     def __call__(
         self, images: jax.Array, labels: jax.Array | None = None, *, train: bool
     ) -> jax.Array:
-        """Return logits [B], positive for real; arguments as of `outputs`."""
+        """Return logits [B], positive for real; arguments as in `outputs`."""
         return self.outputs(images, labels, train=train).logits
 
     @nn.compact
     def outputs(
         self, images: jax.Array, labels: jax.Array | None = None, *, train: bool
     ) -> Outputs:
-        """Return all that the discriminator says.
+        """Return logits, features and head outputs.
 
         Args:
           images: [B, H, W, C] in [-1, 1], see `plans.plan`.
@@ -152,17 +153,17 @@ class Discriminator(nn.Module):
           train: take a power iteration; only matters with norm "spectral".
 
         Raises:
-          UserError: for sizes, and values of norm and pool, that are not known.
+          UserError: for unsupported image sizes, or unknown values of norm and pool.
         """
         check_choice("model.disc.norm", self.norm, NORMS)
         check_choice("model.disc.pool", self.pool, POOLS)
         shape = plan(*images.shape[1:3], self.plan)
         layers = disc_layers(self.norm, train=train)
         branch, init = initializers(self.weight_init)
-        x = with_planes(images, labels, num_classes=self.num_classes, head=self.head)
+        x = with_class_planes(images, labels, num_classes=self.num_classes, head=self.head)
         for i, factor in enumerate(shape.discriminator):
             features, halve, name = factor * self.width, i < shape.halvings, f"block{i}"
-            # The first block sees pixels: no activation comes before it.
+            # The first block's input is the image: no activation before it.
             hidden, h = features, x
             if i:
                 hidden = features if self.wide else x.shape[-1]
@@ -181,6 +182,6 @@ class Discriminator(nn.Module):
         # Float32 whatever comes before: no half-precision logits in a loss.
         x = nn.relu(x)
         x = x.sum((1, 2)) if self.pool == "sum" else x.mean((1, 2))
-        return judge(
+        return apply_head(
             layers, x, x, labels, num_classes=self.num_classes, head=self.head, kernel_init=init
         )

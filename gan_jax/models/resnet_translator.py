@@ -1,4 +1,4 @@
-"""The residual generator of CycleGAN, which changes an image of any size into another."""
+"""The residual generator of CycleGAN, for images of any size."""
 
 from __future__ import annotations
 
@@ -10,26 +10,25 @@ from gan_jax.core.errors import UserError
 from gan_jax.models.blocks.inits import KERNEL_INIT
 from gan_jax.models.blocks.layers import Conv, ConvTranspose
 from gan_jax.models.blocks.norm import InstanceNorm
-from gan_jax.models.blocks.stochastic import dropping
+from gan_jax.models.blocks.stochastic import make_dropout
 from gan_jax.parallel.precision import block_output
 
-MULTIPLE = 4  # sides of an image: it is halved twice
+MULTIPLE = 4  # divisor of the image sides, which are halved twice
 
 
 class ResNetTranslator(nn.Module):
     """Residual blocks between two halvings and two doublings (arXiv:1703.10593, section 7.2).
 
-    c7s1-64, d128, d256, so many R256, u128, u64, c7s1-3 of Zhu et al. 2017, after Johnson et al.
+    c7s1-64, d128, d256, `blocks` x R256, u128, u64, c7s1-3 of Zhu et al. 2017, after Johnson et al.
     2016 (arXiv:1603.08155): reflection padding, instance normalisation without scale and bias,
     ReLU, tanh at the end. Biases and the parameter count (11.378 M with 9 blocks) are those of
     pytorch-CycleGAN-and-pix2pix.
 
     Attributes:
       features: channels of the first layer; the blocks have four times as many.
-      outputs: channels of the image that is made.
+      outputs: channels of the output image.
       blocks: 6 in the paper for 128 px, 9 for 256 px and more.
-      dropout_rate: within the blocks, in [0, 1); none in the paper, where the authors' code offers
-        it.
+      dropout_rate: within the blocks, in [0, 1); an option of the authors' code, not in the paper.
     """
 
     features: int = 64
@@ -45,9 +44,9 @@ class ResNetTranslator(nn.Module):
 
         Args:
           x: H and W divisible by 4, and at least 8.
-          train: not used, nothing here differs in training.
+          train: unused; there are no statistics.
           keys: typed PRNG keys [B]; needed when `dropout` and dropout_rate > 0.
-          dropout: drop out; as of `UNet`, it is the noise of a translation and not of training.
+          dropout: whether to drop out, independently of `train`, as in `UNet`.
 
         Raises:
           UserError: for another size.
@@ -58,7 +57,7 @@ class ResNetTranslator(nn.Module):
                 f"resnet translator: images of {height}x{width} px: both sides must divide by"
                 f" {MULTIPLE} and be at least {2 * MULTIPLE}: set data.size"
             )
-        drop = dropping(self.dropout_rate if dropout else 0.0, keys, of="ResNetTranslator")
+        drop = make_dropout(self.dropout_rate if dropout else 0.0, keys, of="ResNetTranslator")
         x = self._layer(reflect(x, 3), Conv, self.features, 7, name="first")
         for i in (1, 2):
             x = self._layer(x, Conv, self.features * 2**i, 3, 2, 1, name=f"down{i}")
@@ -91,5 +90,5 @@ class ResNetTranslator(nn.Module):
 
 
 def reflect(x: jax.Array, pad: int) -> jax.Array:
-    """Pad images [B, H, W, C] by their mirror images, without the edge itself."""
+    """Pad images [B, H, W, C] by reflection, without repeating the edge pixels."""
     return jnp.pad(x, ((0, 0), (pad, pad), (pad, pad), (0, 0)), mode="reflect")

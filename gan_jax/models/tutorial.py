@@ -2,8 +2,8 @@
 
 Generator: dense to 4x4x512, LeakyReLU, transposed 4x4 stride-2 convolutions of 256, 128, 64
 channels with BatchNorm and LeakyReLU, a 3x3 convolution to the image. Discriminator: 3x3 stride-2
-convolutions of 64, 128, 256 channels with BatchNorm and LeakyReLU, dense to one logit. What was
-wrong there and is right here is said in `configs/tutorial_gan.py`.
+convolutions of 64, 128, 256 channels with BatchNorm and LeakyReLU, dense to one logit. The repairs
+are listed in `configs/tutorial_gan.py`.
 """
 
 from __future__ import annotations
@@ -85,5 +85,5 @@ class Discriminator(nn.Module):
     def outputs(
         self, images: jax.Array, labels: jax.Array | None = None, *, train: bool
     ) -> Outputs:
-        """Return the logits as what every discriminator of a GAN says; it says no more."""
+        """Return the logits as `Outputs`, without features and heads."""
         return Outputs(self(images, labels, train=train))

@@ -10,7 +10,7 @@ from gan_jax.core.errors import UserError
 from gan_jax.models.blocks.inits import KERNEL_INIT, scale_init
 from gan_jax.models.blocks.layers import Conv, ConvTranspose
 from gan_jax.models.blocks.norm import BatchNorm
-from gan_jax.models.blocks.stochastic import dropping
+from gan_jax.models.blocks.stochastic import make_dropout
 from gan_jax.parallel.precision import block_output
 
 _MIN_DEPTH = 3
@@ -21,7 +21,7 @@ _DROPOUT_BLOCKS = 3
 def unet_depth(height: int, width: int) -> int:
     """Return how often both sides of an image divide by 2: 64 x 64 -> 6, 96 x 64 -> 5.
 
-    A square whose side is a power of two so ends at a bottleneck of one pixel.
+    A square image whose side is a power of two has a bottleneck of one pixel.
 
     Raises:
       UserError: for fewer than 3 times.
@@ -46,14 +46,14 @@ class UNet(nn.Module):
     Channels, biases and parameter count are those of pytorch-CycleGAN-and-pix2pix (54.414 M for
     256 px); a convolution before BatchNorm has no bias there.
 
-    Deviations: the innermost encoder layer has no BatchNorm (the paper's erratum: at one pixel and
-    batch size one it would zero all), at any size. Dropout is where the paper has it; the PyTorch
-    code puts it on the decoder blocks two to four. With `train=False` BatchNorm uses the running
-    statistics; the paper uses those of the test batch.
+    Deviations: the innermost encoder layer never has BatchNorm (the paper's erratum: at one pixel
+    and batch size one, BatchNorm would set all activations to zero). Dropout is where the paper has
+    it; the PyTorch code has it in decoder blocks two to four. With `train=False` BatchNorm uses the
+    running statistics; the paper uses those of the test batch.
 
     Attributes:
       features: channels of the first layer; the widest have 8 times that.
-      outputs: channels of the image that is made.
+      outputs: channels of the output image.
       depth: number of halvings; None takes as many as the image size allows.
       dropout_rate: in [0, 1).
     """
@@ -71,10 +71,10 @@ class UNet(nn.Module):
 
         Args:
           x: source images [B, H, W, C] in [-1, 1], H and W divisible by 8.
-          train: use and move the batch statistics.
+          train: use batch statistics and update the running ones.
           keys: typed PRNG keys [B]; needed when `dropout` and dropout_rate > 0.
-          dropout: drop out; it is the noise of pix2pix and on at test time too, so `train` does not
-            matter here.
+          dropout: whether to drop out, independently of `train`: dropout is the noise of pix2pix
+            and stays on at test time.
 
         Returns:
           Images [B, H, W, outputs] in [-1, 1].
@@ -84,7 +84,7 @@ class UNet(nn.Module):
         """
         depth = self._depth(*x.shape[1:3])
         rate = self.dropout_rate if dropout else 0.0
-        drop = dropping(rate, keys, of="UNet")
+        drop = make_dropout(rate, keys, of="UNet")
         widths = [self.features * min(2**i, _MAX_FACTOR) for i in range(depth)]
 
         skips = []

@@ -1,7 +1,8 @@
-"""Losses of generators and discriminators, from logits; larger means real.
+"""Adversarial losses of generators and discriminators, from logits; larger means more real.
 
-A game is chosen by name from `GAMES`. All functions take logits of any shape and return one value a
-logit; the discriminator's take as many real as fake ones and return one value a pair.
+`GAMES` pairs them up by name. All functions take logits of any shape and return one value per
+logit; a discriminator's loss takes equally many real and fake logits and returns one value per
+pair.
 """
 
 from __future__ import annotations
@@ -21,10 +22,11 @@ from gan_jax.parallel.axes import axis_gather, axis_mean
 def discriminator_cross_entropy(
     *, real_logits: jax.Array, fake_logits: jax.Array, smoothing: float = 0.0
 ) -> jax.Array:
-    """Return the binary cross entropy of telling real from generated.
+    """Return the binary cross entropy of real against generated images.
 
     -log D(x) - log(1 - D(G(z))), the negative of the inner maximum of Goodfellow et al. 2014
-    (arXiv:1406.2661, section 3), with D the sigmoid of the logit, which never leaves the logarithm.
+    (arXiv:1406.2661, section 3), with D the sigmoid of the logit; computed by softplus, so that it
+    does not overflow.
 
     Args:
       real_logits: [...], of real images.
@@ -33,7 +35,7 @@ def discriminator_cross_entropy(
         (arXiv:1606.03498, section 3.4); in [0, 1).
 
     Returns:
-      [...], nats a pair of images; 2 log 2 = 1.386 where D cannot tell.
+      [...], nats per pair of images; 2 log 2 = 1.386 where D is undecided.
     """
     # -(1 - s) log D - s log(1 - D), as softplus(x) = softplus(-x) + x.
     real = jax.nn.softplus(-real_logits) + smoothing * real_logits
@@ -43,13 +45,13 @@ def discriminator_cross_entropy(
 def minimax(*, fake_logits: jax.Array) -> jax.Array:
     """Return the generator's loss log(1 - D(G(z))) (arXiv:1406.2661, section 3).
 
-    Its gradient vanishes where the discriminator is sure; see `non_saturating`.
+    Its gradient vanishes where the discriminator is confident; see `non_saturating`.
 
     Args:
       fake_logits: [...], of generated images.
 
     Returns:
-      [...], nats an image; -log 2 = -0.693 where D cannot tell.
+      [...], nats per image; -log 2 = -0.693 where D is undecided.
     """
     return -jax.nn.softplus(fake_logits)
 
@@ -61,7 +63,7 @@ def non_saturating(*, fake_logits: jax.Array) -> jax.Array:
       fake_logits: [...], of generated images.
 
     Returns:
-      [...], nats an image; log 2 = 0.693 where D cannot tell.
+      [...], nats per image; log 2 = 0.693 where D is undecided.
     """
     return jax.nn.softplus(-fake_logits)
 
@@ -77,7 +79,7 @@ def discriminator_least_squares(
       smoothing: the target of real images is 1 - smoothing instead.
 
     Returns:
-      [...], one value a pair of images.
+      [...], one value per pair of images.
     """
     return (jnp.square(real_logits - (1 - smoothing)) + jnp.square(fake_logits)) / 2
 
@@ -93,7 +95,7 @@ def signed_least_squares(*, real_logits: jax.Array, fake_logits: jax.Array) -> j
       fake_logits: the same shape, of generated images; the target is -1.
 
     Returns:
-      [...], one value a pair of images; 2 where D cannot tell.
+      [...], one value per pair of images; 2 where D is undecided.
     """
     return jnp.square(real_logits - 1) + jnp.square(fake_logits + 1)
 
@@ -105,7 +107,7 @@ def least_squares(*, fake_logits: jax.Array) -> jax.Array:
       fake_logits: [...], of generated images.
 
     Returns:
-      [...], one value an image.
+      [...], one value per image.
     """
     return jnp.square(fake_logits - 1) / 2
 
@@ -113,15 +115,15 @@ def least_squares(*, fake_logits: jax.Array) -> jax.Array:
 def critic_wasserstein(*, real_logits: jax.Array, fake_logits: jax.Array) -> jax.Array:
     """Return f(G(z)) - f(x) (Arjovsky et al. 2017, arXiv:1701.07875, section 3).
 
-    The negative of its mean is the Wasserstein distance where f is the best 1-Lipschitz function;
-    something else has to make f Lipschitz, such as a gradient penalty.
+    The negative of its mean is the Wasserstein distance if f is the optimal 1-Lipschitz function;
+    the Lipschitz constraint has to come from elsewhere, such as a gradient penalty.
 
     Args:
       real_logits: [...], of real images.
       fake_logits: the same shape, of generated images.
 
     Returns:
-      [...], one value a pair of images.
+      [...], one value per pair of images.
     """
     return fake_logits - real_logits
 
@@ -136,12 +138,12 @@ def discriminator_hinge(*, real_logits: jax.Array, fake_logits: jax.Array) -> ja
       fake_logits: the same shape, of generated images.
 
     Returns:
-      [...], one value a pair of images; 2 where D cannot tell.
+      [...], one value per pair of images; 2 where D is undecided.
     """
     return jax.nn.relu(1 - real_logits) + jax.nn.relu(1 + fake_logits)
 
 
-def raise_logits(*, fake_logits: jax.Array) -> jax.Array:
+def negated_logits(*, fake_logits: jax.Array) -> jax.Array:
     """Return -D(G(z)), the generator's loss against a Wasserstein critic and a hinge.
 
     arXiv:1701.07875, algorithm 1, and arXiv:1802.05957.
@@ -150,7 +152,7 @@ def raise_logits(*, fake_logits: jax.Array) -> jax.Array:
       fake_logits: [...], of generated images.
 
     Returns:
-      [...], one value an image.
+      [...], one value per image.
     """
     return -fake_logits
 
@@ -158,20 +160,20 @@ def raise_logits(*, fake_logits: jax.Array) -> jax.Array:
 def relativistic_average(
     *, real_logits: jax.Array, fake_logits: jax.Array, pair: Callable[..., jax.Array]
 ) -> jax.Array:
-    """Return a loss of how much more real than the average image of the other side each image is.
+    """Return a loss of logits relative to the average logit of the other kind of images.
 
     pair(C(x) - E C(G(z)), C(G(z)) - E C(x)) (Jolicoeur-Martineau 2018, arXiv:1807.00734). The
-    generator's loss is the same with the sides exchanged, so it needs real images too. The averages
-    are over the whole batch, on all devices, and gradients flow through them. (The authors' code
-    halves both losses.)
+    generator's loss is the same with real and fake exchanged, so it needs real images too. The
+    averages are over the whole batch, on all devices, and gradients flow through them. (The
+    authors' code halves both losses.)
 
     Args:
       real_logits: [...], C of real images.
       fake_logits: the same shape, of generated images.
-      pair: a discriminator's loss whose sides mirror each other.
+      pair: a discriminator's loss, symmetric under exchanging real and fake with the sign flipped.
 
     Returns:
-      [...], one value a pair of images.
+      [...], one value per pair of images.
     """
     real_mean, fake_mean = axis_mean((real_logits.mean(), fake_logits.mean()))
     return pair(real_logits=real_logits - fake_mean, fake_logits=fake_logits - real_mean)
@@ -180,7 +182,7 @@ def relativistic_average(
 def relativistic_generator(
     *, real_logits: jax.Array, fake_logits: jax.Array, pair: Callable[..., jax.Array]
 ) -> jax.Array:
-    """Return `relativistic_average` with the sides exchanged."""
+    """Return `relativistic_average` with real and fake exchanged."""
     return relativistic_average(real_logits=fake_logits, fake_logits=real_logits, pair=pair)
 
 
@@ -189,29 +191,29 @@ def top_k_share(
 ) -> jax.Array | float:
     """Return the share of generated images that the generator learns from at a step.
 
-    decay to the power of the epochs that are over, at least `lowest` (arXiv:2002.06224, section 3).
+    max(lowest, decay^epochs completed) (arXiv:2002.06224, section 3).
 
     Args:
-      step: updates of the generator so far.
-      epoch: updates of the generator in which the discriminator sees the training images once.
-      decay: factor an epoch, in (0, 1].
+      step: generator updates so far.
+      epoch: generator updates per epoch of the discriminator.
+      decay: factor per epoch, in (0, 1].
       lowest: in (0, 1].
     """
     return jnp.maximum(lowest, decay ** jnp.floor(step / epoch))
 
 
 def top_k_weights(*, fake_logits: jax.Array, share: jax.Array | float) -> jax.Array:
-    """Return weights that keep only the most realistic of the generated images.
+    """Return weights that keep only the most realistic generated images.
 
     Sinha et al. 2020 (arXiv:2002.06224): the mean of weight times loss is the mean loss of the k
-    images of the whole batch, on all devices, that have the largest logits.
+    images with the largest logits in the whole batch, over all devices.
 
     Args:
       fake_logits: [B].
-      share: of the batch that is kept, in (0, 1]; k is rounded down, and at least 1.
+      share: share of the batch that is kept, in (0, 1]; k is rounded down, and at least 1.
 
     Returns:
-      [B], batch / k of an image that is kept and 0 of the others; no gradient flows through it.
+      [B], batch / k for the images that are kept and 0 for the others; no gradient flows through.
     """
     whole = jnp.sort(axis_gather(jax.lax.stop_gradient(fake_logits)), descending=True)
     count = jnp.maximum(jnp.floor(share * len(whole)), 1)
@@ -220,17 +222,17 @@ def top_k_weights(*, fake_logits: jax.Array, share: jax.Array | float) -> jax.Ar
 
 
 class Game(NamedTuple):
-    """The two sides of an adversarial loss.
+    """An adversarial loss: those of the discriminator and of the generator.
 
     Attributes:
-      discriminator: (real_logits=, fake_logits=) -> one value a pair.
-      generator: (fake_logits=) -> one value an image; a relativistic one takes real_logits= too.
-      boundary: the logit above which an image is judged real; None for a critic, whose logits mean
-        nothing but by comparison.
-      relativistic: whether the generator's side compares with real images.
-      smoothable: whether the discriminator takes smoothing=, as its real images have a target.
-      odds: whether the best discriminator's logit is log p(x) / q(x), of the densities of real and
-        generated images (arXiv:1406.2661, proposition 1, for the cross entropy).
+      discriminator: (real_logits=, fake_logits=) -> one value per pair.
+      generator: (fake_logits=) -> one value per image; a relativistic one takes real_logits= too.
+      boundary: the logit above which an image counts as real; None for a critic, whose logits are
+        meaningful only relative to each other.
+      relativistic: whether the generator's loss takes real logits too.
+      smoothable: whether the discriminator's loss takes smoothing=, as real images have a target.
+      odds: whether the optimal discriminator's logit is log p(x) / q(x), for densities p of real
+        and q of generated images (arXiv:1406.2661, proposition 1, for the cross entropy).
     """
 
     discriminator: Callable[..., jax.Array]
@@ -256,8 +258,8 @@ GAMES = {
         discriminator_cross_entropy, non_saturating, 0.0, smoothable=True, odds=True
     ),
     "least_squares": Game(discriminator_least_squares, least_squares, 0.5, smoothable=True),
-    "wasserstein": Game(critic_wasserstein, raise_logits, None),
-    "hinge": Game(discriminator_hinge, raise_logits, 0.0),
+    "wasserstein": Game(critic_wasserstein, negated_logits, None),
+    "hinge": Game(discriminator_hinge, negated_logits, 0.0),
     "relativistic": _relativistic(discriminator_cross_entropy),
     "relativistic_least_squares": _relativistic(signed_least_squares),
     "relativistic_hinge": _relativistic(discriminator_hinge),
@@ -268,13 +270,13 @@ def make_game(name: str, *, label_smoothing: float = 0.0) -> Game:
     """Return a game of `GAMES`.
 
     Args:
-      name: its key, `task.loss`; or a function of one's own that returns a Game, as
-        "my_package.module:function".
+      name: value of `task.loss`: a key of `GAMES`, or "my_package.module:function" for a function
+        outside the package that returns a Game.
       label_smoothing: of the discriminator's real targets only (arXiv:1606.03498, section 3.4), in
         [0, 1).
 
     Raises:
-      UserError: no such game, or one whose real images have no target to smooth.
+      UserError: an unknown name, or smoothing of a loss without targets for real images.
     """
     if is_outside(name):
         game = call_outside("task.loss", name, Game)

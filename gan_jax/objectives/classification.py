@@ -1,4 +1,4 @@
-"""Losses and errors of classifiers and of regressors of angles, a value an example."""
+"""Losses and errors of classifiers and regressors, one value per example."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def cross_entropy(
         (arXiv:1512.00567, section 7).
 
     Returns:
-      [B], nats an example.
+      [B], nats per example.
     """
     log_probs = jax.nn.log_softmax(logits.astype(jnp.float32))
     picked = jnp.take_along_axis(log_probs, labels[:, None], -1)[:, 0]
@@ -41,7 +41,7 @@ def squared_error(*, prediction: jax.Array, target: jax.Array) -> jax.Array:
 
 
 def angle_to_vector(degrees: jax.Array) -> jax.Array:
-    """Return (cos, sin) [B, 2] of angles [B] in degrees: a regression target without a jump."""
+    """Return (cos, sin) [B, 2] of angles [B] in degrees: a continuous regression target."""
     radians = jnp.deg2rad(degrees)
     return jnp.stack([jnp.cos(radians), jnp.sin(radians)], -1)
 
@@ -55,7 +55,7 @@ def angle_error_degrees(*, prediction_degrees: jax.Array, target_degrees: jax.Ar
     """Return the distance on the circle, [B] in degrees in [0, 180].
 
     Args:
-      prediction_degrees: [B], any multiple of the turn.
-      target_degrees: [B], any multiple of the turn.
+      prediction_degrees: [B], any real number.
+      target_degrees: [B], any real number.
     """
     return jnp.abs(jnp.mod(prediction_degrees - target_degrees + 180, 360) - 180)

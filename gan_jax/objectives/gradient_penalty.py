@@ -1,9 +1,8 @@
-"""Penalties on the gradient of a critic in its input.
+"""Penalties on the gradient of a critic with respect to its input.
 
-A penalty is made of three parts, each a function here: the images where the gradient is taken
+A penalty has three parts, each a function here: the images where the gradient is taken
 (`interpolates`, `perturbed`, or the real or generated images themselves), the norm of the gradient
-there (`input_gradient_norm`), and what the norm should be (`one_centred`, `zero_centred`,
-`one_sided`).
+(`input_gradient_norm`), and a penalty of this norm (`one_centred`, `zero_centred`, `one_sided`).
 """
 
 from __future__ import annotations
@@ -24,8 +23,8 @@ def interpolates(*, real: jax.Array, fake: jax.Array, keys: jax.Array) -> jax.Ar
     Args:
       real: [B, ...].
       fake: the same shape.
-      keys: typed keys [B], from `axes.example_keys`; each draws a share in [0, 1) of the real
-        image (arXiv:1704.00028, algorithm 1).
+      keys: typed keys [B], from `axes.example_keys`; each draws the weight of the real image, in
+        [0, 1) (arXiv:1704.00028, algorithm 1).
     """
     share = jax.vmap(jax.random.uniform)(keys).astype(real.dtype)
     share = share.reshape(-1, *[1] * (real.ndim - 1))
@@ -35,9 +34,9 @@ def interpolates(*, real: jax.Array, fake: jax.Array, keys: jax.Array) -> jax.Ar
 def perturbed(*, real: jax.Array, keys: jax.Array) -> jax.Array:
     """Return one random point near each real image: DRAGAN's (Kodali et al. 2017).
 
-    x + share * (std / 2) * u, with u uniform in [0, 1) a number, share uniform in [0, 1) an image,
-    and the standard deviation that of all numbers of the batch, on all devices: as in the authors'
-    program for MNIST. (The paper, arXiv:1705.07215, perturbs by normal noise, of a scale to be
+    x + share * (std / 2) * u, with u uniform in [0, 1) per pixel and channel, share uniform in
+    [0, 1) per image, and std the standard deviation of all values of the batch, on all devices: as
+    in the authors' code for MNIST. (The paper, arXiv:1705.07215, adds normal noise of a scale to be
     tuned.)
 
     Args:
@@ -58,8 +57,8 @@ def input_gradient_square(*, critic: Critic, images: jax.Array) -> jax.Array:
     """Return the squared Euclidean norm of each image's gradient of its own logit.
 
     Args:
-      critic: images [B, ...] -> logits [B, ...]; those of an image must depend on that image only
-        (no BatchNorm), as the gradient is that of their sum.
+      critic: images [B, ...] -> logits [B, ...]; an image's logits must depend on this image only
+        (no BatchNorm), as the gradient is taken of the sum over the batch.
       images: [B, ...].
 
     Returns:
@@ -70,10 +69,10 @@ def input_gradient_square(*, critic: Critic, images: jax.Array) -> jax.Array:
 
 
 def input_gradient_norm(*, critic: Critic, images: jax.Array) -> jax.Array:
-    """Return the root of `input_gradient_square`.
+    """Return the square root of `input_gradient_square`.
 
     Args:
-      critic: as there.
+      critic: as for `input_gradient_square`.
       images: [B, ...].
 
     Returns:
@@ -91,12 +90,12 @@ def one_centred(norm: jax.Array) -> jax.Array:
 
 
 def one_sided(norm: jax.Array) -> jax.Array:
-    """Return max(0, norm - 1)^2: a gradient may be small (Petzka et al. 2017, arXiv:1709.08894)."""
+    """Return max(0, norm - 1)^2, no penalty below 1 (Petzka et al. 2017, arXiv:1709.08894)."""
     return jnp.square(jax.nn.relu(norm - 1))
 
 
 def zero_centred(norm: jax.Array) -> jax.Array:
-    """Return norm^2: where the two sides agree a critic is flat (arXiv:1902.03984)."""
+    """Return norm^2: a critic is flat once both distributions agree (arXiv:1902.03984)."""
     return jnp.square(norm)
 
 
@@ -115,10 +114,10 @@ def gradient_penalty(
       real: images [B, ...].
       fake: the same shape.
       keys: typed keys [B], as for `interpolates`.
-      target: of the norm.
+      target: penalty of the gradient norm.
 
     Returns:
-      [B], (|gradient| - 1)^2 unless the target is another, without the paper's weight of 10.
+      [B], by default (|gradient| - 1)^2; without the paper's weight of 10.
     """
     images = interpolates(real=real, fake=fake, keys=keys)
     return target(input_gradient_norm(critic=critic, images=images))
@@ -142,7 +141,7 @@ def dragan(*, critic: Critic, real: jax.Array, keys: jax.Array) -> jax.Array:
 def r1(*, critic: Critic, images: jax.Array) -> jax.Array:
     """Return |gradient|^2 / 2 at the images themselves (Mescheder et al. 2018, arXiv:1801.04406).
 
-    R1 at real images, R2 at generated ones, without the paper's gamma.
+    R1 for real images, R2 for generated ones; without the paper's gamma.
 
     Args:
       critic: as for `input_gradient_square`.

@@ -1,4 +1,4 @@
-"""Distances between images, a value an image."""
+"""Distances between images, one value per image."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ def l1(*, prediction: jax.Array, target: jax.Array) -> jax.Array:
       target: the same shape.
 
     Returns:
-      [B], the mean over pixels and channels; unit: the [-1, 1] scale of a pixel, so 0 to 2. It is
-      what the L1 term of pix2pix (arXiv:1611.07004) is in its code, with weight 100.
+      [B], the mean over pixels and channels; unit: the [-1, 1] scale of a pixel, so 0 to 2. The
+      same as the L1 term in the code of pix2pix (arXiv:1611.07004), which has weight 100.
     """
     return jnp.abs(_difference(prediction, target)).mean((1, 2, 3))
 
@@ -35,7 +35,7 @@ def l2(*, prediction: jax.Array, target: jax.Array) -> jax.Array:
 
 
 def _difference(prediction: jax.Array, target: jax.Array) -> jax.Array:
-    # Broadcasting here is always a mistake, and a silent one.
+    # Broadcasting would be a silent mistake.
     if prediction.shape != target.shape:
         raise ValueError(f"prediction {prediction.shape} and target {target.shape} must agree")
     return prediction.astype(jnp.float32) - target.astype(jnp.float32)

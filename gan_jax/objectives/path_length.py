@@ -14,20 +14,20 @@ DECAY = 0.01  # share of the newest length in the average, as in the authors' co
 def path_lengths(
     generate: Callable[[jax.Array], jax.Array], latents: jax.Array, keys: jax.Array
 ) -> jax.Array:
-    """Return |J^T y| of each latent: how far the image moves (arXiv:1912.04958, equation 4).
+    """Return |J^T y| for each latent: how far the image moves (arXiv:1912.04958, equation 4).
 
-    y is a normal image over the root of its pixels, H W, as in the authors' code, so that a length
-    does not grow with the resolution. The regulariser is the squared difference of these lengths
-    from their running mean, see `moved_length`.
+    y is a normal image divided by sqrt(H W), as in the authors' code, so that lengths do not grow
+    with the resolution. The regulariser is the squared difference of these lengths from their
+    moving average, see `updated_length`.
 
     Args:
-      generate: latents -> images [B, H, W, C]; what an image depends on beside its own latent is
-        held.
+      generate: latents -> images [B, H, W, C], with all other inputs held fixed; an image must
+        depend on its own latent only.
       latents: [B, ...].
       keys: typed keys [B].
 
     Returns:
-      [B]; over all dimensions of a latent, of which the authors take the mean over layers.
+      [B]; the norm over all dimensions of a latent (the authors: the mean over layers).
     """
 
     def projected(latents: jax.Array) -> jax.Array:
@@ -41,8 +41,8 @@ def path_lengths(
     return jnp.where(squares > 0, jnp.sqrt(jnp.where(squares > 0, squares, 1.0)), 0.0)
 
 
-def moved_length(average: jax.Array, mean: jax.Array) -> jax.Array:
-    """Return the running mean of lengths after one more batch, from 0 on.
+def updated_length(average: jax.Array, mean: jax.Array) -> jax.Array:
+    """Return the moving average of lengths after one more batch; it starts from 0.
 
     Args:
       average: so far.

@@ -1,4 +1,4 @@
-"""Terms and limits on the weights of a network."""
+"""Regularisers and constraints of a network's weights."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ def clip_weights(params: Any, limit: float) -> Any:
 
 
 def frozen(params: Any, stages: int) -> Any:
-    """Return parameters through whose first stages no gradient flows.
+    """Return parameters with `stop_gradient` on the first stages.
 
-    FreezeD (Mo et al. 2020, arXiv:2002.10964): a discriminator that comes from another run keeps
-    the stages next to the image. A stage is what has its number in its name, counted from 0:
-    "down0" and "norm0", or "block0_conv_a".
+    FreezeD (Mo et al. 2020, arXiv:2002.10964): a discriminator transferred from another run keeps
+    its stages next to the image. A stage consists of the layers with its number in their names,
+    counted from 0: "down0" and "norm0", or "block0_conv_a".
 
     Args:
       params: of a network.
-      stages: how many are kept.
+      stages: number of frozen stages.
     """
 
     def stop(path: tuple[Any, ...], x: jax.Array) -> jax.Array:
@@ -40,12 +40,13 @@ def stage_of(name: str) -> int | None:
 
 
 def orthogonal(*, params: Any) -> jax.Array:
-    """Return how far the output channels of all weights are from being orthogonal to each other.
+    """Return BigGAN's orthogonal regularisation, summed over all weights.
 
-    The sum over weights of |W^T W * (1 - I)|_F^2 (Brock et al. 2018, arXiv:1809.11096): the lengths
-    of the columns are free, their angles are not. Biases, scales and embeddings (tables with an
-    entry a class) are left out; W is [inputs of a pixel, output channels]. The paper's weight, of
-    the generator, is 1e-4. (The authors' PyTorch code takes half of this sum's gradient.)
+    The sum over weights of |W^T W * (1 - I)|_F^2 (Brock et al. 2018, arXiv:1809.11096): it
+    constrains the angles between columns, not their lengths. W is [inputs of a pixel, output
+    channels]; biases, scales and embeddings (tables with one entry per class) are left out. The
+    paper applies it to the generator with weight 1e-4. (The authors' PyTorch code uses half of this
+    sum's gradient.)
 
     Args:
       params: of a network.
@@ -69,7 +70,7 @@ def historical(*, params: Any, average: Any) -> jax.Array:
 
     Args:
       params: of a network.
-      average: the same tree, see `moved_history`.
+      average: the same tree, see `updated_history`.
 
     Returns:
       A scalar.
@@ -78,7 +79,7 @@ def historical(*, params: Any, average: Any) -> jax.Array:
     return sum(jax.tree.leaves(squares))
 
 
-def moved_history(average: Any, params: Any, step: jax.Array) -> Any:
+def updated_history(average: Any, params: Any, step: jax.Array) -> Any:
     """Return the mean of the parameters of all steps so far, 1/t sum_i params_i.
 
     Args:

@@ -1,4 +1,4 @@
-"""Convolutions that are fast on CPU, and parts of a program that XLA keeps apart.
+"""Convolutions that are fast on CPU, and functions that XLA compiles separately.
 
-No network and no method.
+No networks and no methods.
 """

@@ -6,33 +6,35 @@ import jax.numpy as jnp
 from jax import Array, lax
 
 from gan_jax.ops import conv_plain, phases, pixels, windows, winograd
-from gan_jax.ops.apart import apart
 from gan_jax.ops.conv_plain import LAYOUT, Geometry, Pair, fit, mirror
+from gan_jax.ops.separately_compiled import separately_compiled
 
 
-def _minimal(geometry: Geometry, x: Array, channels: Pair, *, of_kernel: bool = False) -> bool:
-    """Return whether `winograd` computes it faster; x has the images, whatever they are."""
+def _winograd_is_faster(
+    geometry: Geometry, x: Array, channels: Pair, *, of_kernel: bool = False
+) -> bool:
+    """Return whether `winograd` is faster; x is an input or gradient, for its batch size."""
     (sh, sw), taps, batch = geometry.strides, geometry.coarse_taps, x.shape[0]
-    # A program that is exported for batches of any size has no number there.
+    # A program exported for batches of any size has a symbolic batch size.
     if not isinstance(batch, int) or not geometry.even_taps:
         return False
     channels = (sh * sw * channels[0], channels[1])
-    return winograd.pays(taps, geometry.out, batch, channels, of_kernel=of_kernel)
+    return winograd.is_faster(taps, geometry.out, batch, channels, of_kernel=of_kernel)
 
 
 def forward(geometry: Geometry, x: Array, kernel: Array) -> Array:
-    """Multiply matrices where windows are one or narrow; XLA's own form where nothing is faster."""
+    """Compute the output, as matrix products where possible, or by XLA where nothing is faster."""
     if geometry.one_window:
         window = fit(x, geometry.low, geometry.kernel)
         return jnp.tensordot(window, kernel, 3)[:, None, None]
     if geometry.one_tap:
         return pixels.forward(geometry, x, kernel)
-    if _minimal(geometry, x, kernel.shape[2:]):
+    if _winograd_is_faster(geometry, x, kernel.shape[2:]):
         kernel = phases.kernel_to_channels(kernel, geometry.strides)
-        return winograd.correlate(phases.seen(geometry, x), kernel, size=geometry.out)
-    if windows.pays(geometry, kernel.shape[2]):
+        return winograd.correlate(phases.covered_input(geometry, x), kernel, size=geometry.out)
+    if windows.is_faster(geometry, kernel.shape[2]):
         return windows.forward(geometry, x, kernel)
-    if windows.pays(geometry.mirrored, kernel.shape[3]):
+    if windows.is_faster(geometry.mirrored, kernel.shape[3]):
         return windows.input_gradient(geometry.mirrored, x, mirror(kernel))
     return conv_plain.forward(geometry, x, kernel)
 
@@ -40,9 +42,10 @@ def forward(geometry: Geometry, x: Array, kernel: Array) -> Array:
 def input_gradient(geometry: Geometry, g: Array, kernel: Array) -> Array:
     """Compute the stride x stride phases of the input gradient as channels of one convolution.
 
-    That has stride 1, where XLA dilates g with zeros. The rule is: when every phase has the same
-    number of taps, more than one (4x4 with stride 2, not 3x3 or 2x2). Otherwise the kernel would be
-    padded with zeros, whose arithmetic costs more than is won, or there is nothing to win.
+    This convolution has stride 1, where XLA would dilate g with zeros. It is used if every phase
+    has the same number of taps, more than one (4x4 with stride 2, not 3x3 or 2x2). Otherwise the
+    kernel would have to be padded with zeros, which costs more than it saves, or there is nothing
+    to save.
     """
     before = tuple(-low for low in geometry.low)
     if geometry.one_window:
@@ -50,11 +53,11 @@ def input_gradient(geometry: Geometry, g: Array, kernel: Array) -> Array:
     if geometry.one_tap:
         return pixels.input_gradient(geometry, g, kernel)
     (sh, sw), (th, tw) = geometry.strides, geometry.coarse_taps
-    if _minimal(geometry, g, kernel.shape[2:]):
-        return _minimal_input_gradient(geometry, g, kernel)
-    if windows.pays(geometry, kernel.shape[2]):
+    if _winograd_is_faster(geometry, g, kernel.shape[2:]):
+        return _winograd_input_gradient(geometry, g, kernel)
+    if windows.is_faster(geometry, kernel.shape[2]):
         return windows.input_gradient(geometry, g, kernel)
-    if windows.pays(geometry.mirrored, kernel.shape[3]):
+    if windows.is_faster(geometry.mirrored, kernel.shape[3]):
         return windows.forward(geometry.mirrored, g, mirror(kernel))
     if (sh, sw) == (1, 1) or not geometry.even_taps or th * tw == 1:
         return conv_plain.input_gradient(geometry, g, kernel)
@@ -66,8 +69,8 @@ def input_gradient(geometry: Geometry, g: Array, kernel: Array) -> Array:
     return fit(phases.from_channels(x, geometry.strides), before, geometry.size)
 
 
-def _minimal_input_gradient(geometry: Geometry, g: Array, kernel: Array) -> Array:
-    """Compute the phases that the input has pixels of, and no others."""
+def _winograd_input_gradient(geometry: Geometry, g: Array, kernel: Array) -> Array:
+    """Compute by `winograd` only those phases that contain pixels of the input."""
     lines = zip(geometry.low, geometry.size, geometry.strides, strict=True)
     starts, size = zip(
         *((low // s, -(-(low + n) // s) - low // s) for low, n, s in lines), strict=True
@@ -83,25 +86,27 @@ def _minimal_input_gradient(geometry: Geometry, g: Array, kernel: Array) -> Arra
 
 
 def weight_gradient(geometry: Geometry, x: Array, g: Array) -> Array:
-    """Keep the transposition of x from being merged with what computes x.
+    """Compute the weight gradient without fusing the computation of x into its transposition.
 
-    XLA's form is a convolution of x, as [C, H, W, B], with g, as [H', W', B, O]. It would compute x
-    again inside the loop that transposes, which then reads every term in large strides: three to
-    five times as long as storing x and transposing that.
+    XLA's form is a convolution of x, as [C, H, W, B], with g, as [H', W', B, O]. It would recompute
+    x inside the transposing loop, which then reads every operand in large strides: three to five
+    times slower than storing x and transposing it.
     """
     if geometry.one_window:
         window = fit(x, geometry.low, geometry.kernel)
         return jnp.tensordot(window, g[:, 0, 0], (0, 0))
     if geometry.one_tap:
         return pixels.weight_gradient(geometry, x, g)
-    if _minimal(geometry, x, (x.shape[3], g.shape[3]), of_kernel=True):
-        kernel = winograd.kernel_gradient(phases.seen(geometry, x), g, geometry.coarse_taps)
+    if _winograd_is_faster(geometry, x, (x.shape[3], g.shape[3]), of_kernel=True):
+        kernel = winograd.kernel_gradient(
+            phases.covered_input(geometry, x), g, geometry.coarse_taps
+        )
         return phases.kernel_from_channels(kernel, geometry.strides)
-    if windows.pays(geometry, x.shape[3]):
+    if windows.is_faster(geometry, x.shape[3]):
         return windows.weight_gradient(geometry, x, g)
-    if windows.pays(geometry.mirrored, g.shape[3]):
+    if windows.is_faster(geometry.mirrored, g.shape[3]):
         return mirror(windows.weight_gradient(geometry.mirrored, g, x))
-    x = apart(lambda x: x.transpose(3, 1, 2, 0), x)
+    x = separately_compiled(lambda x: x.transpose(3, 1, 2, 0), x)
     pads = []
     sizes = (geometry.size, geometry.kernel, geometry.strides, geometry.pads, geometry.out)
     for n, k, s, (low, _), out in zip(*sizes, strict=True):

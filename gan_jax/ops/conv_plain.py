@@ -1,4 +1,4 @@
-"""What all forms of a convolution share, and XLA's own form of each of its three products."""
+"""The geometry of a convolution, and XLA's own form of each of its three products."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ LAYOUT = ("NHWC", "HWIO", "NHWC")
 
 
 class Geometry(NamedTuple):
-    """What is static in a convolution from `size` to `out` pixels; pairs are for H and W."""
+    """The static part of a convolution from `size` to `out` pixels; pairs are for H and W."""
 
     size: Pair
     kernel: Pair
@@ -34,16 +34,16 @@ class Geometry(NamedTuple):
 
     @property
     def one_window(self) -> bool:
-        """Whether one window is all: the convolution is a dense layer.
+        """Whether there is a single window, so that the convolution is a dense layer.
 
-        As the innermost of a U-Net, of 2 pixels by 4x4: XLA exchanges input and kernel there, and
-        takes 70 ms for what is 1 ms of arithmetic.
+        An example is the innermost layer of a U-Net, 4x4 on 2x2 pixels: XLA exchanges input and
+        kernel there, and takes 70 ms for 1 ms of arithmetic.
         """
         return self.out == (1, 1)
 
     @property
     def one_tap(self) -> bool:
-        """Whether windows are pixels: the convolution is one dense layer for all of them."""
+        """Whether the kernel is 1x1: the convolution is the same dense layer at every pixel."""
         return self.kernel == (1, 1)
 
     @property
@@ -53,15 +53,15 @@ class Geometry(NamedTuple):
 
     @property
     def even_taps(self) -> bool:
-        """Whether every phase of the strides has as many taps: the strides divide the kernel."""
+        """Whether all phases of the strides have equally many taps: strides divide the kernel."""
         return all(k % s == 0 for k, s in zip(self.kernel, self.strides, strict=True))
 
     @property
     def mirrored(self) -> Geometry | None:
-        """The convolution from `out` to `size` pixels that is the input gradient of this one.
+        """The convolution from `out` to `size` pixels that computes this one's input gradient.
 
-        By a kernel that is `mirror`ed; None where a stride leaves pixels out, or padding is wider
-        than the kernel, so that there is none.
+        Its kernel is `mirror(kernel)`. None if there is no such convolution: with a stride, or
+        padding wider than the kernel.
         """
         if self.strides != (1, 1):
             return None
@@ -75,12 +75,12 @@ class Geometry(NamedTuple):
 
 
 def mirror(kernel: Array) -> Array:
-    """Turn [kh, kw, C, O] about by 180 degrees, and exchange C and O."""
+    """Rotate a kernel [kh, kw, C, O] by 180 degrees, and exchange C and O."""
     return kernel[::-1, ::-1].swapaxes(2, 3)
 
 
 def fit(x: Array, low: Pair, size: Pair) -> Array:
-    """Pad (crop, where negative) axes 1 and 2 by `low` in front, and behind up to `size`."""
+    """Pad axes 1 and 2 by `low` in front and up to `size` behind; negative padding crops."""
     pads = [(lo, new - lo - old, 0) for lo, new, old in zip(low, size, x.shape[1:3], strict=True)]
     return lax.pad(x, jnp.zeros((), x.dtype), [(0, 0, 0), *pads, (0, 0, 0)])
 

@@ -1,19 +1,18 @@
 """Convolution and transposed convolution: plain XLA on accelerators, fast forms on CPU.
 
-A convolution is one trilinear form T(x, k, g) = <conv(x, k), g>; what a network ever computes are
-its three partial gradients: the output, the input gradient and the weight gradient. Here they are
-three functions with custom VJPs that are written in terms of one another, so they close under
-reverse-mode differentiation of any order (a gradient penalty is the second) and no derivative falls
-back to a slow form. A transposed convolution *is* the input gradient of the adjoint convolution, so
-it needs nothing of its own. Forward mode (`jax.jvp`) is not supported.
+A convolution is a trilinear form T(x, k, g) = <conv(x, k), g>. A network only ever computes its
+three partial gradients: the output, the input gradient and the weight gradient. Here these are
+three functions whose custom VJPs are written in terms of one another, so they are closed under
+reverse-mode differentiation of any order (a gradient penalty needs the second) and no derivative
+falls back to a slow form. A transposed convolution *is* the input gradient of the adjoint
+convolution and needs no code of its own. Forward mode (`jax.jvp`) is not supported.
 
-On CPU six things keep them at the speed of matrix products or above, all measured by
+On CPU six measures make them as fast as matrix products or faster, all measured by
 `benchmarks/conv_forms.py`: XLA is told which library to use (`host.convolve_by_eigen`, when this
-module is imported); one window, or windows of one pixel (`pixels.py`), are a product of matrices; 2
-or 3 taps a stride with many channels are computed with fewer multiplications (`winograd.py`);
-windows of few entries are one product of matrices (`windows.py`); and where none of these holds two
-of the three products have forms of ours, see `conv_cpu.input_gradient` and
-`conv_cpu.weight_gradient`.
+module is imported); a single window, or windows of one pixel (`pixels.py`), are a matrix product;
+2 or 3 taps per stride with many channels need fewer multiplications (`winograd.py`); windows of few
+entries are one matrix product (`windows.py`); and in all other cases two of the three products have
+forms of their own, see `conv_cpu.input_gradient` and `conv_cpu.weight_gradient`.
 `lax.platform_dependent` chooses when the program is lowered: other platforms get XLA's own
 convolutions, and parameters are the same everywhere.
 """
@@ -62,7 +61,7 @@ def _by_platform(cpu: Form, default: Form, geometry: Geometry, a: Array, b: Arra
     return lax.platform_dependent(a, b, cpu=cpu, default=default)
 
 
-def _keep(function: Form) -> Callable[..., tuple[Array, Operands]]:
+def _saving_operands(function: Form) -> Callable[..., tuple[Array, Operands]]:
     return lambda geometry, a, b: (function(geometry, a, b), (a, b))
 
 
@@ -81,13 +80,13 @@ def _weight_gradient_vjp(geometry: Geometry, kept: Operands, kernel: Array) -> O
     return _input_gradient(geometry, g, kernel), _forward(geometry, x, kernel)
 
 
-_forward.defvjp(_keep(_forward), _forward_vjp)
-_input_gradient.defvjp(_keep(_input_gradient), _input_gradient_vjp)
-_weight_gradient.defvjp(_keep(_weight_gradient), _weight_gradient_vjp)
+_forward.defvjp(_saving_operands(_forward), _forward_vjp)
+_input_gradient.defvjp(_saving_operands(_input_gradient), _input_gradient_vjp)
+_weight_gradient.defvjp(_saving_operands(_weight_gradient), _weight_gradient_vjp)
 
 
 def pair(value: int | Sequence[int], name: str) -> Pair:
-    """Return a positive int twice, or two of them."""
+    """Return two positive ints, given one or two."""
     both = (value, value) if isinstance(value, int) else tuple(value)
     if len(both) != 2 or not all(isinstance(n, int) and n > 0 for n in both):
         raise ValueError(f"{name}: expected a positive int or two of them, got {value!r}.")
@@ -139,14 +138,14 @@ def conv2d(x: Array, kernel: Array, *, strides: int | Pair = (1, 1), padding: Pa
 def conv2d_transpose(x: Array, kernel: Array, *, strides: int | Pair, padding: Padding) -> Array:
     """Apply the adjoint of `conv2d`, with PyTorch's sizes: out[s i + a - lo] += x[i] kernel[a].
 
-    That is PyTorch's orientation too; `flax.linen.ConvTranspose` mirrors the kernel unless
+    The kernel has PyTorch's orientation too; `flax.linen.ConvTranspose` mirrors it unless
     `transpose_kernel=True`.
 
     Args:
       x: [B, H, W, C].
       kernel: [kh, kw, C, O].
       strides: up-sampling factors, one or two.
-      padding: an int or ((lo, hi), (lo, hi)), rows and columns that are cut from the full result;
+      padding: an int or ((lo, hi), (lo, hi)), rows and columns cropped from the full result;
         'VALID' cuts none, 'SAME' cuts to exactly H * stride.
 
     Returns:

@@ -1,4 +1,4 @@
-"""Images and kernels with the phases of a stride as channels, where a convolution has stride 1."""
+"""Turn strided convolutions into stride 1 by moving the phases of the stride to channels."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def from_channels(x: Array, strides: Pair) -> Array:
 
 
 def kernel_to_channels(kernel: Array, strides: Pair) -> Array:
-    """Return the kernel of stride 1 that fits `to_channels`: [kh, kw, C, O] -> [t, t', ssC, O]."""
+    """Return the stride-1 kernel for inputs of `to_channels`: [kh, kw, C, O] -> [t, t', ssC, O]."""
     (kh, kw, channels, features), (sh, sw) = kernel.shape, strides
     kernel = kernel.reshape(kh // sh, sh, kw // sw, sw, channels, features)
     kernel = kernel.transpose(0, 2, 1, 3, 4, 5)
@@ -37,8 +37,8 @@ def kernel_from_channels(kernel: Array, strides: Pair) -> Array:
     return kernel.reshape(th * sh, tw * sw, channels // (sh * sw), features)
 
 
-def seen(geometry: Geometry, x: Array) -> Array:
-    """Return what the windows see of x, with the phases of the strides as channels."""
+def covered_input(geometry: Geometry, x: Array) -> Array:
+    """Return the part of x that the windows cover, with the strides' phases as channels."""
     whole = zip(geometry.out, geometry.coarse_taps, geometry.strides, strict=True)
     x = fit(x, geometry.low, tuple((n + t - 1) * s for n, t, s in whole))
     return to_channels(x, geometry.strides)

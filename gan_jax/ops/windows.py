@@ -1,11 +1,11 @@
-"""Convolution of images of few channels as one product of matrices, for CPU.
+"""Convolution of images with few channels as one matrix product, for CPU.
 
-The first layer of a discriminator and the last of a generator have images on one side, of three
-channels or one. XLA's forms work channel by channel there, which leaves most of a vector empty. All
-entries of a window as one axis are up to 64: [B, H', W', kh kw C] times [kh kw C, O].
+The first layer of a discriminator and the last of a generator have images, with one or three
+channels, on one side. XLA works channel by channel there, which leaves most of a SIMD vector empty.
+Flattening a window gives an axis of up to 64 entries: [B, H', W', kh kw C] times [kh kw C, O].
 
-Where it is the features that are few, as in a last convolution of stride 1, the mirrored
-convolution has them as its image (`Geometry.mirrored`).
+If instead the output has few channels, as in a last convolution of stride 1, the mirrored
+convolution has them as its input (`Geometry.mirrored`).
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ from gan_jax.ops.conv_plain import Geometry, fit
 MOST = 64  # entries of a window
 
 
-def pays(geometry: Geometry | None, channels: int) -> bool:
-    """Return whether it is faster than XLA's own form, for images of so many channels.
+def is_faster(geometry: Geometry | None, channels: int) -> bool:
+    """Return whether this form is faster than XLA's, for an input with `channels` channels.
 
-    The bound was measured (`benchmarks/conv_forms.py`). Kernels that the stride does not divide, as
-    3x3 with stride 2, are left to XLA; None, a convolution that has no mirror, is too.
+    The bound was measured (`benchmarks/conv_forms.py`). Kernels that the stride does not divide,
+    such as 3x3 with stride 2, are left to XLA; so is None, the missing mirror of a convolution.
     """
     if geometry is None or geometry.out == (1, 1):
         return False
@@ -34,9 +34,9 @@ def pays(geometry: Geometry | None, channels: int) -> bool:
 
 
 def _windows(geometry: Geometry, x: Array) -> Array:
-    """Return the windows of x: [B, H, W, C] -> [B, H', W', kh kw C], as `_matrix` has them."""
+    """Return the windows of x, ordered as in `_matrix`: [B, H, W, C] -> [B, H', W', kh kw C]."""
     (height, width), (th, tw) = geometry.out, geometry.coarse_taps
-    x = phases.seen(geometry, x)
+    x = phases.covered_input(geometry, x)
     lines = jnp.concatenate([x[:, :, j : j + width] for j in range(tw)], axis=-1)
     return jnp.concatenate([lines[:, i : i + height] for i in range(th)], axis=-1)
 
@@ -52,7 +52,7 @@ def forward(geometry: Geometry, x: Array, kernel: Array) -> Array:
 
 
 def input_gradient(geometry: Geometry, g: Array, kernel: Array) -> Array:
-    """Compute g [B, H', W', O], kernel -> [B, H, W, C], the sum of all windows where they lie."""
+    """Compute g [B, H', W', O], kernel -> [B, H, W, C] by summing the windows in their places."""
     (height, width), (th, tw) = geometry.out, geometry.coarse_taps
     parts = g @ _matrix(geometry, kernel).T
     parts = parts.reshape(*parts.shape[:3], th, tw, -1)

@@ -7,9 +7,9 @@ with the products summed over channels, a tile is
     Y = A_h' [ sum over c of (G_h k G_w') * (B_h' d B_w) ] A_w,
 
 whose bracket is n_h n_w products of matrices [tiles, C] by [C, O]: for 3x3 taps and 2x2 outputs 16
-in place of 36, for 2x2 taps 9 in place of 16. All the entries of B and A are 0 and ±1, and those of
-G are 0, ±1 and 1/2: the errors of rounding stay at those of float32 (2e-7 to 6e-7 of a result, 2e-7
-to 3e-7 in the direct form), unlike those of larger tiles.
+in place of 36, for 2x2 taps 9 in place of 16. All entries of B and A are 0 and ±1, those of G
+0, ±1 and ±1/2, so that rounding errors in float32 stay near those of the direct form (relative
+errors of 2e-7 to 6e-7 against 2e-7 to 3e-7), unlike with larger tiles.
 """
 
 from __future__ import annotations
@@ -20,19 +20,19 @@ from typing import Any, NamedTuple
 import jax.numpy as jnp
 from jax import Array
 
-from gan_jax.ops.apart import apart
 from gan_jax.ops.conv_plain import Pair, fit
+from gan_jax.ops.separately_compiled import separately_compiled
 
 Matrix = tuple[tuple[float, ...], ...]
 
 
 class _Filter(NamedTuple):
-    """One dimension of the algorithm: `outputs` at a time of a filter of `taps`.
+    """One dimension of the algorithm: a tile of `outputs` outputs of a filter of `taps` taps.
 
     Attributes:
-      inputs: B', [n, n], from a stretch of the input.
-      kernel: G, [n, taps].
-      result: A', [outputs, n].
+      inputs: B', [n, n], transforms a tile of the input.
+      kernel: G, [n, taps], transforms the kernel.
+      result: A', [outputs, n], transforms the products to outputs.
     """
 
     outputs: int
@@ -42,7 +42,7 @@ class _Filter(NamedTuple):
     result: Matrix
 
     def tiles(self, outputs: int) -> int:
-        """Return how many tiles cover so many outputs."""
+        """Return the number of tiles that cover `outputs` outputs."""
         return -(-outputs // self.outputs)
 
 
@@ -72,18 +72,21 @@ _FILTERS = (
 )
 
 
-def pays(taps: Pair, size: Pair, batch: int, channels: Pair, *, of_kernel: bool = False) -> bool:
-    """Return whether it is faster than a direct convolution of stride 1.
+def is_faster(
+    taps: Pair, size: Pair, batch: int, channels: Pair, *, of_kernel: bool = False
+) -> bool:
+    """Return whether this form is faster than a direct convolution of stride 1.
 
-    The transformation of each of tiles, input and output channels is shared by the other two. The
-    bounds were measured (`benchmarks/conv_forms.py`).
+    Transforming inputs, kernel and outputs pays off only if there are many tiles, input channels
+    and output channels, as each transform is shared along one of these. The bounds were measured
+    (`benchmarks/conv_forms.py`).
 
     Args:
       taps: of the kernel.
       size: of the output [px].
       batch: images.
       channels: of input and output.
-      of_kernel: whether it is about `kernel_gradient`.
+      of_kernel: whether the question is about `kernel_gradient`.
     """
     if not all(t in (2, 3) for t in taps):
         return False
@@ -97,15 +100,15 @@ def correlate(x: Array, kernel: Array, *, size: Pair, transposed: bool = False) 
     """Correlate with stride 1.
 
     Args:
-      x: [B, H, W, C]; what of it a window needs beyond H and W is zero.
-      kernel: [r, r', C, O] with 2 or 3 taps; transposed [r, r', O, C], which is also turned by 180
-        degrees: the kernel of the input gradient.
+      x: [B, H, W, C], zero beyond H and W.
+      kernel: [r, r', C, O] with 2 or 3 taps; if transposed, [r, r', O, C].
       size: rows and columns of the output.
+      transposed: also rotate the kernel by 180 degrees, as the input gradient needs it.
 
     Returns:
       [B, *size, O].
     """
-    return apart(_correlate, x, kernel, size=size, transposed=transposed)
+    return separately_compiled(_correlate, x, kernel, size=size, transposed=transposed)
 
 
 def _correlate(x: Array, kernel: Array, *, size: Pair, transposed: bool) -> Array:
@@ -127,17 +130,17 @@ def _correlate(x: Array, kernel: Array, *, size: Pair, transposed: bool) -> Arra
 
 
 def kernel_gradient(x: Array, g: Array, taps: Pair) -> Array:
-    """Return the adjoint of `correlate` in the kernel.
+    """Return the gradient of `correlate` with respect to the kernel.
 
     Args:
-      x: [B, H, W, C], as there.
-      g: [B, *size, O], of its result.
+      x: [B, H, W, C], the input of `correlate`.
+      g: [B, *size, O], the gradient of its result.
       taps: of the kernel.
 
     Returns:
       [*taps, C, O].
     """
-    return apart(_kernel_gradient, x, g, taps=taps)
+    return separately_compiled(_kernel_gradient, x, g, taps=taps)
 
 
 def _kernel_gradient(x: Array, g: Array, *, taps: Pair) -> Array:
@@ -160,12 +163,12 @@ def _kernel_gradient(x: Array, g: Array, *, taps: Pair) -> Array:
 
 
 def _matrix(x: Array) -> Array:
-    """Return [B, t, t', C] as [B t t', C]; XLA:CPU is slow in sums over several axes."""
+    """Return [B, t, t', C] as [B t t', C]; XLA:CPU is slow at sums over several axes."""
     return x.reshape(-1, x.shape[-1])
 
 
 def _filter(outputs: int, taps: int) -> _Filter:
-    """Return the filter that covers so many outputs with the fewest multiplications."""
+    """Return the filter that covers `outputs` outputs with the fewest multiplications."""
     fitting = [f for f in _FILTERS if f.taps == taps]
     return min(fitting, key=lambda f: f.tiles(outputs) * len(f.inputs))
 
@@ -188,13 +191,13 @@ def _transpose(matrix: Matrix) -> Matrix:
 
 
 def _transform(left: Matrix, right: Matrix, grid: Sequence[Sequence[Any]]) -> list[list[Any]]:
-    """Multiply a matrix of arrays from both sides: left grid right'."""
+    """Multiply a matrix of arrays from both sides: left @ grid @ right'."""
     lines = [_combine(left, column) for column in zip(*grid, strict=True)]  # columns of left grid
     return [_combine(right, row) for row in zip(*lines, strict=True)]
 
 
 def _combine(matrix: Matrix, parts: Sequence[Any]) -> list[Any]:
-    """Multiply a matrix by a vector of arrays, without the products by 0, 1 and -1."""
+    """Multiply a matrix by a vector of arrays, skipping products by 0, 1 and -1."""
     sums = []
     for row in matrix:
         terms = [(weight, part) for weight, part in zip(row, parts, strict=True) if weight]

@@ -13,7 +13,7 @@ from jax import lax
 
 from gan_jax.core.choices import Choice, build
 from gan_jax.core.errors import UserError
-from gan_jax.ops.apart import apart
+from gan_jax.ops.separately_compiled import separately_compiled
 from gan_jax.training.schedules import make_schedule
 
 DECAYED = ("kernel", "tensor")  # names of parameters that activations are multiplied by
@@ -219,7 +219,7 @@ def scale_by_adam(*, b1: float, b2: float, eps: float = 1e-8) -> optax.GradientT
       eps: what is added to the root.
     """
     moments = functools.partial(_moments, b1=b1, b2=b2)
-    on_cpu = functools.partial(apart, _moments, b1=b1, b2=b2)
+    on_cpu = functools.partial(separately_compiled, _moments, b1=b1, b2=b2)
     either = functools.partial(lax.platform_dependent, cpu=on_cpu, default=moments)
 
     def update(gradients: Any, state: Any, params: Any = None) -> tuple[Any, Any]:

@@ -373,7 +373,7 @@ def test_a_lazy_term_and_its_buffer_wait_for_their_step() -> None:
     state, found = start(update), []
     for step in range(6):
         phase = Phase(due=update.due(step))
-        assert update.draws(("a",), phase) == (step in (2, 5))
+        assert update.needs_key(("a",), phase) == (step in (2, 5))
         before = state.nets["a"].params
         state, metrics, _ = update(state, ("a",), loss, batch(), key=jax.random.key(0), phase=phase)
         changed = any(

@@ -53,7 +53,7 @@ def test_sizes() -> None:
 
 def test_a_generator_adds_to_the_enlarged_image() -> None:
     net, low = lapgan.Generator(4, 3), jnp.ones((2, 12, 12, 2))
-    given = lapgan.planes(low, jnp.arange(2 * 144.0).reshape(2, 144))
+    given = lapgan.with_noise_plane(low, jnp.arange(2 * 144.0).reshape(2, 144))
     np.testing.assert_array_equal(given[1, 0, :3, 2], [144, 145, 146])
     variables = net.init(jax.random.key(0), given, jnp.array([0, 1]), train=False)
     zero = jax.tree.map(jnp.zeros_like, variables["params"]["image"])

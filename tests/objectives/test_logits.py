@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from gan_jax.objectives.logits import consistency, current_averages, drift, lecam, moved_averages
+from gan_jax.objectives.logits import consistency, current_averages, drift, lecam, updated_averages
 
 REAL, FAKE = np.float32([0.5, 2.0]), np.float32([-1.0, 0.25])
 
@@ -32,7 +32,7 @@ def test_averages_follow_their_means() -> None:
     averages = {"real": jnp.zeros(()), "fake": jnp.ones(())}
     for _ in range(3):
         means = {"real": jnp.float32(8), "fake": jnp.float32(-1)}
-        averages = moved_averages(averages, means, 0.5)
+        averages = updated_averages(averages, means, 0.5)
     assert float(averages["real"]) == pytest.approx(7)
     assert float(averages["fake"]) == pytest.approx(-0.75)
 
@@ -48,6 +48,6 @@ def test_lecam_compares_with_averages_of_the_authors() -> None:
         expected = (weights * draw[: n + 1]).sum() / weights.sum()
         assert float(found["real"]) == pytest.approx(expected, rel=1e-4)
         assert float(found["fake"]) == pytest.approx(-expected, rel=1e-4)
-        kept = moved_averages(kept, means, 0.99)
+        kept = updated_averages(kept, means, 0.99)
     slope = jax.grad(lambda x: current_averages(kept, {"real": x, "fake": x}, 0.99, 3)["real"])(1.0)
     assert slope == 0

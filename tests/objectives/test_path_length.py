@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from gan_jax.objectives.path_length import moved_length, path_lengths
+from gan_jax.objectives.path_length import path_lengths, updated_length
 
 DRAW = np.random.default_rng(0)
 
@@ -49,4 +49,4 @@ def test_the_slope_is_finite_where_nothing_moves() -> None:
 
 
 def test_the_running_mean() -> None:
-    assert float(moved_length(jnp.float32(2.0), jnp.float32(4.0))) == pytest.approx(2.02)
+    assert float(updated_length(jnp.float32(2.0), jnp.float32(4.0))) == pytest.approx(2.02)

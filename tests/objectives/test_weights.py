@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from gan_jax.objectives.weights import clip_weights, historical, moved_history, orthogonal
+from gan_jax.objectives.weights import clip_weights, historical, orthogonal, updated_history
 
 DRAW = np.random.default_rng(0)
 KERNEL = DRAW.normal(size=(3, 3, 2, 4)).astype(np.float32)
@@ -39,7 +39,7 @@ def test_the_history_is_the_mean_of_all_steps() -> None:
     seen = DRAW.normal(size=(6, 5)).astype(np.float32)
     average = {"w": jnp.zeros(5)}
     for step, params in enumerate(seen):
-        average = jax.jit(moved_history)(average, {"w": params}, jnp.int32(step))
+        average = jax.jit(updated_history)(average, {"w": params}, jnp.int32(step))
     np.testing.assert_allclose(average["w"], seen.mean(0), rtol=1e-5, atol=1e-6)
     got = historical(params={"w": jnp.asarray(seen[0])}, average=average)
     assert float(got) == pytest.approx(float(np.square(seen[0] - seen.mean(0)).sum()), rel=1e-5)

@@ -1,1 +1,1 @@
-"""GANs: a generator against a discriminator, and what each of the two may be made of."""
+"""GANs: a generator and a discriminator, their networks, terms, augmentations and growth."""

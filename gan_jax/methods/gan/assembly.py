@@ -1,6 +1,6 @@
-"""The networks of a GAN's config: who is given classes, which heads there are, and what fits.
+"""Build the networks of a GAN's config and check that they fit together.
 
-Generators and discriminators are chosen apart, and terms apart from both. What can't go together is
+Generator, discriminator and terms are chosen independently; combinations that make no sense are
 refused here.
 """
 
@@ -10,38 +10,66 @@ import jax
 from flax import linen as nn
 from ml_collections import ConfigDict
 
-from gan_jax.core.choices import build, parameters
+from gan_jax.core.choices import Choice, build, parameters
 from gan_jax.core.errors import UserError
 from gan_jax.core.spec import DataSpec
-from gan_jax.methods.gan.codes import CONDITIONS, Codes
+from gan_jax.methods.gan.class_terms import CLASS_TERMS
+from gan_jax.methods.gan.codes import Codes
 from gan_jax.methods.gan.networks import DISCRIMINATORS, GENERATORS
-from gan_jax.methods.gan.terms import CLASS_TERMS, GRADIENT_TERMS
+from gan_jax.methods.gan.terms import GRADIENT_TERMS
 from gan_jax.models.blocks.heads import Head
 from gan_jax.objectives.weights import stage_of
 
-VIEW = 128  # dimensions of the embedding of term "views", as SimCLR's
-PAIRED = ("lapgan", "progan")  # these generators and discriminators have each other only
+VIEW = 128  # dimensions of the embedding of term "views", as in SimCLR
+PAIRED = ("lapgan", "progan")  # a generator of these works with its own discriminator only
+
+
+def _no_fields() -> int:
+    """Return 0: this condition has no fields."""
+    return 0
+
+
+def embedded(*, embedding: int = 512) -> int:
+    """Return the dimensions of the embeddings of images and classes."""
+    if embedding < 1:
+        raise UserError(f"model.conditional.embedding={embedding}: at least 1")
+    return embedding
+
+
+# Whether a GAN is class-conditional, and how its discriminator uses the class; see `blocks.heads`.
+CONDITIONS = Choice(
+    {
+        "none": _no_fields,
+        "concat": _no_fields,
+        "classifier": _no_fields,
+        "projection": _no_fields,
+        "contrastive": embedded,
+        "d2d_ce": embedded,
+        "semi_supervised": _no_fields,
+    },
+    default="none",
+)
 
 
 def make_networks(
     config: ConfigDict, spec: DataSpec, codes: Codes
 ) -> tuple[nn.Module, nn.Module, int]:
-    """Return (generator, discriminator, number of classes that they are given).
+    """Return (generator, discriminator, number of classes they are conditioned on).
 
     Args:
-      config: the whole config; which heads the discriminator has follows from `terms`.
-      spec: of the data, which give the size and the classes.
-      codes: beside the latents.
+      config: the whole config; `terms` determines the discriminator's heads.
+      spec: of the data; gives the image size and the number of classes.
+      codes: InfoGAN's codes, appended to the latents.
 
     Raises:
-      UserError: for sizes that do not fit, and networks that cannot be what is asked for.
+      UserError: for image sizes that do not fit, or networks that can't do what the config asks.
     """
     model = config.model
     for name in PAIRED:
         if (model.gen.name == name) != (model.disc.name == name):
             raise UserError(
-                f"model.gen.name={model.gen.name} with model.disc.name={model.disc.name}: those of"
-                f" {name} have each other only: name both, or neither"
+                f"model.gen.name={model.gen.name} with model.disc.name={model.disc.name}: {name}'s"
+                " generator and discriminator work with each other only: name both, or neither"
             )
     classes = class_count(config, spec)
     given = dict(image_shape=spec.image_shape, classes=classes)
@@ -52,10 +80,10 @@ def make_networks(
 
 
 def class_count(config: ConfigDict, spec: DataSpec) -> int:
-    """Return how many classes the networks are given, 0 for none.
+    """Return the number of classes that the networks are conditioned on, 0 for none.
 
     Raises:
-      UserError: for a condition without labels, or networks that can't be given classes.
+      UserError: for conditioning without labels, or networks that are always unconditional.
     """
     conditional = config.model.conditional.name
     if conditional == "none":
@@ -69,17 +97,17 @@ def class_count(config: ConfigDict, spec: DataSpec) -> int:
     if not spec.num_classes:
         raise UserError(
             f"model.conditional={conditional} needs labels, and {spec.unlabelled}: use a folder"
-            " with one sub-folder a class, or --config.model.conditional=none"
+            " with one sub-folder per class, or --config.model.conditional=none"
         )
-    # A semi-supervised GAN is not given classes: its discriminator says them.
+    # A semi-supervised GAN is not conditioned on classes: its discriminator predicts them.
     return 0 if conditional == "semi_supervised" else spec.num_classes
 
 
 def make_head(config: ConfigDict, spec: DataSpec, codes: Codes) -> Head:
-    """Return the discriminator's last layers: what the terms ask, and `model.conditional`.
+    """Return the discriminator's head, as `model.conditional` and the terms require it.
 
     Raises:
-      UserError: a term without what it is about.
+      UserError: a term without the codes, labels or head that it needs.
     """
     terms, conditional = config.terms, config.model.conditional
     embedding = build("model.conditional", conditional, CONDITIONS)
@@ -110,8 +138,8 @@ def make_head(config: ConfigDict, spec: DataSpec, codes: Codes) -> Head:
     shows = "head" in parameters(DISCRIMINATORS.factory("model.disc.name", name))
     if linear and not shows:
         raise UserError(
-            f"model.disc.name={name} says real or not and no more, and {linear[0][0]} is asked of"
-            " it: set the term's weight to 0, or another model.disc"
+            f"model.disc.name={name} returns the real/fake logit only, and term {linear[0][0]}"
+            " needs another head: set the term's weight to 0, or another model.disc"
         )
     semi_supervised = conditional.name == "semi_supervised"
     if ("labelled" in terms.disc) != semi_supervised:
@@ -139,7 +167,7 @@ def check_terms(config: ConfigDict, discriminator: nn.Module, inputs: tuple) -> 
     Args:
       config: the whole config.
       discriminator: the network.
-      inputs: its abstract inputs.
+      inputs: abstract inputs of the discriminator.
     """
     terms, conditional = config.terms, config.model.conditional.name
     init = discriminator.init_with_output
@@ -155,15 +183,15 @@ def check_terms(config: ConfigDict, discriminator: nn.Module, inputs: tuple) -> 
             if name in terms.disc and there:
                 fix = "norm=layer or none" if what == "BatchNorm" else "minibatch_kernels=0"
                 raise UserError(
-                    f"terms.disc.{name} with {what} in the discriminator: the penalty is on the"
-                    f" gradient of a logit in its own image, and {what} makes a logit depend on the"
-                    f" whole batch (arXiv:1704.00028, section 4): set --config.model.disc.{fix}"
+                    f"terms.disc.{name} with {what} in the discriminator: the penalty takes the"
+                    f" gradient of each logit in its own image, and {what} makes a logit depend on"
+                    f" the whole batch (arXiv:1704.00028, section 4): set --config.model.disc.{fix}"
                 )
     if "latent_consistency" in terms.disc and config.augment.name != "none":
         raise UserError(
-            f"terms.disc.latent_consistency with augment.name={config.augment.name}: what an image"
-            " and its neighbour are changed by would differ, and not the latents alone: set the"
-            " weight to 0, or augment.name=none"
+            f"terms.disc.latent_consistency with augment.name={config.augment.name}: an image and"
+            " its neighbour in latent space would be augmented differently: set the weight to 0,"
+            " or augment.name=none"
         )
     stages = {stage_of(name) for name in variables["params"]} - {None}
     if not 0 <= config.task.freeze_disc <= len(stages):
@@ -176,8 +204,8 @@ def check_terms(config: ConfigDict, discriminator: nn.Module, inputs: tuple) -> 
             if (name in terms[player]) != (conditional == name):
                 there = "is there" if name in terms[player] else "is not there"
                 raise UserError(
-                    f"terms.{player}.{name} {there} with model.conditional={conditional}: what a"
-                    " head says of classes and its term, of both players, go together"
+                    f"terms.{player}.{name} {there} with model.conditional={conditional}: this"
+                    " condition and its term in both terms.disc and terms.gen go together"
                 )
     if "feature_matching" in terms.gen and isinstance(outs.features, tuple):
         raise UserError(

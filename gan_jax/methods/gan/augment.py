@@ -1,4 +1,4 @@
-"""How what a GAN's discriminator sees is augmented: `config.augment`."""
+"""Augmentation of the discriminator's inputs: the section `augment`."""
 
 from __future__ import annotations
 
@@ -26,17 +26,17 @@ Images = tuple[jax.Array, ...]
 
 @dataclasses.dataclass(frozen=True)
 class Augment:
-    """A random change of real and generated images, the same kind and each drawn apart.
+    """A random augmentation of real and generated images, drawn independently for each image.
 
-    Terms and penalties see the changed images: their gradients are those of what the discriminator
-    saw. (The authors of ADA take R1's through the augmentation.)
+    Terms and penalties use the augmented images: gradients are taken at the discriminator's actual
+    inputs. (The authors of ADA differentiate R1 through the augmentation.)
 
     Attributes:
-      name: as of `AUGMENTATIONS`.
-      change: (images, keys [B], buffers of the state) -> images.
-      init: () -> what it keeps in these buffers.
-      adapt: (buffers, metrics of the discriminator's update, step, batch size) -> (what it keeps
-        after the step, metrics of it); None where it keeps nothing.
+      name: a key of `AUGMENTATIONS`.
+      change: (images, keys [B], buffers of the state) -> augmented images.
+      init: () -> the augmentation's initial buffers.
+      adapt: (buffers, metrics of the discriminator's update, step, batch size) -> (the buffers
+        after the step, metrics of the augmentation); None for an augmentation without buffers.
     """
 
     name: str
@@ -46,22 +46,22 @@ class Augment:
 
     @property
     def draws(self) -> bool:
-        """Whether it needs keys."""
+        """Whether the augmentation is random and needs keys."""
         return self.name != "none"
 
     def keys(self, key: Key | None, batch: int, sides: int = 2) -> Any:
-        """Return the keys of one call, [batch, sides]."""
+        """Return the keys of one call, [batch, sides]; see `__call__` for the sides."""
         if not self.draws:
             return ()
         split = functools.partial(jax.random.split, num=sides)
         return jax.vmap(split)(example_keys(key, batch))
 
     def __call__(self, sides: Images, keys: Any, buffers: Mapping[str, Any]) -> Images:
-        """Change each of several batches [B, H, W, C], given what `keys` returned.
+        """Augment each of several batches [B, H, W, C].
 
         Args:
-          sides: the real images, the generated ones and, in semi-supervised learning, the labelled.
-          keys: of as many sides.
+          sides: real images, generated images and, in semi-supervised learning, labelled images.
+          keys: as returned by `keys`, for the same number of sides.
           buffers: of the state.
         """
         if not self.draws:
@@ -75,14 +75,14 @@ def no_augmentation() -> Augment:
 
 
 def by_diffaugment(*, parts: str = "") -> Augment:
-    """Return DiffAugment; `parts` of color,translation,cutout, "" for all."""
+    """Return DiffAugment; `parts` is a selection of color,translation,cutout, or "" for all."""
     chosen = _parts("diffaugment", parts)
     change = lambda images, keys, _: diffaugment.diffaugment(images, keys, chosen)  # noqa: E731
     return Augment("diffaugment", change)
 
 
 def by_distortion(*, parts: str = "") -> Augment:
-    """Return affine distortions and noise; `parts` of affine,noise, "" for all."""
+    """Return affine distortions and noise; `parts` is affine, noise, or "" for both."""
     chosen = _parts("distortion", parts)
     change = lambda images, keys, _: distortion.distortion(images, keys, chosen)  # noqa: E731
     return Augment("distortion", change)
@@ -92,9 +92,9 @@ def by_ada(*, game: Game, parts: str = "", ramp_images: float = 500_000.0) -> Au
     """Return ADA.
 
     Args:
-      game: whose logits it follows.
-      parts: of geometry,color, "" for all.
-      ramp_images: real images in which its p can rise from 0 to 1.
+      game: the adversarial loss; ADA's p adapts to the sign of its logits.
+      parts: geometry, color, or "" for both.
+      ramp_images: number of real images in which p can rise from 0 to 1.
 
     Raises:
       UserError: a game whose logits have no boundary.
@@ -104,9 +104,9 @@ def by_ada(*, game: Game, parts: str = "", ramp_images: float = 500_000.0) -> Au
         raise UserError(f"augment.ramp_images={ramp_images}: above 0")
     if game.boundary is None:
         raise UserError(
-            "augment.name=ada follows how many real images are judged real, and the logits of this"
-            " task.loss have no boundary: set another task.loss, such as non_saturating, or"
-            " augment.name=diffaugment"
+            "augment.name=ada adapts to the share of real images that are judged real, and the"
+            " logits of this task.loss have no boundary between real and generated: set another"
+            " task.loss, such as non_saturating, or augment.name=diffaugment"
         )
 
     def change(images: jax.Array, keys: jax.Array, buffers: Mapping[str, Any]) -> jax.Array:

@@ -1,18 +1,20 @@
-"""GANs: a generator against a discriminator, optionally given the class.
+"""GANs: a generator against a discriminator, optionally class-conditional.
 
-A GAN is composed: the networks, their normalisation and conditioning (`networks`), the game that
-they play (`objectives.adversarial.GAMES`), what else each minimises (`terms`), how the
-images that the discriminator sees are augmented, and how the networks grow (`growth`). Each update
-draws its own latents, and sampling uses the moving average of the generator.
+A GAN is composed of networks with their normalisation and conditioning (`networks`), an adversarial
+loss (`objectives.adversarial.GAMES`), further terms of each network's loss (`terms`), an
+augmentation of the discriminator's inputs (`augment`), and progressive growing (`growth`). Each
+update draws its own latents; sampling uses the moving average of the generator's weights.
 """
 
 from __future__ import annotations
 
 import functools
-from typing import Any
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+from flax import linen as nn
 from ml_collections import ConfigDict
 
 from gan_jax.core.choices import build
@@ -26,18 +28,18 @@ from gan_jax.methods.adversarial import discriminator_loss
 from gan_jax.methods.gan.assembly import check_terms
 from gan_jax.methods.gan.augment import AUGMENTATIONS
 from gan_jax.methods.gan.codes import Codes
-from gan_jax.methods.gan.growth import make_growth
-from gan_jax.methods.gan.latents import Players, make_interpolate, make_latents, sample_grid
-from gan_jax.methods.gan.odds import make_check_odds
+from gan_jax.methods.gan.growth import GROWING, make_growth
+from gan_jax.methods.gan.latents import Draw, make_interpolate, make_latents, sample_grid
 from gan_jax.methods.gan.rules import RULES
 from gan_jax.methods.gan.terms import DISC_SEEN, DISC_TERMS, GEN_SEEN, GEN_TERMS
 from gan_jax.methods.roles import check_generator, checked_discriminator
 from gan_jax.methods.terms import Term, make_terms
 from gan_jax.methods.update import Aux, Nets, make_net, make_update
 from gan_jax.metrics.totals import masked_sums, means
-from gan_jax.objectives.adversarial import top_k_share, top_k_weights
+from gan_jax.objectives.adversarial import GAMES, Game, top_k_share, top_k_weights
 from gan_jax.objectives.weights import clip_weights, frozen
 from gan_jax.parallel.axes import example_keys
+from gan_jax.sampling.rejection import CALIBRATED, RAW
 from gan_jax.sampling.rejection import OPTIONS as REJECTION
 from gan_jax.sampling.standing import STANDING, batch_statistics, require_statistics
 
@@ -51,14 +53,34 @@ OPTIONS = {
 }
 
 
+class Players(NamedTuple):
+    """The networks of a GAN, and the inputs of its generator.
+
+    Attributes:
+      generator, discriminator: the networks.
+      classes: number of classes they are conditioned on; 0 for none.
+      draw: see `make_draw`.
+      given_shape: shape of the generator's first argument, without the batch axis.
+      condition_on: (drawn, real images) -> the generator's arguments in training, for a generator
+        that is also conditioned on real images (LAPGAN).
+    """
+
+    generator: nn.Module
+    discriminator: nn.Module
+    classes: int
+    draw: Draw
+    given_shape: tuple[int, ...]
+    condition_on: Callable[[tuple, jax.Array], tuple] = lambda drawn, real: drawn
+
+
 def make_gan(config: ConfigDict, spec: DataSpec, players: Players, codes: Codes) -> Task:
-    """Build a GAN of given networks.
+    """Build the task of a GAN from its networks.
 
     Args:
       config: the whole config, complete.
       spec: of the data.
       players: the networks.
-      codes: beside the latents.
+      codes: InfoGAN's codes, appended to the latents.
     """
     generator, discriminator, classes, draw, given_shape, condition_on = players
     rules = build("task", config.task, RULES)
@@ -67,7 +89,7 @@ def make_gan(config: ConfigDict, spec: DataSpec, players: Players, codes: Codes)
     augment = build("augment", config.augment, AUGMENTATIONS, game=game)
     semi = config.model.conditional.name == "semi_supervised"
     dropout = config.model.disc.get("dropout", 0.0) > 0
-    # In steps, for top-k: each has as many batches of real images as the discriminator updates.
+    # In steps, for top-k; a step uses one batch of real images per discriminator update.
     epoch = max(spec.counts.get("train", 0), 1) / (config.train.batch_size * updates)
     labels = (jax.ShapeDtypeStruct((1,), jnp.int32),) if classes else ()
     images = jax.ShapeDtypeStruct((1, *spec.image_shape), jnp.float32)
@@ -80,8 +102,8 @@ def make_gan(config: ConfigDict, spec: DataSpec, players: Players, codes: Codes)
     freeze, clip = rules.freeze_disc, rules.weight_clipping
     if freeze and config.optim.disc.weight_decay:
         raise UserError(
-            f"task.freeze_disc={freeze} with optim.disc.weight_decay, which would move what is"
-            " frozen: set one of them to 0"
+            f"task.freeze_disc={freeze} with optim.disc.weight_decay, which would change the frozen"
+            " weights: set one of them to 0"
         )
     nets = {
         "gen": make_net(generator, inputs["gen"], config.optim.gen, config.train),
@@ -113,27 +135,29 @@ def make_gan(config: ConfigDict, spec: DataSpec, players: Players, codes: Codes)
         return new_state(start, {**augment.init(), **update.buffers(start)})
 
     def split(key: Key, terms: bool, batch: int) -> tuple[Any, ...]:
-        """Return keys of the latents, the terms and the augmentation, and [batch] of dropout.
+        """Return keys for the latents, the terms and the augmentation, and dropout keys [batch].
 
-        The key itself if there is but one use of it.
+        With latents as its only use, the key itself.
         """
         if not (terms or augment.draws or dropout):
             return key, None, None, None
         *keys, last = jax.random.split(key, 4)
         return *keys, example_keys(last, batch) if dropout else None
 
-    def drawn_for(key: Key, real: jax.Array, given: tuple) -> Any:
+    def gen_inputs(key: Key, real: jax.Array, given: tuple) -> Any:
         """Return the generator's arguments for a batch of real images with labels `given`."""
         labels = given[0] if given and rules.fake_labels == "real" else None
         return condition_on(draw(example_keys(key, len(real)), labels), real)
 
-    def judging(growing: dict[str, Any], masks: Any) -> dict[str, Any]:
-        """Return the keywords of a pass of the discriminator in training."""
+    def disc_keywords(growing: dict[str, Any], masks: Any) -> dict[str, Any]:
+        """Return the keyword arguments of a training pass of the discriminator."""
         return {**growing, "method": "outputs", **({"keys": masks} if dropout else {})}
 
-    def passes(nets: Nets, growing: dict, given: tuple, drawn: tuple, masks: Any) -> dict[str, Any]:
-        """Return the passes that terms may take, and what the images are given."""
-        passing = judging(growing, masks)
+    def extra_passes(
+        nets: Nets, growing: dict, given: tuple, drawn: tuple, masks: Any
+    ) -> dict[str, Any]:
+        """Return further forward passes for terms, and the conditioning inputs."""
+        passing = disc_keywords(growing, masks)
         return {
             "judge": lambda images: nets.disc.pure(images, *given, **passing),
             "judge_fake": lambda images: nets.disc.pure(images, *drawn[1:], **passing),
@@ -146,25 +170,25 @@ def make_gan(config: ConfigDict, spec: DataSpec, players: Players, codes: Codes)
         phase: Phase, state: TrainState, real: jax.Array, given: tuple, labelled: tuple, key: Key
     ) -> tuple[TrainState, Metrics]:
         growing = growth.arguments(phase.stage, state.step)
-        terms = update.draws(("disc",), phase)
+        terms = update.needs_key(("disc",), phase)
         key, terms_key, augment_key, masks = split(key, terms, len(real))
 
         def loss(nets: Nets, inputs: Any) -> tuple[jax.Array, Aux]:
             real, given, drawn, keys, labelled, masks = inputs
-            # What the generator's pass moves is kept once a step, in its own update.
+            # The generator's statistics are updated once per step, in its own update.
             images = (real, nets.gen.pure(*drawn, **growing), *labelled[:1])
             real, fake, *few = augment(images, keys, state.buffers)
-            passing = judging(growing, masks)
+            passing = disc_keywords(growing, masks)
             real_out = nets.disc(real, *given, **passing)
             fake_out = nets.disc(fake, *drawn[1:], **passing)
             value, metrics = discriminator_loss(
                 game, real_logits=real_out.logits, fake_logits=fake_out.logits
             )
-            seen = passes(nets, growing, given, drawn, masks)
+            seen = extra_passes(nets, growing, given, drawn, masks)
             seen |= dict(real=real, fake=fake, real_out=real_out, fake_out=fake_out)
             return value, Aux(metrics, seen={**seen, "labelled": (*few, *labelled[1:])})
 
-        drawn = drawn_for(key, real, given)
+        drawn = gen_inputs(key, real, given)
         keys = augment.keys(augment_key, len(real), 2 + semi)
         inputs = (real, given, drawn, keys, labelled, masks)
         return update(state, ("disc",), loss, inputs, key=terms_key, phase=phase)[:2]
@@ -173,13 +197,13 @@ def make_gan(config: ConfigDict, spec: DataSpec, players: Players, codes: Codes)
         phase: Phase, state: TrainState, real: jax.Array, given: tuple, key: Key
     ) -> tuple[TrainState, Metrics]:
         growing = growth.arguments(phase.stage, state.step)
-        terms = update.draws(("gen",), phase)
+        terms = update.needs_key(("gen",), phase)
         key, terms_key, augment_key, masks = split(key, terms, len(real))
 
         def loss(nets: Nets, inputs: Any) -> tuple[jax.Array, Aux]:
             real, given, drawn, keys, masks = inputs
             real, fake = augment((real, nets.gen(*drawn, **growing)), keys, state.buffers)
-            seen = passes(nets, growing, given, drawn, masks)
+            seen = extra_passes(nets, growing, given, drawn, masks)
             fake_out = seen["judge_fake"](fake)
             compared = {"real_logits": seen["judge"](real).logits} if game.relativistic else {}
             values = game.generator(fake_logits=fake_out.logits, **compared)
@@ -192,7 +216,7 @@ def make_gan(config: ConfigDict, spec: DataSpec, players: Players, codes: Codes)
             seen |= dict(real=real, fake=fake, fake_out=fake_out)
             return rules.gen_weight * value, Aux({"gen": value}, seen=seen)
 
-        drawn = drawn_for(key, real, given)
+        drawn = gen_inputs(key, real, given)
         inputs = (real, given, drawn, augment.keys(augment_key, len(real)), masks)
         return update(state, ("gen",), loss, inputs, key=terms_key, phase=phase)[:2]
 
@@ -240,8 +264,8 @@ def make_gan(config: ConfigDict, spec: DataSpec, players: Players, codes: Codes)
             values["disc_accuracy_fake"] = fake_logits < game.boundary
         if semi:
             average = state.nets["disc"].variables("ema")
-            said = discriminator.apply(average, batch["image"], train=False, method="outputs")
-            values["accuracy"] = said.heads["class"].argmax(-1) == batch["label"]
+            outputs = discriminator.apply(average, batch["image"], train=False, method="outputs")
+            values["accuracy"] = outputs.heads["class"].argmax(-1) == batch["label"]
         return masked_sums(values, batch["mask"])
 
     def generate(state: TrainState, latents: Any, **options: Any) -> jax.Array:
@@ -293,3 +317,51 @@ def make_gan(config: ConfigDict, spec: DataSpec, players: Players, codes: Codes)
         options=OPTIONS,
         group=growth.group,
     )
+
+
+def make_check_odds(config: ConfigDict, game: Game) -> Callable[[str], None]:
+    """Return a check that the discriminator's logits can be used for rejection sampling.
+
+    The logits are log odds of real to generated ("raw") if the loss's optimal discriminator is.
+    With the hinge loss or least squares, and after training on augmented images or smoothed
+    targets, logits still increase with the odds and become log odds by calibration. So do those of
+    LAPGAN's last level, which is trained on images whose smaller levels are real, while in sampling
+    they are generated. A critic's logits only compare images: that of a single image means nothing.
+
+    Args:
+      config: the whole config.
+      game: the adversarial loss of the training.
+
+    Returns:
+      (how: "raw" or "calibrated") -> None; raises UserError if the logits do not allow it.
+    """
+    loss = config.task.loss
+    why = "" if game.odds else f"task.loss={loss}"
+    if config.task.label_smoothing:
+        why = f"task.label_smoothing={config.task.label_smoothing}"
+    if config.augment.name != "none":
+        why = f"augment.name={config.augment.name}"
+    if config.model.gen.name == "lapgan":
+        why = "model.gen=lapgan, whose last level is trained on real smaller levels,"
+
+    def check(how: str) -> None:
+        asked = f"--rejection={how}"
+        if game.boundary is None:
+            able = ", ".join(name for name, each in GAMES.items() if each.boundary is not None)
+            raise UserError(
+                f"{asked}: this GAN was trained with task.loss={loss}, whose logits compare images"
+                " and are no function of the density ratio of real to generated: it needs a"
+                f" discriminator of {able}"
+            )
+        if config.model.disc.get("minibatch_kernels") or config.model.gen.name in GROWING:
+            raise UserError(
+                f"{asked}: this discriminator's logits depend on the whole batch, so that none of"
+                " them is a function of one image: leave the option out"
+            )
+        if how == RAW and why:
+            raise UserError(
+                f"{asked}: the logits of a discriminator trained with {why} are no log odds of real"
+                f" to generated as they are: use --rejection={CALIBRATED}"
+            )
+
+    return check

@@ -1,12 +1,12 @@
-"""Progressive growing: which stage of growing networks a step trains, and how far it is blended in.
+"""Progressive growing: the stage that a step trains, and how far this stage is blended in.
 
-Karras et al. 2017 (arXiv:1710.10196, section 2): the smallest stage is trained on so many images;
-then each further one is blended in during so many, and trained on as many again, until the last,
-which is trained to the end. The stage is static, a part of the phase; the blend is computed from
-the step. Networks that do not grow have no stage, and nothing here does anything for them.
+Karras et al. 2017 (arXiv:1710.10196, section 2): the smallest stage is trained on `stage_images`
+images; each further stage is blended in over `fade_images` and then trained on `stage_images`, the
+last one until the end. The stage is static, a part of the phase; the blend is computed from the
+step. Networks that do not grow have no stage, and these functions leave them as they are.
 
-Deviations: the optimizers and their moments go on at a change of stage (the authors' code starts
-them anew), and the batch has one size.
+Deviations: the optimizers keep their moments at a change of stage (the authors' code resets them),
+and the batch size is the same at all stages.
 """
 
 from __future__ import annotations
@@ -21,17 +21,17 @@ from ml_collections import ConfigDict
 from gan_jax.core.choices import Choice, build
 from gan_jax.core.errors import UserError
 from gan_jax.models import progan
-from gan_jax.models.blocks.layers import avg_pool, double
+from gan_jax.models.blocks.layers import avg_pool, upsample
 
-GROWING = ("progan",)  # of `model.gen.name`
+GROWING = ("progan",)  # values of `model.gen.name` whose networks grow
 
 
 class Stages(NamedTuple):
-    """How many generated images each stage takes; 0 where networks do not grow.
+    """Length of the stages, in generated images; 0 for networks that do not grow.
 
     Attributes:
-      alone: that a stage is trained on.
-      fading: during which a stage is blended in.
+      alone: images that a stage is trained on after it is blended in.
+      fading: images over which a stage is blended in.
     """
 
     alone: int = 0
@@ -39,12 +39,12 @@ class Stages(NamedTuple):
 
 
 def no_growth() -> Stages:
-    """Return none."""
+    """Return no stages."""
     return Stages()
 
 
 def stages(*, stage_images: int = 800_000, fade_images: int = 800_000) -> Stages:
-    """Return the stages; images are generator updates times the batch."""
+    """Return the lengths of the stages, in images: generator updates times the batch size."""
     return Stages(stage_images, fade_images)
 
 
@@ -57,10 +57,11 @@ class Growth(NamedTuple):
     Attributes:
       stage: step (Python int) -> stage, 0 the smallest; None for networks that do not grow.
       arguments: (stage, step scalar) -> keyword arguments of both networks.
-      resize: (images, stage, step scalar) -> images of the stage, as blended as generated ones are.
-      at: (step scalar, function of a stage) -> its value at the stage of that step, computed.
-      enlarge: images of a stage -> images of the last.
-      group: as of `Task.group`; these networks compare images of a batch.
+      resize: (images, stage, step scalar) -> images at the stage's size, blended with the stage
+        before as generated images are.
+      at: (step scalar, function of a stage) -> its value at that step's stage, for a traced step.
+      enlarge: images of a stage -> images at the size of the last stage.
+      group: as in `Task.group`; growing discriminators compare the images of a group.
     """
 
     stage: Callable[[int], int | None]
@@ -71,7 +72,7 @@ class Growth(NamedTuple):
     group: int = 1
 
 
-NONE = Growth(
+NO_GROWTH = Growth(
     stage=lambda step: None,
     arguments=lambda stage, step: {},
     resize=lambda images, stage, step: images,
@@ -88,7 +89,7 @@ def make_growth(config: ConfigDict, shape: tuple[int, int, int]) -> Growth:
       shape: (height, width, channels) of the images.
 
     Raises:
-      UserError: for numbers of images that make no sense, or networks that do not grow.
+      UserError: for stages shorter than a batch, or stages of networks that do not grow.
     """
     section, net = config.task.growth, config.model.gen.name
     if (section.name == "none") == (net in GROWING):
@@ -97,7 +98,7 @@ def make_growth(config: ConfigDict, shape: tuple[int, int, int]) -> Growth:
             f" {', '.join(GROWING)}, none to the others"
         )
     if section.name == "none":
-        return NONE
+        return NO_GROWTH
     images = build("task.growth", section, GROWTH)
     batch, last = config.train.batch_size, progan.stages(*shape[:2]) - 1
     for name in ("stage_images", "fade_images"):
@@ -121,7 +122,7 @@ def make_growth(config: ConfigDict, shape: tuple[int, int, int]) -> Growth:
         if not stage:
             return images
         fade = arguments(stage, step)["fade"].astype(images.dtype)
-        return fade * images + (1 - fade) * double(avg_pool(images))
+        return fade * images + (1 - fade) * upsample(avg_pool(images))
 
     def at(step: jax.Array, function: Callable[[int], jax.Array]) -> jax.Array:
         now = (step >= jnp.array(starts)).sum() - 1
@@ -129,7 +130,7 @@ def make_growth(config: ConfigDict, shape: tuple[int, int, int]) -> Growth:
 
     def enlarge(images: jax.Array) -> jax.Array:
         while images.shape[1] < shape[0]:
-            images = double(images)
+            images = upsample(images)
         return images
 
     return Growth(stage, arguments, resize, at, enlarge, progan.GROUP)

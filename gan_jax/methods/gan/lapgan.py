@@ -1,14 +1,14 @@
 """LAPGAN: a GAN for each level of a Laplacian pyramid (`model.gen=lapgan`).
 
-Denton et al. 2015 (arXiv:1506.05751, algorithm 1). Each level is a GAN as any other
-(`gan.make_gan`), with its own networks, optimizers and terms; it is trained on real images of the
-level below, and no gradient goes from one to another. Sampling goes from the smallest level up,
-each given what the one before made. The latents are one vector: those of the smallest level, then
-the noise of each further one, a number a pixel.
+Denton et al. 2015 (arXiv:1506.05751, algorithm 1). Each level is an ordinary GAN (`gan.make_gan`)
+with its own networks, optimizers and terms. In training it is conditioned on real images of the
+level below, and no gradient flows between levels. Sampling starts at the smallest level; each
+further level is conditioned on the sample of the level before. The latents are one vector: those of
+the smallest level, then the noise of each further level, one number per pixel.
 
-Deviations: all levels are trained side by side, on the same batches; an update of a discriminator
-sees as many real as generated images, where the paper draws for each image which it is; noise is
-normal (paper: uniform); samples are cut to [-1, 1].
+Deviations: all levels are trained in the same step, on the same batches; a discriminator's update
+has equally many real and generated images, where the paper draws at random which of the two each
+is; noise is normal (paper: uniform); samples are clipped to [-1, 1].
 """
 
 from __future__ import annotations
@@ -32,35 +32,30 @@ from gan_jax.core.task import Batch, Key, Metrics, Phase, Task
 from gan_jax.methods.gan import gan
 from gan_jax.methods.gan.assembly import class_count, make_head
 from gan_jax.methods.gan.codes import Codes
-from gan_jax.methods.gan.latents import (
-    Players,
-    make_draw,
-    make_interpolate,
-    make_latents,
-    sample_grid,
-)
+from gan_jax.methods.gan.latents import make_draw, make_interpolate, make_latents, sample_grid
 from gan_jax.methods.gan.networks import DISCRIMINATORS, GENERATORS
 from gan_jax.models import lapgan, mlp_gan
 
 
 def check(config: ConfigDict) -> None:
-    """Raise UserError for what a pyramid of GANs cannot have."""
+    """Raise UserError for options that a pyramid of GANs does not support."""
     model, terms = config.model, config.terms
     if model.conditional.name == "semi_supervised" or model.codes.name != "none":
         raise UserError(
-            "model.gen=lapgan is a GAN a level, which would each say classes or codes of their own:"
-            " set model.conditional other than semi_supervised, and model.codes=none"
+            "model.gen=lapgan has one GAN per level, each of which would predict classes or codes"
+            " of its own: set model.conditional other than semi_supervised, and model.codes=none"
         )
     if config.task.fake_labels != "real":
         raise UserError(
             f"task.fake_labels={config.task.fake_labels} with model.gen=lapgan, whose generators"
-            " are given a real image made small, which has its class: set task.fake_labels=real"
+            " are conditioned on a downsampled real image of that image's class: set"
+            " task.fake_labels=real"
         )
     for player, name in (("disc", "latent_consistency"), ("gen", "latent_diversity")):
         if name in terms[player]:
             raise UserError(
-                f"terms.{player}.{name} with model.gen=lapgan, whose generators are given an image"
-                " beside the latents: a step in both is not one in the latents: set its weight to 0"
+                f"terms.{player}.{name} with model.gen=lapgan, whose generators take an image with"
+                " the latents, and the term would perturb both: set its weight to 0"
             )
 
 
@@ -78,12 +73,12 @@ def make_task(config: ConfigDict, spec: DataSpec) -> Task:
         for i, (size, n) in enumerate(zip(sizes, noise, strict=True))
     ]
 
-    def of(state: TrainState, i: int) -> TrainState:
-        """Return the state of a level alone."""
+    def level_state(state: TrainState, i: int) -> TrainState:
+        """Return the state of one level."""
         nets = {name: state.nets[f"{name}{i}"] for name in ("gen", "disc")}
         return state.replace(nets=nets, buffers=state.buffers.get(f"level{i}", {}))
 
-    def joined(state: TrainState, parts: list[TrainState]) -> TrainState:
+    def joined_state(state: TrainState, parts: list[TrainState]) -> TrainState:
         nets = {
             f"{name}{i}": net for i, part in enumerate(parts) for name, net in part.nets.items()
         }
@@ -92,7 +87,7 @@ def make_task(config: ConfigDict, spec: DataSpec) -> Task:
 
     def init(key: Key) -> TrainState:
         keys = jax.random.split(key, count)
-        return joined(new_state({}), [x.init(k) for x, k in zip(levels, keys, strict=True)])
+        return joined_state(new_state({}), [x.init(k) for x, k in zip(levels, keys, strict=True)])
 
     def train_step(
         phase: Phase, state: TrainState, batch: Batch, key: Key
@@ -101,31 +96,31 @@ def make_task(config: ConfigDict, spec: DataSpec) -> Task:
         parts, metrics = [], {}
         for i, level in enumerate(levels):
             part, found = level.train_step(
-                phase, of(state, i), {**batch, "image": real[i]}, keys[i]
+                phase, level_state(state, i), {**batch, "image": real[i]}, keys[i]
             )
             parts.append(part)
             metrics |= {log_name(f"level{i}", name): value for name, value in found.items()}
-        return joined(state, parts), metrics
+        return joined_state(state, parts), metrics
 
     def eval_step(state: TrainState, batch: Batch, key: Key) -> Metrics:
         keys, real = jax.random.split(key, count), lapgan.pyramid(batch["image"], count)
         totals: Metrics = {}
         for i, level in enumerate(levels):
-            found = level.eval_step(of(state, i), {**batch, "image": real[i]}, keys[i])
+            found = level.eval_step(level_state(state, i), {**batch, "image": real[i]}, keys[i])
             totals |= {log_name(f"level{i}", k): v for k, v in found.items() if k != "count"}
             totals["count"] = found["count"]
         return totals
 
     def generate(state: TrainState, latents: Any, **options: Any) -> jax.Array:
         first, *rest = jnp.split(latents[0], ends, axis=1)
-        images = levels[0].generate(of(state, 0), (first, *latents[1:]), **options)
+        images = levels[0].generate(level_state(state, 0), (first, *latents[1:]), **options)
         for i, part in enumerate(rest, start=1):
-            given = lapgan.planes(lapgan.enlarge(images), part)
-            images = levels[i].generate(of(state, i), (given, *latents[1:]), **options)
+            given = lapgan.with_noise_plane(lapgan.enlarge(images), part)
+            images = levels[i].generate(level_state(state, i), (given, *latents[1:]), **options)
         return jnp.clip(images, -1.0, 1.0)
 
     def judge(state: TrainState, images: jax.Array, labels: jax.Array | None) -> jax.Array:
-        return levels[-1].judge(of(state, count - 1), images, labels)
+        return levels[-1].judge(level_state(state, count - 1), images, labels)
 
     def grids(state: TrainState, batch: Batch, key: Key) -> dict[str, jax.Array]:
         make = functools.partial(generate, state, weights="ema")
@@ -154,7 +149,7 @@ def make_task(config: ConfigDict, spec: DataSpec) -> Task:
 
 
 def with_latent(config: ConfigDict, latent: int) -> ConfigDict:
-    """Return a copy of a config with another `model.latent`."""
+    """Return a copy of a config with this `model.latent`."""
     config = copy.deepcopy(config)
     config.model.latent = latent
     return config
@@ -166,11 +161,11 @@ def make_level(
     """Return the GAN of one level.
 
     Args:
-      config: the whole config, with the numbers of noise of the level as `model.latent`.
+      config: the whole config, with the dimensions of the level's noise as `model.latent`.
       spec: of the data.
-      shape: (height, width, channels) of the level.
-      classes: that the networks are given; 0 for none.
-      coarse: whether it is the smallest level.
+      shape: (height, width, channels) of the level's images.
+      classes: number of classes the networks are conditioned on; 0 for none.
+      coarse: whether this is the smallest level.
     """
     stream = dataclasses.replace(spec.streams["image"], shape=shape)
     spec = dataclasses.replace(spec, streams={**spec.streams, "image": stream})
@@ -193,8 +188,8 @@ def make_level(
 
     def condition_on(drawn: tuple, real: jax.Array) -> tuple:
         low = lapgan.enlarge(lapgan.shrink(real))
-        return (lapgan.planes(low, drawn[0]), *drawn[1:])
+        return (lapgan.with_noise_plane(low, drawn[0]), *drawn[1:])
 
     given = {} if coarse else {"condition_on": condition_on}
-    players = Players(networks["gen"], networks["disc"], classes, draw, given_shape, **given)
+    players = gan.Players(networks["gen"], networks["disc"], classes, draw, given_shape, **given)
     return gan.make_gan(config, spec, players, Codes())

@@ -1,14 +1,14 @@
-"""What a GAN's generator is given: latents, codes and the class, and what lies between two such."""
+"""The inputs of a GAN's generator (latents, codes, class): drawing and interpolating them."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import jax.numpy as jnp
-from flax import linen as nn
 
+from gan_jax.core.choices import Choice
 from gan_jax.core.errors import UserError
 from gan_jax.core.task import Key
 from gan_jax.methods.gan.codes import Codes
@@ -16,42 +16,32 @@ from gan_jax.metrics.path_length import slerp
 from gan_jax.models.blocks.soft_labels import one_hot
 
 Draw = Callable[..., Any]
-GRID_ROWS = 8  # of the unconditional sample grid; a conditional one has a row a class
-MOST_CLASSES = 16  # that a sample grid shows
+GRID_ROWS = 8  # of an unconditional sample grid; a conditional one has one row per class
+MOST_CLASSES = 16  # rows of a conditional sample grid
 
 
-class Players(NamedTuple):
-    """The networks of a GAN, and what its generator is given.
+def latents(*, latent: int = 100) -> int:
+    """Return the dimensions of the generator's normal latents."""
+    if latent < 1:
+        raise UserError(f"model.latent={latent}: at least 1")
+    return latent
 
-    Attributes:
-      generator, discriminator: the networks.
-      classes: how many they are given; 0 for none.
-      draw: see `make_draw`.
-      given_shape: of the generator's first argument, without the batch axis.
-      condition_on: (drawn, real images) -> the generator's arguments in training, where it is given
-        more than what is drawn.
-    """
 
-    generator: nn.Module
-    discriminator: nn.Module
-    classes: int
-    draw: Draw
-    given_shape: tuple[int, ...]
-    condition_on: Callable[[tuple, jax.Array], tuple] = lambda drawn, real: drawn
+LATENTS = Choice({"": latents})
 
 
 def make_draw(latent: int, codes: Codes, classes: int) -> tuple[Draw, int]:
-    """Return (draw, dimensions of what it draws).
+    """Return (draw, dimensions of the latents that it draws).
 
-    `draw(keys, labels, truncation=0.0)` gives the generator's arguments, (latents,) or (latents,
-    labels), one entry a key; labels that are None are drawn too. The latents are normal, and after
-    them come InfoGAN's codes (arXiv:1606.03657, section 7): one-hot categorical ones, then ones
-    that are uniform in [-1, 1).
+    `draw(keys, labels, truncation=0.0)` returns the generator's arguments, (latents,) or (latents,
+    labels), one entry per key; with labels=None, labels are drawn uniformly. The latents are normal
+    numbers followed by InfoGAN's codes (arXiv:1606.03657, section 7): one-hot categorical codes,
+    then codes uniform in [-1, 1).
 
     Args:
       latent: dimensions of the normal latents.
-      codes: beside them.
-      classes: that the generator is given; 0 for none.
+      codes: appended to the normal latents.
+      classes: number of classes the generator is conditioned on; 0 for none.
     """
     sizes, continuous = codes
     coded = codes.size > 0
@@ -86,14 +76,15 @@ def make_draw(latent: int, codes: Codes, classes: int) -> tuple[Draw, int]:
 
 
 def make_interpolate(latent: int, classes: int) -> Callable[..., Any]:
-    """Return (start, end, place, along) -> the generator's arguments at a place of a path.
+    """Return (start, end, place, along) -> the generator's arguments at a place in [0, 1].
 
-    The normal latents move along the sphere, codes along a line. A class moves along a line too, as
-    weights of the two classes (`models.soft_labels`). What does not move is that of the start.
+    Normal latents are interpolated on the sphere (slerp), codes linearly, and classes linearly as
+    weights of the two classes (`blocks.soft_labels`). `along` says what is interpolated: "latents",
+    "classes" or both; the rest keeps its value at the start.
 
     Args:
       latent: dimensions of the normal latents.
-      classes: that the generator is given; 0 for none.
+      classes: number of classes the generator is conditioned on; 0 for none.
     """
 
     def interpolate(start: Any, end: Any, place: jax.Array, along: str) -> Any:
@@ -120,7 +111,7 @@ def make_interpolate(latent: int, classes: int) -> Callable[..., Any]:
 
 
 def make_latents(draw: Draw, classes: int, name: str) -> Callable[..., Any]:
-    """Return `Task.latents` of a GAN; `name` is that of the data."""
+    """Return `Task.latents` of a GAN; `name` is the data set's, for messages."""
 
     def latents(keys: jax.Array, labels: jax.Array | None, **options: Any) -> Any:
         if labels is not None and not classes:
@@ -133,7 +124,15 @@ def make_latents(draw: Draw, classes: int, name: str) -> Callable[..., Any]:
 def sample_grid(
     make: Callable[[Any], jax.Array], draw: Draw, classes: int, columns: int, key: Key
 ) -> jax.Array:
-    """Return images [rows, columns, H, W, C], with classes a row each; `make` is given latents."""
+    """Return samples [rows, columns, H, W, C], one row per class if there are classes.
+
+    Args:
+      make: (generator arguments) -> images.
+      draw: see `make_draw`.
+      classes: number of classes; 0 for none.
+      columns: images per row.
+      key: for the latents.
+    """
     rows = min(classes, MOST_CLASSES) or GRID_ROWS
     keys = jax.random.split(key, rows * columns)
     given = jnp.repeat(jnp.arange(rows), columns) if classes else None

@@ -1,4 +1,4 @@
-"""The method "gan": one generator against one discriminator, or a pair of them a level (LAPGAN)."""
+"""The method "gan": one generator and one discriminator, or one pair per pyramid level (LAPGAN)."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from gan_jax.core.choices import Sections, build
 from gan_jax.core.spec import DataSpec
 from gan_jax.core.task import Task
 from gan_jax.methods.gan import lapgan
-from gan_jax.methods.gan.assembly import make_networks
+from gan_jax.methods.gan.assembly import CONDITIONS, make_networks
 from gan_jax.methods.gan.augment import AUGMENTATIONS
-from gan_jax.methods.gan.codes import CODES, CONDITIONS, LATENTS
-from gan_jax.methods.gan.gan import make_gan
+from gan_jax.methods.gan.codes import CODES
+from gan_jax.methods.gan.gan import Players, make_gan
 from gan_jax.methods.gan.growth import GROWTH
-from gan_jax.methods.gan.latents import Players, make_draw
+from gan_jax.methods.gan.latents import LATENTS, make_draw
 from gan_jax.methods.gan.networks import DISCRIMINATORS, GENERATORS
 from gan_jax.methods.gan.rules import RULES
 from gan_jax.methods.gan.terms import DISC_TERMS, GEN_TERMS
@@ -36,12 +36,12 @@ SECTIONS: Sections = {
 
 
 def sections(config: ConfigDict) -> Sections:
-    """Return what the sections of a GAN's config choose from."""
+    """Return the choices of each section of a GAN's config."""
     return SECTIONS
 
 
 def make_task(config: ConfigDict, spec: DataSpec) -> Task:
-    """Build a GAN; see `configs/dcgan.py` for its fields, `configs/lapgan.py` for a pyramid's."""
+    """Build a GAN; fields are in `configs/dcgan.py`, those of a pyramid in `configs/lapgan.py`."""
     build("model", config.model, LATENTS)
     if config.model.gen.name == config.model.disc.name == "lapgan":
         return lapgan.make_task(config, spec)

@@ -1,8 +1,8 @@
-"""The generators and discriminators that a GAN can be made of: `model.gen` and `model.disc`.
+"""The generators and discriminators of GANs by name: `model.gen` and `model.disc`.
 
-Each is a function of keywords: the fields of its section, and what the task gives: the shape of the
-images, the number of classes (0 for none), the head that the discriminator ends in. A network
-without a parameter for classes is unconditional, one without `head` says real or not and no more.
+Each is a function of keywords: the fields of its section, and values from the task, such as the
+image shape, the number of classes (0 for none) and the discriminator's head. A network without a
+parameter `classes` is unconditional; a discriminator without `head` returns a real/fake logit only.
 """
 
 from __future__ import annotations
@@ -46,9 +46,10 @@ def dcgan_generator(
 
     Args:
       image_shape, classes: of the data.
-      width: channels next to the image.
+      width: channels of the layer next to the image.
       conditional: default (concat) | concat | batch_norm | self_modulation.
-      reference_batch: images of virtual batch normalisation's, in place of BatchNorm; 0: none.
+      reference_batch: images of the reference batch of virtual batch normalisation, which replaces
+        BatchNorm; 0: none.
     """
     dcgan.stages(*image_shape[:2])
     chosen = _conditional(conditional, classes, "concat")
@@ -70,23 +71,23 @@ def dcgan_discriminator(
 
     Args:
       classes: of the data.
-      head: the last layers.
-      width: channels next to the image.
+      head: the discriminator's last layers.
+      width: channels of the layer next to the image.
       norm: batch | layer | spectral | none.
-      minibatch_kernels: of minibatch discrimination; 0: none.
+      minibatch_kernels: number of kernels of minibatch discrimination; 0: none.
     """
     _check_norm(norm, DISC_NORMS)
     return dcgan.Discriminator(width, classes, norm, _with(head, minibatch_kernels))
 
 
 def tutorial_generator(*, image_shape: Shape, width: int = 64) -> nn.Module:
-    """Return the tutorial's generator; `width` channels next to the image."""
+    """Return the tutorial's generator; `width` is the channels of the layer next to the image."""
     tutorial.doublings(*image_shape[:2])
     return tutorial.Generator(image_shape, width)
 
 
 def tutorial_discriminator(*, width: int = 64) -> nn.Module:
-    """Return the tutorial's discriminator, with BatchNorm; `width` channels next to the image."""
+    """Return the tutorial's discriminator, with BatchNorm; `width` as in its generator."""
     return tutorial.Discriminator(width)
 
 
@@ -100,14 +101,14 @@ def resnet_generator(
     attention: int = 0,
     block: str = "residual",
 ) -> nn.Module:
-    """Return the residual generator of SNGAN and of what followed it.
+    """Return the residual generator of SNGAN and its successors.
 
     Args:
       image_shape, classes: of the data.
-      width: channels next to the image.
+      width: channels of the layer next to the image.
       conditional: default (batch_norm) | concat | batch_norm | self_modulation.
       norm: none | spectral, of the weights.
-      attention: shorter side of features that attend to themselves [px]; 0: none.
+      attention: shorter side of the feature maps with self-attention [px]; 0: none.
       block: residual | dense (DenseNet's).
     """
     check_choice("model.gen.norm", norm, ("none", "spectral"))
@@ -129,17 +130,17 @@ def resnet_discriminator(
     wide: bool = False,
     minibatch_kernels: int = 0,
 ) -> nn.Module:
-    """Return the residual discriminator of SNGAN and of what followed it.
+    """Return the residual discriminator of SNGAN and its successors.
 
     Args:
       image_shape, classes: of the data.
-      head: the last layers.
-      width: channels next to the image.
+      head: the discriminator's last layers.
+      width: channels of the layer next to the image.
       norm: spectral | layer | none.
       pool: sum | mean over the pixels before the last layer.
-      attention: shorter side of features that attend to themselves [px]; 0: none.
-      wide: whether blocks widen in their first convolution.
-      minibatch_kernels: of minibatch discrimination; 0: none.
+      attention: shorter side of the feature maps with self-attention [px]; 0: none.
+      wide: whether a block changes its width in the first convolution, not the second.
+      minibatch_kernels: number of kernels of minibatch discrimination; 0: none.
     """
     _check_norm(norm, resnet_gan.NORMS)
     check_choice("model.disc.pool", pool, resnet_gan.POOLS)
@@ -163,11 +164,11 @@ def biggan_generator(
 
     Args:
       image_shape, classes: of the data.
-      latent: dimensions, which its blocks share.
-      codes: beside the latents.
-      width: channels next to the image.
-      attention: shorter side of features that attend to themselves [px]; 0: none.
-      class_embedding: dimensions.
+      latent: dimensions of the latents, which are split among the blocks.
+      codes: InfoGAN's codes, appended to the latents.
+      width: channels of the layer next to the image.
+      attention: shorter side of the feature maps with self-attention [px]; 0: none.
+      class_embedding: dimensions of the class embedding.
       weight_init: orthogonal | normal | xavier.
     """
     _check_biggan(image_shape, attention, weight_init)
@@ -185,7 +186,7 @@ def biggan_discriminator(
     weight_init: str = "orthogonal",
     minibatch_kernels: int = 0,
 ) -> nn.Module:
-    """Return BigGAN's discriminator, spectrally normalised; fields as of its generator."""
+    """Return BigGAN's discriminator, spectrally normalised; fields as in `biggan_generator`."""
     _check_biggan(image_shape, attention, weight_init)
     return resnet_gan.Discriminator(
         *(width, classes, "spectral", "sum", _with(head, minibatch_kernels), attention),
@@ -204,7 +205,7 @@ def biggan_deep_generator(
     class_embedding: int = 128,
     weight_init: str = "orthogonal",
 ) -> nn.Module:
-    """Return BigGAN-deep's generator; fields as of `biggan_generator`."""
+    """Return BigGAN-deep's generator; fields as in `biggan_generator`."""
     _check_biggan(image_shape, attention, weight_init)
     given = (image_shape, width, classes, class_embedding, attention, weight_init)
     return biggan_deep.Generator(*given)
@@ -220,14 +221,14 @@ def biggan_deep_discriminator(
     weight_init: str = "orthogonal",
     minibatch_kernels: int = 0,
 ) -> nn.Module:
-    """Return BigGAN-deep's discriminator; fields as of `biggan_discriminator`."""
+    """Return BigGAN-deep's discriminator; fields as in `biggan_discriminator`."""
     _check_biggan(image_shape, attention, weight_init)
     given = (width, classes, _with(head, minibatch_kernels), attention, weight_init)
     return biggan_deep.Discriminator(*given)
 
 
 def progan_generator(*, image_shape: Shape, classes: int, width: int = 512) -> nn.Module:
-    """Return ProGAN's generator, which grows; `width` channels of its smallest stages."""
+    """Return ProGAN's growing generator; `width` is the channels of its smallest stages."""
     progan.stages(*image_shape[:2])
     return progan.Generator(image_shape, width, classes)
 
@@ -240,13 +241,13 @@ def progan_discriminator(
     width: int = 512,
     minibatch_kernels: int = 0,
 ) -> nn.Module:
-    """Return ProGAN's discriminator, which grows with its generator."""
+    """Return ProGAN's discriminator, which grows with the generator."""
     progan.stages(*image_shape[:2])
     return progan.Discriminator(image_shape, width, classes, _with(head, minibatch_kernels))
 
 
 def mlp_generator(*, image_shape: Shape, classes: int, width: int = 1200) -> nn.Module:
-    """Return the generator of 2014 with hidden layers of `width` units."""
+    """Return the MLP generator of the first GANs, with hidden layers of `width` units."""
     mlp_gan.check_size(*image_shape[:2], False)
     return mlp_gan.Generator(image_shape, width, classes, False)
 
@@ -261,23 +262,25 @@ def mlp_discriminator(
     dropout: float = 0.0,
     minibatch_kernels: int = 0,
 ) -> nn.Module:
-    """Return the discriminator of 2014, of maxout units.
+    """Return the MLP discriminator of the first GANs, with maxout units.
 
     Args:
       image_shape, classes: of the data.
-      head: the last layers.
-      width: units of a hidden layer.
+      head: the discriminator's last layers.
+      width: units per hidden layer.
       norm: none | spectral.
-      dropout: share of its units that it drops while it trains either player, the same for an
-        example and all that an update compares with it.
-      minibatch_kernels: of minibatch discrimination; 0: none.
+      dropout: rate of dropped units, in the updates of both networks; all passes of an example
+        within an update share one mask.
+      minibatch_kernels: number of kernels of minibatch discrimination; 0: none.
     """
     mlp_gan.check_size(*image_shape[:2], False)
-    return _of_2014(classes, head, width, norm, dropout, minibatch_kernels, convolutional=False)
+    return _goodfellow_discriminator(
+        classes, head, width, norm, dropout, minibatch_kernels, convolutional=False
+    )
 
 
 def conv2014_generator(*, image_shape: Shape, classes: int, width: int = 1200) -> nn.Module:
-    """Return the convolutional generator of 2014; `width` units of its hidden layers."""
+    """Return the convolutional generator of the first GANs; `width` as in `mlp_generator`."""
     mlp_gan.check_size(*image_shape[:2], True)
     return mlp_gan.Generator(image_shape, width, classes, True)
 
@@ -292,9 +295,11 @@ def conv2014_discriminator(
     dropout: float = 0.0,
     minibatch_kernels: int = 0,
 ) -> nn.Module:
-    """Return the convolutional discriminator of 2014; fields as of `mlp_discriminator`."""
+    """Return the convolutional discriminator of the first GANs; fields: see `mlp_discriminator`."""
     mlp_gan.check_size(*image_shape[:2], True)
-    return _of_2014(classes, head, width, norm, dropout, minibatch_kernels, convolutional=True)
+    return _goodfellow_discriminator(
+        classes, head, width, norm, dropout, minibatch_kernels, convolutional=True
+    )
 
 
 def lapgan_generator(
@@ -304,9 +309,9 @@ def lapgan_generator(
 
     Args:
       classes: of the data.
-      width: channels.
-      coarsest: least shorter side of the smallest level [px].
-      coarse_width: units of the generator of the smallest level.
+      width: channels of the hidden layers.
+      coarsest: smallest allowed shorter side of the smallest level [px].
+      coarse_width: units of the hidden layers of the smallest level's generator.
     """
     if coarsest < 5 or coarse_width < 2:
         raise UserError(
@@ -326,11 +331,11 @@ def lapgan_discriminator(
     dropout: float = 0.0,
     minibatch_kernels: int = 0,
 ) -> nn.Module:
-    """Return the discriminator of a level of LAPGAN's pyramid; fields as of `mlp_discriminator`.
+    """Return the discriminator of a level of LAPGAN's pyramid.
 
     Args:
-      classes, head, width, norm, dropout, minibatch_kernels: see there.
-      coarse: units, at the smallest level; 0 at the others.
+      classes, head, width, norm, dropout, minibatch_kernels: see `mlp_discriminator`.
+      coarse: units of the hidden layers at the smallest level; 0 at the other levels.
     """
     _check_norm(norm, lapgan.NORMS)
     return lapgan.Discriminator(
@@ -375,12 +380,13 @@ DISCRIMINATORS = Choice(
 
 
 def _conditional(chosen: str, classes: int, own: str) -> str:
-    """Return how a generator is given the class, `own` where that is left to it."""
+    """Return how a generator is conditioned on the class; "default" means `own`."""
     check_choice("model.gen.conditional", chosen, ("default", *GEN_CONDITIONALS))
     if not classes and chosen in ("concat", "batch_norm"):
         raise UserError(
-            f"model.gen.conditional={chosen} gives the generator classes, and model.conditional"
-            " none: set model.conditional=projection, or model.gen.conditional=default"
+            f"model.gen.conditional={chosen} conditions the generator on classes, and"
+            " model.conditional=none has none: set model.conditional=projection, or"
+            " model.gen.conditional=default"
         )
     return own if chosen == "default" else chosen
 
@@ -399,7 +405,7 @@ def _dropout(rate: float) -> float:
     return rate
 
 
-def _of_2014(
+def _goodfellow_discriminator(
     classes: int,
     head: Head,
     width: int,

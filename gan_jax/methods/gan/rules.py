@@ -8,9 +8,9 @@ from gan_jax.core.choices import Choice
 from gan_jax.core.errors import UserError, check_choice
 from gan_jax.objectives.adversarial import Game, make_game
 
-# The classes of generated images in training: of the real batch, or drawn afresh, each as likely.
+# Labels of generated images in training: those of the real batch, or drawn uniformly.
 FAKE_LABELS = ("real", "uniform")
-TOP_K_DECAY = 0.99  # an epoch, arXiv:2002.06224
+TOP_K_DECAY = 0.99  # per epoch, arXiv:2002.06224
 
 
 class Rules(NamedTuple):
@@ -41,20 +41,21 @@ def rules(
     """Return how a GAN is trained.
 
     Args:
-      loss: a game of `objectives.adversarial`.
+      loss: a key of `objectives.adversarial.GAMES`.
       label_smoothing: the target of real images is 1 minus this; one-sided.
-      gen_weight: of the game in the generator's loss; 0 leaves it the terms alone.
-      disc_updates: discriminator updates a generator update.
-      fake_labels: the classes of generated images in training: "real", those of the batch of real
-        images, or "uniform", each drawn afresh.
-      freeze_disc: first stages of the discriminator that are not trained, for `train.init_from`.
-      weight_clipping: limit of every weight of the discriminator; 0: none.
+      gen_weight: weight of the adversarial loss of the generator; 0 leaves its terms only.
+      disc_updates: discriminator updates per generator update.
+      fake_labels: labels of generated images in training: "real", those of the batch of real
+        images, or "uniform", drawn uniformly.
+      freeze_disc: number of the discriminator's first stages that are not trained (FreezeD), for
+        `train.init_from`.
+      weight_clipping: limit of the absolute value of the discriminator's weights; 0: none.
       top_k: share of generated images, the most realistic, that the generator learns from.
-      top_k_decay: factor an epoch by which the share falls from 1 to `top_k`.
+      top_k_decay: factor per epoch by which the share falls from 1 to `top_k`.
     """
     game = make_game(loss, label_smoothing=label_smoothing)
     if disc_updates < 1:
-        raise UserError(f"task.disc_updates={disc_updates}: at least 1 a generator update")
+        raise UserError(f"task.disc_updates={disc_updates}: at least 1 per generator update")
     if weight_clipping < 0:
         raise UserError(f"task.weight_clipping={weight_clipping}: at least 0, which is none")
     check_choice("task.fake_labels", fake_labels, FAKE_LABELS)
@@ -65,8 +66,8 @@ def rules(
             raise UserError(f"task.{name}={value}: in (0, 1], 1 keeps all generated images")
     if top_k < 1 and game.relativistic:
         raise UserError(
-            f"task.top_k={top_k} with task.loss={loss}: a relativistic loss is of pairs,"
-            " none of which can be left out: set task.top_k=1, or another loss"
+            f"task.top_k={top_k} with task.loss={loss}: a relativistic loss compares pairs"
+            " of images, none of which can be left out: set task.top_k=1, or another loss"
         )
     if top_k == 1 and top_k_decay != TOP_K_DECAY:
         raise UserError(

@@ -1,18 +1,18 @@
-"""Terms of a GAN's players, by name (`config.terms.disc` and `config.terms.gen`).
+"""Terms of a GAN's discriminator and generator, by name (`config.terms.disc`, `config.terms.gen`).
 
-What an update of either player sees is in `DISC_SEEN` and `GEN_SEEN`:
+Entries of `seen` in an update of the discriminator (`DISC_SEEN`) and of the generator (`GEN_SEEN`):
 
-  judge: images -> Outputs, one more pass of the discriminator in training that moves nothing, given
-    the classes of the real images.
-  judge_fake: the same, given the classes of the generated ones.
-  generate: the generator's arguments -> images, one more pass that moves nothing.
-  real, fake: images [B, H, W, C], augmented if the discriminator's are.
-  real_out, fake_out: Outputs of the pass over them; a generator's update has no `real_out`: a term
-    that needs it judges `real`.
-  given: what the real images are given, () or (labels,).
+  judge: images -> Outputs, another training pass of the discriminator with the labels of the real
+    images; it updates no statistics.
+  judge_fake: the same, with the labels of the generated images.
+  generate: the generator's arguments -> images, another training pass that updates no statistics.
+  real, fake: images [B, H, W, C], augmented if the discriminator's inputs are.
+  real_out, fake_out: Outputs of the discriminator on these images. `real_out` is missing in the
+    generator's update: a term that needs it calls `judge` on `real`.
+  given: conditioning of the real images, () or (labels,).
   drawn: the generator's arguments, (latents,) or (latents, labels).
-  labelled: (images, labels) of examples with a label, in semi-supervised learning; augmented
-    likewise.
+  labelled: (images, labels) of the labelled examples in semi-supervised learning, augmented like
+    the others.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ import jax.numpy as jnp
 
 from gan_jax.augment.diffaugment import PARTS, diffaugment
 from gan_jax.augment.geometric import random_flip, random_jitter
-from gan_jax.methods.gan import classes
+from gan_jax.methods.gan import class_terms
 from gan_jax.methods.gan.codes import Codes
 from gan_jax.methods.terms import Kind, plain, terms_of
 from gan_jax.models.blocks.heads import Outputs
@@ -33,14 +33,12 @@ from gan_jax.objectives import gradient_penalty as penalties
 from gan_jax.objectives import logits
 from gan_jax.objectives.classification import cross_entropy
 from gan_jax.objectives.contrastive import normalized_temperature_cross_entropy
-from gan_jax.objectives.path_length import moved_length, path_lengths
+from gan_jax.objectives.path_length import path_lengths, updated_length
 from gan_jax.parallel.axes import axis_mean
 
 GEN_SEEN = ("judge", "judge_fake", "generate", "real", "fake", "fake_out", "given", "drawn")
 DISC_SEEN = (*GEN_SEEN, "real_out", "labelled")
-# Of what the head of that model.conditional says.
-CLASS_TERMS = ("classifier", "contrastive", "d2d_ce")
-# Of the discriminator's, those that take the gradient of a logit in its own image.
+# Terms of the discriminator that take the gradient of each logit in its own image.
 GRADIENT_TERMS = (
     "gradient_penalty",
     "zero_centred_penalty",
@@ -49,7 +47,7 @@ GRADIENT_TERMS = (
     "r1",
     "r2",
 )
-LECAM_DECAY = 0.99  # of the averages of logits, arXiv:2104.03310, section 4.1
+LECAM_DECAY = 0.99  # of the moving averages of logits, arXiv:2104.03310, section 4.1
 Seen = Mapping[str, Any]
 
 
@@ -69,17 +67,17 @@ def _penalty(target: Callable[[jax.Array], jax.Array]) -> Kind:
 
 
 def gradient_penalty() -> Kind:
-    """Return WGAN-GP's penalty, one-centred."""
+    """Return WGAN-GP's gradient penalty, which is one-centred."""
     return _penalty(penalties.one_centred)
 
 
 def zero_centred_penalty() -> Kind:
-    """Return the penalty that draws the slope to 0."""
+    """Return the gradient penalty with target norm 0."""
     return _penalty(penalties.zero_centred)
 
 
 def one_sided_penalty() -> Kind:
-    """Return the penalty on a slope above 1 only."""
+    """Return the gradient penalty on norms above 1 only."""
     return _penalty(penalties.one_sided)
 
 
@@ -93,7 +91,7 @@ def dragan() -> Kind:
 
 
 def r1() -> Kind:
-    """Return the penalty on real images; the weight is the paper's gamma."""
+    """Return the R1 penalty, on real images; its weight is the paper's gamma."""
 
     def value(seen: Seen, keys: jax.Array) -> jax.Array:
         return penalties.r1(critic=critic(seen["judge"]), images=seen["real"])
@@ -102,7 +100,7 @@ def r1() -> Kind:
 
 
 def r2() -> Kind:
-    """Return the penalty on generated images; the weight is the paper's gamma."""
+    """Return the R2 penalty, on generated images; its weight is the paper's gamma."""
 
     def value(seen: Seen, keys: jax.Array) -> jax.Array:
         return penalties.r1(critic=critic(seen["judge_fake"]), images=seen["fake"])
@@ -116,10 +114,10 @@ def drift() -> Kind:
 
 
 def consistency(*, flip: bool = True) -> Kind:
-    """Return CR: real images are judged as `shifted` ones are.
+    """Return CR: real images and their `shifted` versions should have the same logit.
 
     Args:
-      flip: whether these are mirrored; not where left and right differ, as in digits.
+      flip: whether to mirror images; False where left and right differ, as in digits.
     """
 
     def value(seen: Seen, keys: jax.Array) -> jax.Array:
@@ -130,7 +128,7 @@ def consistency(*, flip: bool = True) -> Kind:
 
 
 def fake_consistency(*, flip: bool = True) -> Kind:
-    """Return the generated images' half of bCR; `flip` as of `consistency`."""
+    """Return bCR's term on generated images; `flip` as in `consistency`."""
 
     def value(seen: Seen, keys: jax.Array) -> jax.Array:
         again = seen["judge_fake"](shifted(seen["fake"], keys, flip=flip))
@@ -140,7 +138,7 @@ def fake_consistency(*, flip: bool = True) -> Kind:
 
 
 def latent_consistency(*, std: float = 0.05) -> Kind:
-    """Return the discriminator's half of zCR; `std` is the deviation of the step in the latents."""
+    """Return zCR's discriminator term; `std` is the standard deviation of the latent step."""
 
     def value(seen: Seen, keys: jax.Array) -> jax.Array:
         near = seen["generate"](*stepped(seen["drawn"], keys, std))
@@ -151,13 +149,13 @@ def latent_consistency(*, std: float = 0.05) -> Kind:
 
 
 def latent_diversity(*, std: float = 0.05) -> Kind:
-    """Return the generator's half of zCR (arXiv:2002.04724, algorithm 2): near latents look apart.
+    """Return zCR's generator term (arXiv:2002.04724, algorithm 2): close latents, distinct images.
 
-    A mean over the pixels, as StudioGAN has it, with weight 0.5; the algorithm has a squared norm,
-    H W C times as much.
+    The negative squared difference, averaged over pixels and channels as in StudioGAN (weight 0.5);
+    the paper's algorithm has the squared norm, which is H W C times larger.
 
     Args:
-      std: deviation of the step in the latents.
+      std: standard deviation of the latent step.
     """
 
     def value(seen: Seen, keys: jax.Array) -> jax.Array:
@@ -168,9 +166,9 @@ def latent_diversity(*, std: float = 0.05) -> Kind:
 
 
 def lecam() -> Kind:
-    """Return LeCam's term; its buffer has the averages of logits so far, and of how many updates.
+    """Return LeCam's term; its buffer holds moving averages of logits and the number of updates.
 
-    Of the update at hand it takes the batch, which is a microbatch where there are such.
+    The averages it compares with include the current batch (with microbatches: the microbatch).
     """
 
     def value(nets: Any, seen: Seen, keys: jax.Array, buffer: Any) -> Any:
@@ -186,7 +184,7 @@ def lecam() -> Kind:
         return {"averages": averages, "updates": jnp.zeros((), jnp.int32)}
 
     def following(buffer: Any, statistics: Any, net: Any, step: jax.Array) -> Any:
-        averages = logits.moved_averages(buffer["averages"], statistics, LECAM_DECAY)
+        averages = logits.updated_averages(buffer["averages"], statistics, LECAM_DECAY)
         return {"averages": averages, "updates": buffer["updates"] + 1}
 
     return Kind(value, ("real_out", "fake_out"), init, following)
@@ -195,100 +193,35 @@ def lecam() -> Kind:
 def path_length() -> Kind:
     """Return path length regularisation, see `objectives.path_length`.
 
-    Its buffer is the length that paths are drawn to, an average of those so far and of the batch at
-    hand, which is a microbatch where there are such. With the class
-    held, and in the latents that the generator is given: there is no mapping network here.
+    Its buffer is the target length, a moving average of past lengths; the target includes the
+    current batch (with microbatches: the microbatch). The class is held fixed, and the gradient is
+    taken in the generator's input latents, as there is no mapping network here.
     """
 
     def value(nets: Any, seen: Seen, keys: jax.Array, buffer: Any) -> Any:
         latents, *labels = seen["drawn"]
         lengths = path_lengths(lambda z: seen["generate"](z, *labels), latents, keys)
         mean = lengths.mean()
-        target = moved_length(buffer, jax.lax.stop_gradient(axis_mean(mean)))
+        target = updated_length(buffer, jax.lax.stop_gradient(axis_mean(mean)))
         return jnp.square(lengths - target), {"length": mean}
 
     return Kind(
         value,
         ("generate", "drawn"),
         lambda params: jnp.zeros(()),
-        lambda buffer, statistics, net, step: moved_length(buffer, statistics["length"]),
+        lambda buffer, statistics, net, step: updated_length(buffer, statistics["length"]),
     )
 
 
-def _of_real(loss: classes.Loss, *, fake: bool = False) -> Kind:
-    """Return a discriminator's term of classes: of real images, and of generated ones by `fake`."""
-
-    def value(seen: Seen, keys: jax.Array) -> jax.Array:
-        on_fake = loss(seen["fake_out"], seen["drawn"][1]) if fake else 0.0
-        return loss(seen["real_out"], seen["given"][0]) + on_fake
-
-    return plain(value, ("real_out", "fake_out", "given", "drawn"))
-
-
-def _of_fake(loss: classes.Loss) -> Kind:
-    """Return a generator's term of classes, of its own images."""
-    return plain(lambda seen, _: loss(seen["fake_out"], seen["drawn"][1]), ("fake_out", "drawn"))
-
-
-def disc_classifier() -> Kind:
-    """Return an auxiliary classifier's loss, on real and on generated images (arXiv:1610.09585)."""
-    return _of_real(classes.classifier(), fake=True)
-
-
-def gen_classifier() -> Kind:
-    """Return an auxiliary classifier's loss, on generated images."""
-    return _of_fake(classes.classifier())
-
-
-def disc_contrastive(*, temperature: float = 1.0) -> Kind:
-    """Return ContraGAN's loss on real images (arXiv:2006.12681, algorithm 1)."""
-    return _of_real(classes.contrastive(temperature))
-
-
-def gen_contrastive(*, temperature: float = 1.0) -> Kind:
-    """Return ContraGAN's loss on generated images."""
-    return _of_fake(classes.contrastive(temperature))
-
-
-def disc_d2d_ce(
-    *,
-    temperature: float = 1.0,
-    positive_margin: float = 0.98,
-    negative_margin: float = 0.02,
-    shift_negatives: bool = False,
-) -> Kind:
-    """Return ReACGAN's loss on real images (arXiv:2111.01118, section 3.3).
-
-    Args:
-      temperature: of the cosines.
-      positive_margin, negative_margin: cosines.
-      shift_negatives: True as in the authors' code, False as in the paper.
-    """
-    given = (temperature, positive_margin, negative_margin, shift_negatives)
-    return _of_real(classes.d2d_ce(*given))
-
-
-def gen_d2d_ce(
-    *,
-    temperature: float = 1.0,
-    positive_margin: float = 0.98,
-    negative_margin: float = 0.02,
-    shift_negatives: bool = False,
-) -> Kind:
-    """Return ReACGAN's loss on generated images; fields as of `disc_d2d_ce`."""
-    given = (temperature, positive_margin, negative_margin, shift_negatives)
-    return _of_fake(classes.d2d_ce(*given))
-
-
 def _rotation(judge: str, images: str) -> Kind:
-    """Return the cross entropy of guessing how images were turned (SSGAN, arXiv:1811.11212).
+    """Return the cross entropy of predicting an image's rotation (SSGAN, arXiv:1811.11212).
 
-    Each image is turned once, by 0, 90, 180 or 270 degrees drawn from its key. (The authors turn a
-    quarter of the batch all four ways.)
+    Each image is rotated once, by 0, 90, 180 or 270 degrees drawn from its key. (The authors rotate
+    a quarter of the batch by all four angles.)
 
     Args:
-      judge: which pass, "judge" or "judge_fake".
-      images: of which, "real" or "fake".
+      judge: entry of `seen` with the discriminator's pass, "judge" or "judge_fake".
+      images: entry of `seen` with the images, "real" or "fake".
     """
 
     def value(seen: Seen, keys: jax.Array) -> jax.Array:
@@ -301,24 +234,24 @@ def _rotation(judge: str, images: str) -> Kind:
 
 
 def disc_rotation() -> Kind:
-    """Return the cross entropy of the turns of real images, see `_rotation`."""
+    """Return the rotation loss on real images, see `_rotation`."""
     return _rotation("judge", "real")
 
 
 def gen_rotation() -> Kind:
-    """Return the cross entropy of the turns of generated images, see `_rotation`."""
+    """Return the rotation loss on generated images, see `_rotation`."""
     return _rotation("judge_fake", "fake")
 
 
 def codes(*, latent: int, codes: Codes) -> Kind:
-    """Return -log Q(c | G(z, c)), the negative bound of InfoGAN (arXiv:1606.03657).
+    """Return -log Q(c | G(z, c)), InfoGAN's negative mutual-information bound (arXiv:1606.03657).
 
-    The codes are the last dimensions of the latents: one-hot categorical ones, then continuous
-    ones, whose Q is a normal of variance 1, without its constant.
+    The codes are the last dimensions of the latents: one-hot categorical codes, then continuous
+    ones, for which Q is a normal of variance 1; its constant is left out.
 
     Args:
-      latent: dimensions before the codes.
-      codes: what they are.
+      latent: dimensions of the latents in front of the codes.
+      codes: InfoGAN's codes.
     """
 
     def value(seen: Seen, keys: jax.Array) -> jax.Array:
@@ -335,10 +268,10 @@ def codes(*, latent: int, codes: Codes) -> Kind:
 
 
 def views(*, temperature: float = 1.0) -> Kind:
-    """Return SimCLR's loss of two DiffAugment views of each real image (arXiv:2002.05709).
+    """Return SimCLR's loss between two DiffAugment views of each real image (arXiv:2002.05709).
 
     Args:
-      temperature: of the cosines.
+      temperature: divides the cosine similarities.
     """
 
     def value(seen: Seen, keys: jax.Array) -> jax.Array:
@@ -354,9 +287,9 @@ def views(*, temperature: float = 1.0) -> Kind:
 
 
 def labelled() -> Kind:
-    """Return the cross entropy of the class, given real (arXiv:1606.03498, section 5).
+    """Return -log p(y | x, y < K + 1) of labelled images (arXiv:1606.03498, section 5).
 
-    -log p(y | x, y < K + 1), of images with a label.
+    The cross entropy of the class, given that the image is real.
     """
 
     def value(seen: Seen, keys: jax.Array) -> jax.Array:
@@ -369,8 +302,8 @@ def labelled() -> Kind:
 def feature_matching() -> Kind:
     """Return |E f(x) - E f(G(z))|^2 (Salimans et al. 2016, arXiv:1606.03498, section 3.1).
 
-    f is what the discriminator's last layer sees (the authors' code for MNIST: the layer before);
-    the means are over the batch, on all devices.
+    f is the input of the discriminator's last layer (the authors' code for MNIST: of the layer
+    before); the means are over the batch, on all devices.
     """
 
     def value(seen: Seen, keys: jax.Array) -> jax.Array:
@@ -382,9 +315,9 @@ def feature_matching() -> Kind:
 
 
 def shifted(images: jax.Array, keys: jax.Array, *, flip: bool) -> jax.Array:
-    """Mirror half of the images, and shift them by up to an eighth of a side, reflected beyond.
+    """Mirror half of the images, and shift all by up to an eighth of the side, reflecting at edges.
 
-    4 px of 32, as CR does (arXiv:1910.12027), and as StudioGAN does it.
+    Up to 4 px at 32 px, as in CR (arXiv:1910.12027) and in StudioGAN.
 
     Args:
       images: [B, H, W, C].
@@ -399,7 +332,7 @@ def shifted(images: jax.Array, keys: jax.Array, *, flip: bool) -> jax.Array:
 
 
 def stepped(drawn: tuple, keys: jax.Array, std: float) -> tuple:
-    """Return the generator's arguments with a normal step of the latents."""
+    """Return the generator's arguments with normal noise (deviation std) added to the latents."""
     latents, *labels = drawn
     noise = jax.vmap(lambda key: jax.random.normal(key, latents.shape[1:]))(keys)
     return (latents + std * noise, *labels)
@@ -419,9 +352,9 @@ DISC_TERMS = terms_of(
         "latent_consistency": latent_consistency,  # zCR, with the generator's latent_diversity
         "lecam": lecam,
         "drift": drift,
-        "classifier": disc_classifier,  # these three with that model.conditional
-        "contrastive": disc_contrastive,
-        "d2d_ce": disc_d2d_ce,
+        "classifier": class_terms.disc_classifier,  # these three: see CLASS_TERMS
+        "contrastive": class_terms.disc_contrastive,
+        "d2d_ce": class_terms.disc_d2d_ce,
         "rotation": disc_rotation,  # self-supervised
         "codes": codes,  # InfoGAN
         "labelled": labelled,  # with model.conditional=semi_supervised
@@ -432,11 +365,11 @@ DISC_TERMS = terms_of(
 GEN_TERMS = terms_of(
     {
         "latent_diversity": latent_diversity,
-        "path_length": path_length,  # StyleGAN2's; its authors take it at one step of 4, weight 2
+        "path_length": path_length,  # StyleGAN2's; its authors: every 4 steps, weight 2
         "feature_matching": feature_matching,
-        "classifier": gen_classifier,
-        "contrastive": gen_contrastive,
-        "d2d_ce": gen_d2d_ce,
+        "classifier": class_terms.gen_classifier,
+        "contrastive": class_terms.gen_contrastive,
+        "d2d_ce": class_terms.gen_d2d_ce,
         "rotation": gen_rotation,
         "codes": codes,
     },

@@ -1,14 +1,14 @@
-"""Unpaired translation both ways at once: CycleGAN (Zhu et al. 2017, arXiv:1703.10593).
+"""Unpaired translation in both directions: CycleGAN (Zhu et al. 2017, arXiv:1703.10593).
 
-Two generators and two discriminators: gen_ab makes images of domain b (stream "target") of those of
-domain a (stream "image"), gen_ba the reverse. The generators minimise (equation 3, section 5.2.1)
+Two generators and two discriminators: gen_ab translates images of domain a (stream "image") to
+domain b (stream "target"), gen_ba the reverse. The generators minimise (equation 3, section 5.2.1)
 
     (D_b(G(a)) - 1)^2 + (D_a(F(b)) - 1)^2 + cycle * (|F(G(a)) - a| + |G(F(b)) - b|)
         + cycle * identity * (|G(b) - b| + |F(a) - a|)
 
 and each discriminator half of (D(x) - 1)^2 + D(fake)^2 (section 4), on fakes from a history of
-`pool` images. As in the authors' code the generators move first, and both domains share a step.
-Deviation: images are shifted by whole pixels rather than enlarged and cropped.
+`pool` images. As in the authors' code, the generators are updated first, both in one optimizer
+step. Deviation: images are shifted by whole pixels rather than enlarged and cropped.
 """
 
 from __future__ import annotations
@@ -41,11 +41,11 @@ class Rules(NamedTuple):
     """How both directions are trained.
 
     Attributes:
-      cycle: weight of the way there and back.
-      identity: weight, of `cycle`, of leaving an image of the target domain as it is; 0: none.
-      pool: generated images of each domain that its discriminator's history holds; 0: none.
-      flip: mirror images left to right.
-      jitter: shift images [px].
+      cycle: weight of the cycle-consistency loss.
+      identity: weight of the identity loss, relative to `cycle`; 0: none.
+      pool: capacity of each discriminator's history of generated images; 0: none.
+      flip: mirror images left to right at random.
+      jitter: largest random shift [px].
     """
 
     cycle: float = 10.0
@@ -55,26 +55,31 @@ class Rules(NamedTuple):
     jitter: int = 4
 
 
-WAYS = {"gen_ab": ("image", "target"), "gen_ba": ("target", "image")}
-JUDGES = {"disc_a": ("image",), "disc_b": ("target",)}
-PATHS = {"ab": ("gen_ab",), "ba": ("gen_ba",), "aba": (*WAYS,), "bab": (*reversed(WAYS),)}
+GENERATORS = {"gen_ab": ("image", "target"), "gen_ba": ("target", "image")}
+DISCRIMINATORS = {"disc_a": ("image",), "disc_b": ("target",)}
+PATHS = {
+    "ab": ("gen_ab",),
+    "ba": ("gen_ba",),
+    "aba": (*GENERATORS,),
+    "bab": (*reversed(GENERATORS),),
+}
 RULES = Choice({"cyclegan": Rules})
 
 
 def sections(config: ConfigDict) -> Sections:
-    """Return what the sections of a config choose from; both networks of a role are alike."""
+    """Return the choices of each section; both generators share one, both discriminators one."""
     return translator_sections(RULES)
 
 
 def make_task(config: ConfigDict, spec: DataSpec) -> Task:
     """Build a CycleGAN; see `configs/cyclegan.py` for its fields."""
     task, game = build("task", config.task, RULES), GAMES["least_squares"]
-    players = make_players(config, spec, ways=WAYS, judges=JUDGES)
+    players = make_players(config, spec, generators=GENERATORS, discriminators=DISCRIMINATORS)
     shapes, update = players.shapes, players.update
     if task.identity and shapes["image"] != shapes["target"]:
         raise UserError(
             f"task.identity={task.identity} with images of {shapes['image']} and of"
-            f" {shapes['target']}: a generator takes those of its own domain only: set it to 0"
+            f" {shapes['target']}: a generator takes images of its source domain only: set it to 0"
         )
 
     def train_step(
@@ -85,10 +90,10 @@ def make_task(config: ConfigDict, spec: DataSpec) -> Task:
         a, b = (augmented((batch[s][0],), keys[i], **moved)[0] for i, s in enumerate(shapes))
         draws = [example_keys(k, len(a)) for k in keys[2:5]]
         given = dict(key=keys[5], phase=phase)
-        state, metrics, fakes = update(state, (*WAYS,), gen_loss, (a, b, draws[0]), **given)
+        state, metrics, fakes = update(state, (*GENERATORS,), gen_loss, (a, b, draws[0]), **given)
         pools = dict(state.buffers["pools"])
-        for name, real, pool_keys, key in zip(JUDGES, (a, b), draws[1:], keys[6:], strict=True):
-            pools[name], fake = pool_query(pools[name], fakes[name], pool_keys)
+        for name, real, draw, key in zip(DISCRIMINATORS, (a, b), draws[1:], keys[6:], strict=True):
+            pools[name], fake = pool_query(pools[name], fakes[name], draw)
             given = dict(real=real, fake=fake, key=key, phase=phase)
             state, found = update_discriminator(update, state, name, game, **given)
             metrics |= found
@@ -96,7 +101,7 @@ def make_task(config: ConfigDict, spec: DataSpec) -> Task:
 
     def gen_loss(nets: Nets, inputs: Any) -> tuple[jax.Array, Aux]:
         a, b, keys = inputs
-        drops = iter(jax.vmap(lambda key: jax.random.split(key, 6))(keys).T)  # a key a pass
+        drops = iter(jax.vmap(lambda key: jax.random.split(key, 6))(keys).T)  # one key per pass
         change = lambda net: lambda x: net(x, keys=next(drops))  # noqa: E731
         to_a, to_b = change(nets.gen_ba), change(nets.gen_ab)
         fakes = {"disc_a": to_a(b), "disc_b": to_b(a)}
@@ -115,5 +120,6 @@ def make_task(config: ConfigDict, spec: DataSpec) -> Task:
             loss += task.cycle * task.identity * (metrics["identity_a"] + metrics["identity_b"])
         return loss, Aux(metrics, outputs=fakes)
 
-    buffers = {"pools": {name: make_pool(task.pool, shapes[s]) for name, (s,) in JUDGES.items()}}
+    pools = {name: make_pool(task.pool, shapes[s]) for name, (s,) in DISCRIMINATORS.items()}
+    buffers = {"pools": pools}
     return make_translator(config, spec, players, train_step, paths=PATHS, buffers=buffers)

@@ -15,8 +15,8 @@ def unet(*, outputs: int, width: int = 64, dropout: float = 0.5) -> nn.Module:
 
     Args:
       outputs: channels of the target.
-      width: channels of its first layer.
-      dropout: of its first decoder blocks.
+      width: channels of the first layer.
+      dropout: dropout rate in the first decoder blocks.
     """
     return UNet(features=width, outputs=outputs, dropout_rate=dropout)
 
@@ -26,9 +26,9 @@ def resnet(*, outputs: int, width: int = 64, blocks: int = 9, dropout: float = 0
 
     Args:
       outputs: channels of the target.
-      width: channels of its first layer.
-      blocks: residual ones.
-      dropout: within these.
+      width: channels of the first layer.
+      blocks: number of residual blocks.
+      dropout: dropout rate within the blocks.
     """
     return resnet_translator.ResNetTranslator(
         features=width, outputs=outputs, blocks=blocks, dropout_rate=dropout
@@ -39,18 +39,18 @@ def patchgan(*, width: int = 64, layers: int = 2, norm: str = "batch") -> nn.Mod
     """Return a PatchGAN.
 
     Args:
-      width: channels of its first layer.
-      layers: 2: patches of 34 px; 3: the paper's 70 px.
+      width: channels of the first layer.
+      layers: stride-2 convolutions; 2 for patches of 34 px, 3 for the paper's 70 px.
       norm: batch | instance.
     """
     return PatchGAN(features=width, layers=layers, norm=norm)
 
 
-def nobody() -> None:
+def no_discriminator() -> None:
     """Return no discriminator."""
 
 
 GENERATORS = Choice({"unet": unet, "resnet": resnet}, ("outputs",), "unet", nn.Module)
-DISCRIMINATORS = Choice({"none": nobody, "patchgan": patchgan}, (), "none", nn.Module)
-# What the sides of an image must divide by, of generators that take other sizes than in training.
+DISCRIMINATORS = Choice({"none": no_discriminator, "patchgan": patchgan}, (), "none", nn.Module)
+# Divisor of the image sides, for generators that accept other sizes than that of training.
 MULTIPLES = {"resnet": resnet_translator.MULTIPLE}

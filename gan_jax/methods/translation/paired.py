@@ -1,9 +1,9 @@
 """Paired image-to-image translation: a U-Net alone (L1), or against a PatchGAN (pix2pix).
 
-The two differ in `task.adversarial_weight` only. With 0 there is no discriminator at all: the
-plain CNN. Otherwise it is Isola et al. 2017 (arXiv:1611.07004, equation 4): L1 times 100 plus the
-non-saturating GAN loss, the discriminator's loss halved to slow it down (their section 3.3),
-dropout as the noise, in use too (`dropout=true`).
+The two differ in `task.adversarial_weight` only. With 0 there is no discriminator: a plain CNN with
+an L1 loss. Otherwise this is Isola et al. 2017 (arXiv:1611.07004, equation 4): 100 times L1 plus
+the non-saturating GAN loss, the discriminator's loss halved to slow it down (their section 3.3),
+and dropout as the noise, also at test time (`dropout=true`).
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from gan_jax.core.errors import UserError
 from gan_jax.core.spec import DataSpec
 from gan_jax.core.state import TrainState
 from gan_jax.core.task import Batch, Key, Metrics, Phase, Task
-from gan_jax.methods.adversarial import judged
+from gan_jax.methods.adversarial import image_discriminator_loss
 from gan_jax.methods.translation.translator import (
     augmented,
     make_players,
@@ -53,11 +53,11 @@ def rules(
     """Return how a translator is trained.
 
     Args:
-      l1_weight: only beside an adversarial loss.
-      adversarial_weight: 0 with `model.disc=none`.
-      flip: mirror pairs left to right.
-      jitter: shift pairs [px].
-      test_dropout: dropout at use.
+      l1_weight: of the L1 loss; without an adversarial loss it is 1.
+      adversarial_weight: of the adversarial loss; 0 with `model.disc=none`.
+      flip: mirror pairs left to right at random.
+      jitter: largest random shift of a pair [px].
+      test_dropout: whether dropout stays on in evaluation and use.
     """
     return Rules(l1_weight, adversarial_weight, flip, jitter, test_dropout)
 
@@ -66,14 +66,14 @@ RULES = Choice({"paired": rules})
 
 
 def sections(config: ConfigDict) -> Sections:
-    """Return what the sections of a translator's config choose from; no optimizer of nobody."""
+    """Return the choices of each section; those of the discriminator only if there is one."""
     disc = config.model.get("disc", "none")
     with_disc = (disc if isinstance(disc, str) else disc.name) != "none"
-    return translator_sections(RULES, judged=with_disc)
+    return translator_sections(RULES, adversarial=with_disc)
 
 
 def check_config(config: ConfigDict, spec: DataSpec) -> None:
-    """Raise UserError unless loss and networks fit each other and the size of the images."""
+    """Raise UserError unless loss, networks and image size fit together."""
     disc, weight = config.model.disc, config.task.adversarial_weight
     if (weight > 0) != (disc.name != "none"):
         raise UserError(
@@ -93,8 +93,10 @@ def make_task(config: ConfigDict, spec: DataSpec) -> Task:
     """Build a translator; see `configs/unet.py` and `configs/pix2pix.py` for its fields."""
     task, game = build("task", config.task, RULES), GAMES["non_saturating"]
     adversarial = config.model.disc.name != "none"
-    judges = {"disc": ("image", "target")} if adversarial else {}
-    players = make_players(config, spec, ways={"gen": ("image", "target")}, judges=judges)
+    discriminators = {"disc": ("image", "target")} if adversarial else {}
+    players = make_players(
+        config, spec, generators={"gen": ("image", "target")}, discriminators=discriminators
+    )
     check_config(config, spec)
     update, terms = players.update, players.update.terms
 
@@ -116,11 +118,13 @@ def make_task(config: ConfigDict, spec: DataSpec) -> Task:
         return state, {**gen_metrics, **metrics}
 
     def disc_loss(nets: Nets, inputs: Any) -> tuple[jax.Array, Aux]:
-        # The discriminator learns on the images that the generator is then judged by, as in the
-        # paper. Both are the same pass, and XLA computes it once.
+        # The discriminator is updated on the same generated images as the generator, as in the
+        # paper. Both forward passes are identical, and XLA computes them once.
         source, real, keys = inputs
         fake = nets.gen.pure(source, keys=keys, dropout=True)
-        return judged(nets.disc, game, real=real, fake=fake, source=(source,), weight=0.5)
+        return image_discriminator_loss(
+            nets.disc, game, real=real, fake=fake, source=(source,), weight=0.5
+        )
 
     def gen_loss(nets: Nets, inputs: Any) -> tuple[jax.Array, Aux]:
         source, real, keys = inputs

@@ -1,4 +1,4 @@
-"""What translators share: building their networks, augmentation, and all but their losses."""
+"""Everything that translators share except their losses: networks, augmentation, the task."""
 
 from __future__ import annotations
 
@@ -34,12 +34,12 @@ from gan_jax.training.optimizers import OPTIMIZERS
 SSIM_WINDOW = 11  # px
 
 
-def translator_sections(rules: Choice, *, judged: bool = True) -> Sections:
-    """Return what the sections of a translator's config choose from.
+def translator_sections(rules: Choice, *, adversarial: bool = True) -> Sections:
+    """Return the choices of each section of a translator's config.
 
     Args:
-      rules: the section task.
-      judged: whether there is a discriminator, with an optimizer and terms.
+      rules: of the section `task`.
+      adversarial: whether there is a discriminator, with an optimizer and terms.
     """
     found: dict[str, Choice | Several] = {
         "task": rules,
@@ -48,22 +48,22 @@ def translator_sections(rules: Choice, *, judged: bool = True) -> Sections:
         "optim.gen": OPTIMIZERS,
         "terms.gen": terms_of(),
     }
-    return {**found, "optim.disc": OPTIMIZERS, "terms.disc": DISC_TERMS} if judged else found
+    return {**found, "optim.disc": OPTIMIZERS, "terms.disc": DISC_TERMS} if adversarial else found
 
 
 class Players(NamedTuple):
     """The networks of a translator.
 
     Attributes:
-      nets: by name.
-      update: of these.
-      ways: (source, target) streams of each generator.
-      shapes: (H, W, C) of each stream of images.
+      nets: the networks by name.
+      update: the update of these networks.
+      generators: generator -> (source, target) streams.
+      shapes: stream -> (H, W, C) of its images.
     """
 
     nets: dict[str, Net]
     update: Update
-    ways: Mapping[str, tuple[str, str]]
+    generators: Mapping[str, tuple[str, str]]
     shapes: dict[str, tuple[int, int, int]]
 
 
@@ -71,22 +71,22 @@ def make_players(
     config: ConfigDict,
     spec: DataSpec,
     *,
-    ways: Mapping[str, tuple[str, str]],
-    judges: Mapping[str, tuple[str, ...]],
+    generators: Mapping[str, tuple[str, str]],
+    discriminators: Mapping[str, tuple[str, ...]],
 ) -> Players:
-    """Build generators and discriminators; those of a role are alike, but for their weights.
+    """Build generators and discriminators; all networks of a role have the same architecture.
 
     Args:
-      config: sections model, optim and terms have "gen", and "disc" where there are judges.
-      spec: of data with all streams that are named.
-      ways: generator -> (source, target) streams.
-      judges: discriminator -> the streams that it is given, the judged one last.
+      config: sections model, optim and terms have "gen", and "disc" if there are discriminators.
+      spec: of the data; it must have all named streams.
+      generators: generator -> (source, target) streams.
+      discriminators: discriminator -> its input streams, the judged one last.
 
     Raises:
-      UserError: a stream is missing, or no images.
+      UserError: a stream is missing, or is not of images.
     """
     shapes = {}
-    for name in dict.fromkeys(name for way in ways.values() for name in way):
+    for name in dict.fromkeys(name for way in generators.values() for name in way):
         stream = spec.streams.get(name)
         if stream is None or stream.kind != "image":
             raise UserError(
@@ -98,7 +98,7 @@ def make_players(
     inputs = {name: jax.ShapeDtypeStruct((1, *s), jnp.float32) for name, s in shapes.items()}
     nets: dict[str, Net] = {}
     terms: dict[str, Term] = {}
-    for name, (source, target) in ways.items():
+    for name, (source, target) in generators.items():
         outputs = shapes[target][-1]
         network = build("model.gen", config.model.gen, GENERATORS, outputs=outputs)
         made = (*shapes[source][:2], outputs)
@@ -107,21 +107,21 @@ def make_players(
         )
         nets[name] = make_net(network, (inputs[source],), config.optim.gen, config.train)
         terms |= make_terms(name, config.terms.gen, terms_of())
-    for name, streams in judges.items():
+    for name, streams in discriminators.items():
         network = build("model.disc", config.model.disc, DISCRIMINATORS)
         given = tuple(inputs[stream] for stream in streams)
         network = checked_discriminator(config.model.disc.name, network, given)
         nets[name] = make_net(network, given, config.optim.disc, config.train, average=False)
         terms |= make_terms(name, config.terms.disc, DISC_TERMS, latent=0, codes=Codes())
-    microbatches, offers = config.train.microbatches, dict.fromkeys(judges, SEEN)
+    microbatches, offers = config.train.microbatches, dict.fromkeys(discriminators, SEEN)
     update = make_update(nets, terms, microbatches=microbatches, offers=offers)
-    return Players(nets, update, ways, shapes)
+    return Players(nets, update, generators, shapes)
 
 
 def augmented(
     images: tuple[jax.Array, ...], key: Key, *, flip: bool, jitter: int
 ) -> tuple[jax.Array, ...]:
-    """Mirror and shift examples, all images of an example alike: both halves of a pair."""
+    """Mirror and shift examples at random, all images of an example (a pair) in the same way."""
     flip_key, jitter_key = jax.random.split(key)
     batch = len(images[0])
     if flip:
@@ -146,18 +146,18 @@ def make_translator(
     Args:
       config: complete.
       spec: of the data.
-      players: its networks.
+      players: the networks.
       train_step: of the task.
-      paths: transform -> the generators that an image passes, one after the other.
-      buffers: of the state at the start.
-      test_dropout: whether generators drop out at use.
+      paths: transform -> the generators to apply one after the other.
+      buffers: initial buffers of the state.
+      test_dropout: whether the generators' dropout stays on in evaluation and use.
     """
-    nets, update, ways, shapes = players
+    nets, update, generators, shapes = players
 
     def init(key: Key) -> TrainState:
         keys = jax.random.split(key, max(2, len(nets)))
         start = {
-            name: net.init(k, **({"dropout": False} if name in ways else {}))
+            name: net.init(k, **({"dropout": False} if name in generators else {}))
             for k, (name, net) in zip(keys, nets.items(), strict=False)
         }
         return new_state(start, {**(buffers or {}), **update.buffers(start)})
@@ -172,7 +172,7 @@ def make_translator(
         return images
 
     def transform(name: str, path: tuple[str, ...]) -> Transform:
-        source, target = ways[path[0]][0], ways[path[-1]][1]
+        source, target = generators[path[0]][0], generators[path[-1]][1]
         domains = {spec.streams[stream].domain for stream in (source, target)}
         what = f"{source} to {target}" if source != target else f"{source} there and back"
         return Transform(
@@ -215,8 +215,8 @@ def make_translator(
             found[title] = jnp.stack([_to_channels(x, channels) for x in columns], 1)
         return found
 
-    noise = Option(test_dropout, "drop out at use: the noise of pix2pix, results vary by seed")
-    drops = config.model.gen.get("dropout", 1.0) > 0  # one from outside may
+    noise = Option(test_dropout, "keep dropout on: the noise of pix2pix, results vary by seed")
+    drops = config.model.gen.get("dropout", 1.0) > 0  # a network from outside may have dropout
     return Task(
         name=config.task.name,
         modules={name: net.module for name, net in nets.items()},
@@ -233,7 +233,7 @@ def make_translator(
 
 
 def _to_channels(images: jax.Array, channels: int) -> jax.Array:
-    """Show images [..., C] beside others of `channels`: grey repeated, colours averaged."""
+    """Convert images [..., C] to `channels` for display: repeat grey, average colours."""
     if images.shape[-1] == channels:
         return images
     grey = images[..., :3].mean(-1, keepdims=True)

@@ -1,1 +1,1 @@
-"""What networks are made of: layers, norms, heads, attention, embeddings."""
+"""Building blocks of networks: layers, norms, heads, attention, embeddings."""

@@ -1,4 +1,4 @@
-"""Self-attention between the pixels of an image, as GANs have it."""
+"""Self-attention between the pixels of an image, as used in GANs."""
 
 from __future__ import annotations
 
@@ -17,11 +17,10 @@ Initializer = nn.initializers.Initializer
 class SelfAttention(nn.Module):
     """Add to each pixel what it attends to (Zhang et al. 2018, arXiv:1805.08318, section 3).
 
-    y = x + gain * o, with the gain learnt and 0 at first, so that the layer starts as the
-    identity.
+    y = x + gain * o, with a learnt gain initialised to 0, so that the layer starts as the identity.
 
-    Deviations, those of the authors' code and of BigGAN's: keys and values are max-pooled 2 x 2,
-    which makes the map four times smaller; values have C/2 channels, not C/8; no biases.
+    Deviations, as in the authors' code and BigGAN's: keys and values are max-pooled 2 x 2, which
+    makes the attention map four times smaller; values have C/2 channels, not C/8; no biases.
 
     Attributes:
       conv: constructor of the four 1x1 convolutions, with the arguments of Conv.
@@ -48,7 +47,7 @@ class SelfAttention(nn.Module):
         query = pixels(conv(x, channels // 8, "query"))
         key = pixels(max_pool(conv(x, channels // 8, "key")))
         value = pixels(max_pool(conv(x, channels // 2, "value")))
-        # A softmax over thousands of pixels is taken in float32 whatever comes in.
+        # The softmax over thousands of pixels is computed in float32 for any input precision.
         scores = jnp.einsum("bqc,bkc->bqk", query, key).astype(jnp.float32)
         mixed = jnp.einsum("bqk,bkc->bqc", nn.softmax(scores).astype(x.dtype), value)
         mixed = conv(mixed.reshape(batch, height, width, -1), channels, "out")

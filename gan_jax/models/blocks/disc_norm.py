@@ -1,8 +1,8 @@
-"""The layers of a discriminator under each of its normalisations: `model.disc.norm`.
+"""The layers of a discriminator by its normalisation, `model.disc.norm`.
 
-"batch" is BatchNorm (DCGAN), "layer" is LayerNorm (arXiv:1704.00028, section 4), "spectral" divides
-each weight by its spectral norm and has no layer of normalisation (arXiv:1802.05957), "none" has
-nothing.
+"batch" is BatchNorm (DCGAN); "layer" is LayerNorm (arXiv:1704.00028, section 4); "spectral" divides
+each weight by its spectral norm and has no normalisation layers (arXiv:1802.05957); "none" has
+neither.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ Initializer = nn.initializers.Initializer
 
 
 class DiscLayers(NamedTuple):
-    """What a discriminator is built from.
+    """Constructors of a discriminator's layers.
 
     Attributes:
       conv, dense, embed: constructors with the arguments of Conv, Dense and Embed.
@@ -44,7 +44,7 @@ def disc_layers(
 
     Args:
       norm: one of DISC_NORMS.
-      train: use and move the batch statistics, or take a power iteration.
+      train: use batch statistics and update the running ones, or take a power iteration.
       scale_init: of BatchNorm's scales.
     """
     norms = {

@@ -16,7 +16,7 @@ from gan_jax.models.blocks.layers import Conv, Dense
 
 
 class _Equalized:
-    """What a layer does to be equalised: a Flax layer asks `self.param` for its weight."""
+    """Mixin that equalises a Flax layer by overriding `self.param`, which returns its weight."""
 
     def param(self, name: str, *args: Any, **kwargs: Any) -> Any:
         """Return the parameter, multiplied by gain / sqrt(fan in) if it is the kernel."""

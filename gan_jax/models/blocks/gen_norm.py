@@ -1,4 +1,4 @@
-"""How a generator is given the class, and what its layers of normalisation do with it."""
+"""Conditioning of a generator on the class and on latents, through its normalisation layers."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from gan_jax.models.blocks.norm import BatchNorm
 from gan_jax.models.blocks.soft_labels import one_hot
 from gan_jax.models.blocks.wide import affine, widen
 
-# How a generator is conditioned (`model.gen.conditional`), beside "default", the network's own.
-# concat: the one-hot class beside the latents (arXiv:1411.1784).
-# batch_norm: a scale and a bias of each BatchNorm for each class (arXiv:1610.07629).
-# self_modulation: scales and biases from the latents, and from the class where there is one.
+# Values of `model.gen.conditional`, in addition to "default", which each network defines.
+# concat: the one-hot class is appended to the latents (arXiv:1411.1784).
+# batch_norm: each BatchNorm has one scale and bias per class (arXiv:1610.07629).
+# self_modulation: scales and biases are functions of the latents, and of the class if there is one.
 GEN_CONDITIONALS = ("concat", "batch_norm", "self_modulation")
 HIDDEN = 32  # units of self-modulation's hidden layer, as in the paper
 
@@ -24,14 +24,15 @@ Normalize = Callable[[jax.Array, str], jax.Array]
 
 
 class VirtualBatchNorm(nn.Module):
-    """Normalise each image by a fixed reference batch and itself.
+    """Normalise each image by the statistics of a fixed reference batch and its own.
 
     Salimans et al. 2016 (arXiv:1606.03498, section 3.5, and the authors' code): an image's mean and
-    mean square count as one of those of the reference batch, whose images are normalised by their
-    own. So an image does not depend on the others of its batch, in training and in use alike.
+    mean square are averaged with those of the reference batch, as one more image of it; the
+    reference images are normalised by the reference batch alone. So an image does not depend on the
+    others of its batch, neither in training nor in use.
 
     Attributes:
-      reference: images of the reference batch, which are the first of the activations.
+      reference: size of the reference batch, which comes first in the activations.
       epsilon: added to the variance.
       scale_init: of the scale; the bias starts at 0.
     """
@@ -58,12 +59,12 @@ class VirtualBatchNorm(nn.Module):
 
 
 class Reference(nn.Module):
-    """The latents, and labels, that a generator's reference batch is made from.
+    """The latents and labels of a generator's reference batch.
 
-    They are drawn once, when the generator is, and kept in the collection "reference".
+    Drawn once, at initialisation, and kept in the collection "reference".
 
     Attributes:
-      size: how many.
+      size: of the reference batch.
       num_classes: 0 for an unconditional generator.
     """
 
@@ -74,7 +75,7 @@ class Reference(nn.Module):
     def __call__(
         self, latents: jax.Array, labels: jax.Array | None
     ) -> tuple[jax.Array, jax.Array | None]:
-        """Put the reference batch before latents [B, L] and labels, as of `gen_norm`."""
+        """Prepend the reference batch to latents [B, L] and labels, as in `gen_norm`."""
 
         def start() -> jax.Array:
             key = self.make_rng("params")
@@ -91,20 +92,20 @@ class Reference(nn.Module):
 
 
 class SelfModulation(nn.Module):
-    """BatchNorm whose scale and bias an MLP makes of each image's latents.
+    """BatchNorm whose scale and bias are an MLP's function of each image's latents.
 
-    Chen et al. 2018 (arXiv:1810.01365), with one hidden layer of 32 units. The scale is 1 plus what
-    the MLP says, as in the authors' code, whose last bias of it starts at 1. Deviation: a class
-    enters as one-hot beside the latents.
+    Chen et al. 2018 (arXiv:1810.01365), with one hidden layer of 32 units. The scale is 1 plus the
+    MLP's output; equivalently, in the authors' code the MLP's last bias for it starts at 1.
+    Deviation: the class enters one-hot, appended to the latents.
     """
 
     @nn.compact
     def __call__(self, x: jax.Array, given: jax.Array, *, train: bool) -> jax.Array:
-        """Normalise x [B, H, W, C] by the batch, then scale and shift by what `given` [B, L] says.
+        """Normalise x [B, H, W, C] by the batch, then scale and shift as functions of `given`.
 
         Args:
           x: activations.
-          given: what the scale and the bias depend on.
+          given: [B, L], latents, with the one-hot class appended if there are classes.
           train: as in `BatchNorm`.
         """
         hidden = nn.relu(Dense(HIDDEN, name="hidden")(given))
@@ -113,7 +114,7 @@ class SelfModulation(nn.Module):
 
 
 def with_class(latents: jax.Array, labels: jax.Array | None, num_classes: int) -> jax.Array:
-    """Return latents [B, L] with the one-hot class beside them, if there are classes."""
+    """Return latents [B, L], with the one-hot class appended if there are classes."""
     if not num_classes:
         return latents
     return jnp.concatenate([latents, one_hot(labels, num_classes, latents.dtype)], -1)
@@ -136,7 +137,7 @@ def gen_norm(
       latents: [B, L], as the generator was given them.
       labels: int [B], or weights [B, num_classes], see `soft_labels`; only with num_classes.
       num_classes: 0 for an unconditional generator.
-      train: use and move the batch statistics.
+      train: use batch statistics and update the running ones.
       reference: images of the reference batch of virtual batch normalisation, which takes the
         place of BatchNorm; 0 for none. Only with "concat", or without classes.
       scale_init: of the scales of BatchNorm.

@@ -1,7 +1,7 @@
-"""The last layers of a discriminator: its logit, and what else it is asked about an image.
+"""The last layers of a discriminator: its logit and all other outputs.
 
-Every discriminator of a GAN ends in `judge`. Its method `outputs` returns all of it, its
-`__call__` the logits alone.
+Every discriminator of a GAN ends in `apply_head`. Its method `outputs` returns all outputs,
+`__call__` the logits only.
 """
 
 from __future__ import annotations
@@ -17,11 +17,12 @@ from gan_jax.models.blocks.disc_norm import DiscLayers
 from gan_jax.models.blocks.wide import widen
 from gan_jax.parallel.axes import axis_gather
 
-# How a discriminator is given the class (`model.conditional`), beside "none".
-# concat: planes of the one-hot class beside the image's channels (arXiv:1411.1784).
-# classifier: it is not given the class but says it, an auxiliary classifier (arXiv:1610.09585).
-# projection: the class's vector times the features is added to the logit (arXiv:1802.05637).
-# semi_supervised: it says the class, or that the image is generated; the generator is given none
+# How a discriminator uses the class (`model.conditional`), in addition to "none".
+# concat: planes of the one-hot class are appended to the image's channels (arXiv:1411.1784).
+# classifier: it predicts the class, as an auxiliary classifier (arXiv:1610.09585).
+# projection: the inner product of class embedding and features is added to the logit
+# (arXiv:1802.05637).
+# semi_supervised: it predicts the class or "generated"; the generator is unconditional
 # (arXiv:1606.03498, section 5).
 # contrastive, d2d_ce: embeddings of images and classes (arXiv:2006.12681, arXiv:2111.01118).
 CONDITIONALS = (
@@ -36,14 +37,14 @@ CONDITIONALS = (
 
 @dataclasses.dataclass(frozen=True)
 class Head:
-    """What a discriminator's last layers are.
+    """The configuration of a discriminator's last layers.
 
     Attributes:
-      conditional: one of CONDITIONALS, what is done with classes where there are any.
+      conditional: one of CONDITIONALS, the use of classes if there are any.
       embedding: dimensions of the embeddings of "contrastive" and "d2d_ce".
       linear: (name, outputs) of further linear layers.
-      semi_supervised: classes beside "generated"; 0 for none. The logit of class "generated" is 0,
-        so that the logit of real is the log of the sum of the exponentials of the others.
+      semi_supervised: number of classes in addition to "generated"; 0 for none. The logit of class
+        "generated" is 0, so that the logit of real is the logsumexp of the others.
       minibatch_kernels: of `MinibatchDiscrimination`; 0 for none.
     """
 
@@ -55,11 +56,11 @@ class Head:
 
 
 class Outputs(NamedTuple):
-    """What a discriminator says of images.
+    """The outputs of a discriminator.
 
     Attributes:
       logits: [B], or [B, h, w] of patches; positive for real.
-      features: [B, F], what the last layer sees; empty where a network does not show it.
+      features: [B, F], the input of the last layer; empty if a network does not return it.
       heads: name -> [B, n]: "class" (logits of an auxiliary classifier), "embedding" and "proxy"
         (of the image and of its class), and those of `Head.linear`.
     """
@@ -69,13 +70,13 @@ class Outputs(NamedTuple):
     heads: Any = ()
 
 
-def with_planes(
+def with_class_planes(
     images: jax.Array, labels: jax.Array | None, *, num_classes: int, head: Head
 ) -> jax.Array:
-    """Return what a discriminator sees of images [B, H, W, C].
+    """Return the input of a discriminator for images [B, H, W, C].
 
-    With classes and a head that is "concat" the channels are followed by `num_classes` constant
-    planes, the one-hot class; else they are the images.
+    With classes and a head "concat", `num_classes` constant planes, the one-hot class, are appended
+    to the channels; otherwise the images are returned.
     """
     if not num_classes or head.conditional != "concat":
         return images
@@ -85,12 +86,12 @@ def with_planes(
 
 
 class MinibatchDiscrimination(nn.Module):
-    """Append to each image's features how close the batch is to it.
+    """Append to each image's features its similarity to the batch.
 
-    Salimans et al. 2016 (arXiv:1606.03498, section 3.2): with M = f T of `kernels` rows of `dims`
+    Salimans et al. 2016 (arXiv:1606.03498, section 3.2): with M = f T, `kernels` rows of `dims`
     numbers, o_b = sum over the batch, on all devices, of exp(-|M_b - M'_b|_1). (The authors' code
-    leaves an image itself out, which is a constant of 1, scales T's columns to a learnt length, and
-    has a bias.)
+    leaves the image itself out, a constant of 1, scales T's columns to a learnt length, and has a
+    bias.)
 
     Attributes:
       kernels: 100 in the paper's code.
@@ -110,7 +111,7 @@ class MinibatchDiscrimination(nn.Module):
         return jnp.concatenate([features, jnp.exp(-distance).sum(1).astype(features.dtype)], -1)
 
 
-def judge(
+def apply_head(
     layers: DiscLayers,
     flat: jax.Array,
     pooled: jax.Array,
@@ -120,22 +121,22 @@ def judge(
     head: Head,
     kernel_init: nn.initializers.Initializer,
 ) -> Outputs:
-    """Return what a discriminator says; call it inside of its compact method.
+    """Return a discriminator's outputs; call it inside its compact method.
 
     Args:
-      layers: of the discriminator's normalisation.
-      flat: [B, F], the features that the logit and all other heads are linear in.
-      pooled: [B, C], those that the class's vector is multiplied with, for a projection.
+      layers: see `disc_layers`.
+      flat: [B, F], the features in which the logit and all other outputs are linear.
+      pooled: [B, C], the features that a projection multiplies with the class embedding.
       labels: int [B]; only with num_classes.
       num_classes: 0 for a discriminator without classes.
-      head: what it is asked.
+      head: configuration of the last layers.
       kernel_init: of all weights.
     """
 
     def linear(size: int, name: str) -> jax.Array:
         return layers.dense(size, kernel_init=kernel_init, name=name)(flat)
 
-    features = flat  # without those of the minibatch, which feature matching is not about
+    features = flat  # feature matching excludes the features of minibatch discrimination
     if head.minibatch_kernels:
         flat = MinibatchDiscrimination(head.minibatch_kernels, name="minibatch")(flat)
     found = {name: linear(size, name) for name, size in head.linear}

@@ -1,4 +1,4 @@
-"""The initial weights of DCGAN (arXiv:1511.06434) and of those that follow it, such as pix2pix."""
+"""The initial weights of DCGAN (arXiv:1511.06434) and its successors, such as pix2pix."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Layers as Flax modules: those of `convolution.py`, dense, embeddings, pooling, up-sampling."""
+"""Flax layers: convolutions (of `ops.convolution`), dense, embeddings, pooling, up-sampling."""
 
 from __future__ import annotations
 
@@ -21,9 +21,10 @@ Initializer = Callable[..., Array]
 def max_pool(x: Array, window: int = 2) -> Array:
     """Take maxima over window x window blocks: [B, H, W, C] -> [B, H // window, W // window, C].
 
-    Rows and columns that fill no block are left out ('VALID'); of tied entries the first gets the
-    gradient. That of `jnp.max` asks which entries equal the maximum: none does where the compiler
-    computes them twice and rounds differently, and it is 0 / 0. Selections are safe, and faster.
+    Rows and columns that fill no block are left out ('VALID'); of tied entries, the first gets the
+    gradient. The gradient of `jnp.max` compares entries with the maximum for equality: if the
+    compiler computes them twice and rounds differently, none is equal and the gradient is 0 / 0.
+    Selections are safe, and faster.
     """
     blocks = _blocks(x, window)
     views = [blocks[:, :, i, :, j] for i in range(window) for j in range(window)]
@@ -44,7 +45,7 @@ def _blocks(x: Array, window: int) -> Array:
     return x.reshape(batch, rows, window, columns, window, channels)
 
 
-def double(x: Array) -> Array:
+def upsample(x: Array) -> Array:
     """Repeat each pixel 2 x 2 times: [B, H, W, C] -> [B, 2 H, 2 W, C]."""
     batch, height, width, channels = x.shape
     shape = (batch, height, 2, width, 2, channels)
@@ -93,8 +94,8 @@ class ConvTranspose(Conv):
 class Dense(nn.Module):
     """Matrix product of the last axis; parameters kernel [inputs, features] and bias.
 
-    Parameters and results are those of `flax.linen.Dense`, whose bias has a bfloat16 sum for a
-    gradient where activations are bfloat16, see `wide.py`.
+    Parameters and results are those of `flax.linen.Dense`, whose bias gradient is summed in
+    bfloat16 if activations are bfloat16, see `wide.py`.
 
     Attributes:
       features: of the output.
@@ -117,14 +118,14 @@ class Dense(nn.Module):
 
 
 class Embed(nn.Module):
-    """A vector for each class; parameter embedding [num_embeddings, features].
+    """A vector per class; parameter embedding [num_embeddings, features].
 
-    Parameters and results are those of `flax.linen.Embed`, whose vectors have bfloat16 sums for
-    gradients where parameters are bfloat16.
+    Parameters and results are those of `flax.linen.Embed`, whose gradients are summed in bfloat16
+    if parameters are bfloat16.
 
     Attributes:
-      num_embeddings: classes.
-      features: of a vector.
+      num_embeddings: number of classes.
+      features: dimensions of a vector.
     """
 
     num_embeddings: int

@@ -1,4 +1,4 @@
-"""Normalisation by batch statistics, the same however the batch is spread, and by image."""
+"""Normalisation by batch statistics, synchronised over devices, and by image."""
 
 from __future__ import annotations
 
@@ -19,16 +19,16 @@ Initializer = nn.initializers.Initializer
 class BatchNorm(nn.Module):
     """Batch normalisation over every axis but the last (arXiv:1502.03167).
 
-    The statistics are those of the whole batch under jit and under pmap alike, in one reduction a
-    layer, float32. The running variance is the biased one, as in Flax; PyTorch's is n / (n - 1)
-    times that.
+    The statistics are those of the whole batch, under jit and pmap alike, in float32 and with one
+    reduction per layer. The running variance is the biased one, as in Flax; PyTorch's is
+    n / (n - 1) times that.
 
     Attributes:
       momentum: share of the old running statistics that is kept; 0.9 is PyTorch's 0.1.
       epsilon: added to the variance.
       scale_init: of the scale; the bias starts at 0.
-      num_classes: 0, or a scale and a bias for each class over common statistics: conditional
-        BatchNorm (arXiv:1610.07629, per batch rather than per image).
+      num_classes: 0; or, for conditional BatchNorm, the number of classes, each with a scale and a
+        bias of its own over shared statistics (arXiv:1610.07629, per batch rather than per image).
     """
 
     momentum: float = 0.9
@@ -60,7 +60,7 @@ class BatchNorm(nn.Module):
         if train:
             axes = tuple(range(x.ndim - 1))
             wide = widen(x)
-            # Stacked, so that a layer asks the other devices once.
+            # Stacked, for one reduction per layer.
             mean, square = axis_mean(jnp.stack([wide.mean(axes), jnp.square(wide).mean(axes)]))
             var = square - jnp.square(mean)
             # Not `jnp.maximum`: its gradient compares for equality, see `layers.max_pool`.
@@ -79,16 +79,16 @@ class BatchNorm(nn.Module):
                 modulation = (entries(scale, labels), entries(bias, labels))
         if modulation is not None:
             scale, bias = (widen(each)[:, None, None] for each in modulation)
-        # One multiplication and one addition a pixel: the rest is per channel (and image).
+        # One multiplication and one addition per value: the rest is per channel (and image).
         factor = scale * jax.lax.rsqrt(var + self.epsilon)
         return affine(x, scale=factor, offset=bias - mean * factor)
 
 
 class ModulatedBatchNorm(nn.Module):
-    """BatchNorm whose scale and bias are linear in a vector that comes with each image.
+    """BatchNorm whose scale and bias are linear in a per-image condition vector.
 
     BigGAN's form of conditional BatchNorm (Brock et al. 2018, arXiv:1809.11096, appendix B): the
-    vector is a class embedding beside a part of the latents, and the scale is 1 plus the
+    vector is a class embedding concatenated with a part of the latents, and the scale is 1 plus the
     projection.
 
     Attributes:
@@ -101,7 +101,7 @@ class ModulatedBatchNorm(nn.Module):
 
     @nn.compact
     def __call__(self, x: jax.Array, condition: jax.Array, *, train: bool) -> jax.Array:
-        """Normalise x [B, H, W, C], given condition [B, K]; `train` as of BatchNorm."""
+        """Normalise x [B, H, W, C], given condition [B, K]; `train` as in BatchNorm."""
         scale, bias = (
             self.dense(x.shape[-1], use_bias=False, kernel_init=self.kernel_init, name=name)
             for name in ("scale", "bias")
@@ -115,7 +115,7 @@ class InstanceNorm(nn.Module):
 
     Attributes:
       epsilon: added to the variance.
-      learnt: whether there are a scale and a shift.
+      learnt: whether to scale and shift.
     """
 
     epsilon: float = 1e-5
@@ -143,7 +143,7 @@ class LayerNorm(InstanceNorm):
 
     Activations of dense layers, [B, C], are normalised over C.
 
-    It mixes no two images, so that a gradient penalty allows it (arXiv:1704.00028, section 4).
+    It does not mix images, so it works with a gradient penalty (arXiv:1704.00028, section 4).
     """
 
     axes = None

@@ -1,8 +1,8 @@
-"""A class as a network is given it: its number, or a weight for each class.
+"""Class labels of networks: integers, or a weight per class.
 
-Weights are what lies between classes: a network that is given half of one class and half of another
-takes the mean of what it has of the two, be that a one-hot vector, a scale and a bias, or an
-embedding. A weight of 1 for one class alone is that class.
+Weights interpolate between classes: with half of one class and half of another, a network uses the
+mean of their one-hot vectors, of their scales and biases, or of their embeddings. Weight 1 on a
+single class is that class.
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ def one_hot(labels: jax.Array, num_classes: int, dtype: DTypeLike) -> jax.Array:
     """Return the weight of each class, [B, num_classes].
 
     Args:
-      labels: int [B], or those weights.
-      num_classes: how many there are.
+      labels: int [B], or weights [B, num_classes].
+      num_classes: number of classes.
       dtype: of the result.
     """
     if jnp.issubdtype(labels.dtype, jnp.floating):

@@ -1,16 +1,16 @@
 """Spectral normalisation: layers whose weight is divided by its largest singular value.
 
-Miyato et al. 2018 (arXiv:1802.05957, algorithm 1). The weight is the matrix W that
-maps a patch of the input to one pixel of the output; its largest singular value is estimated by one
-power iteration a pass. The vector u that the next pass starts from is state, not a parameter: it is
-in the collection "spectral", float32, depends on weights only, and so is the same on all devices.
+Miyato et al. 2018 (arXiv:1802.05957, algorithm 1). The weight is the matrix W that maps a patch of
+the input to one pixel of the output; its largest singular value is estimated by one power iteration
+per pass. The vector u that the next pass starts from is state, not a parameter: it is float32, in
+the collection "spectral", depends on weights only, and so is the same on all devices.
 
-The gradient sees sigma = u^T W v with u and v constant, whose derivative is u v^T, as
-in the paper's analysis of the gradient; nothing is differentiated through the iteration.
+The gradient treats u and v in sigma = u^T W v as constants, so that its derivative is u v^T, as in
+the paper's analysis; nothing is differentiated through the iteration.
 
-Epsilon is a floor of a vector's length and not added to it, here as in PyTorch. That of BigGAN's
-scripts and of StudioGAN is 1e-6, PyTorch's 1e-12: they differ for a weight whose product with a
-unit vector is shorter than 1e-6, and for no other. Ours is 1e-12 everywhere.
+Epsilon is a lower bound of a vector's length, not added to it, here as in PyTorch. It is 1e-6 in
+BigGAN's scripts and StudioGAN, and 1e-12 in PyTorch and here; this makes a difference only for
+weights whose product with a unit vector is shorter than 1e-6.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from gan_jax.models.blocks.wide import widen
 
 COLLECTION = "spectral"
 _WEIGHTS = ("kernel", "embedding")  # parameters that are normalised; a bias is not
-_TINY = 1e-12  # below this a norm counts as zero: a weight of zeros stays one, and is no nan
+_TINY = 1e-12  # lower bound of norms, so that a zero weight stays zero rather than nan
 
 
 def _unit(vector: Array) -> Array:
@@ -40,13 +40,13 @@ def spectral_norm(kernel: Array, u: Array, *, iterate: bool) -> tuple[Array, Arr
 
     Args:
       kernel: [..., O], taken as the matrix W^T of O columns.
-      u: [O] float32 of length 1, the estimate of W's left singular vector so far.
-      iterate: take one power iteration, v = W^T u and u = W v, each of length 1; otherwise half of
-        one, the v that fits the u given.
+      u: [O] float32 of length 1, the current estimate of W's left singular vector.
+      iterate: take one power iteration, v = W^T u and u = W v, each normalised; False takes only
+        the first half, v for the given u.
 
     Returns:
-      sigma, a float32 scalar, differentiable in `kernel` with the gradient u v^T; and the new u, or
-      the old one.
+      sigma, a float32 scalar, differentiable in `kernel` with the gradient u v^T; and the new u
+      (without iteration, the old one).
     """
     transposed = kernel.reshape(-1, kernel.shape[-1]).astype(jnp.float32)
     fixed = lax.stop_gradient(transposed)
@@ -58,7 +58,7 @@ def spectral_norm(kernel: Array, u: Array, *, iterate: bool) -> tuple[Array, Arr
 
 
 class _Normalized:
-    """What a layer does to be spectrally normalised: a Flax layer asks `self.param` for its weight.
+    """Mixin that normalises a Flax layer by overriding `self.param`, which returns its weight.
 
     Parameters keep the names, shapes and initial values of the plain layer.
     """

@@ -1,4 +1,4 @@
-"""Layers that draw: one key an example, so that a mask does not depend on batch or device."""
+"""Dropout with one key per example, so that a mask does not depend on batch or device."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ import jax.numpy as jnp
 def dropout(x: jax.Array, keys: jax.Array, rate: float) -> jax.Array:
     """Zero entries with probability `rate` and scale the others by 1 / (1 - rate).
 
-    Unlike `flax.linen.Dropout`, whose mask is one draw for the whole batch and so differs with the
-    devices that share it, every example's mask comes from its own key.
+    Unlike in `flax.linen.Dropout`, whose mask is drawn for the whole batch and so depends on how
+    the batch is split over devices, every example's mask comes from its own key.
 
     Args:
       x: [B, ...].
@@ -25,15 +25,15 @@ def dropout(x: jax.Array, keys: jax.Array, rate: float) -> jax.Array:
     return jnp.where(keep, x / (1 - rate), 0).astype(x.dtype)
 
 
-def dropping(
+def make_dropout(
     rate: float, keys: jax.Array | None, *, of: str
 ) -> Callable[[jax.Array, int], jax.Array]:
-    """Return (x [B, ...], number of the layer) -> x after `dropout`, for the layers of one pass.
+    """Return a function (x [B, ...], layer number) -> dropped-out x, for the layers of one pass.
 
     Args:
       rate: in [0, 1); 0 returns every x as it is.
-      keys: typed PRNG keys [B], of this pass alone; each layer folds its number in.
-      of: the network, for the error.
+      keys: typed PRNG keys [B] of this pass only; each layer folds in its number.
+      of: name of the network, for the error message.
 
     Raises:
       ValueError: a rate above 0 without keys.

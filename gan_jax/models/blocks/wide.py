@@ -1,16 +1,15 @@
-"""Broadcasts whose gradients are sums: computed in float32, whatever the activations are.
+"""Broadcast parameters in float32, so that their gradients are summed in float32.
 
-What is broadcast on the way forward is summed on the way back, in the precision of the broadcast: a
-bias that is added to bfloat16 activations has its gradient summed over batch and pixels in
-bfloat16, where a sum stops growing once it is 256 times as large as what is added (relative errors
-of 0.5 to 0.9 on CPU for [64, 32, 32, C]; kernels, whose sums are those of a matrix product, have
-0.003). Here the broadcast is in float32, the result in the precision of the activations, and the
-sum that is the gradient is float32 too. A compiler merges the conversions with the arithmetic: no
-byte more is read or written.
+The gradient of a broadcast is a sum, computed in the precision of the broadcast: a bias added to
+bfloat16 activations has its gradient summed over batch and pixels in bfloat16, where a sum stops
+growing once it is 256 times as large as the summands (relative errors of 0.5 to 0.9 on CPU for
+[64, 32, 32, C]; kernel gradients, which are matrix products, have 0.003). Here the broadcast is in
+float32 and only the result is cast to the precision of the activations, so that the gradient is
+summed in float32. The compiler fuses the casts with the arithmetic: no additional memory traffic.
 
-Every parameter that is broadcast goes through this module, be it a scale, a bias, a gain, an
-entry of an embedding or the norm that divides a weight. `tests/bfloat16.py` finds those that do
-not, in the program of a whole step.
+Every broadcast parameter goes through this module, be it a scale, a bias, a gain, an entry of an
+embedding or the norm that divides a weight. `tests/bfloat16.py` finds those that do not, in the
+program of a whole step.
 """
 
 from __future__ import annotations
@@ -20,7 +19,7 @@ import jax.numpy as jnp
 
 
 def widen(x: jax.Array) -> jax.Array:
-    """Return x in float32; in float64 if that is what it is."""
+    """Return x in float32, or in float64 if it is float64."""
     return x.astype(jnp.promote_types(x.dtype, jnp.float32))
 
 
@@ -43,13 +42,13 @@ def affine(
 
 
 def entries(table: jax.Array, labels: jax.Array) -> jax.Array:
-    """Return each example's entry of a table with one a class, [B, ...], in the table's precision.
+    """Return each example's entry [B, ...] of a table with one entry per class, in its precision.
 
     Args:
       table: [num_classes, ...].
       labels: int [B], or weights [B, num_classes], which give the weighted sum of the entries.
     """
     if jnp.issubdtype(labels.dtype, jnp.floating):
-        # The highest precision, or an accelerator would round the entry of a single class.
+        # Highest precision: otherwise accelerators would round even the entry of a single class.
         return jnp.einsum("bk,k...->b...", labels.astype(table.dtype), table, precision="highest")
     return widen(table)[labels].astype(table.dtype)

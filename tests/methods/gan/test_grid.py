@@ -149,7 +149,10 @@ REFUSED: tuple[tuple[dict[str, tuple[str, ...]], str], ...] = (
     ({"net": MLPS, "norm": ("layer",)}, "disc.norm"),
     ({"net": BIGGANS, "norm": ("batch", "layer", "none")}, "no 'norm'"),
     ({"net": ("progan",), "norm": ("batch", "layer", "spectral")}, "no 'norm'"),
-    ({"classes": ("none",), "generator": ("concat", "batch_norm")}, "gives the generator classes"),
+    (
+        {"classes": ("none",), "generator": ("concat", "batch_norm")},
+        "conditions the generator on classes",
+    ),
     (
         {
             "net": ("progan", "lapgan", *MLPS, *BIGGANS),
@@ -157,7 +160,7 @@ REFUSED: tuple[tuple[dict[str, tuple[str, ...]], str], ...] = (
         },
         "has no 'conditional'",
     ),
-    ({"net": ("lapgan",), "term": ("balanced",)}, "a step in both"),
+    ({"net": ("lapgan",), "term": ("balanced",)}, "would perturb both"),
     ({"net": ("lapgan",), "unlabelled": ("codes",)}, "codes=none"),
     ({"term": ("balanced",), "images": ("diffaugment", "ada", "distortion")}, "neighbour"),
     ({"loss": PAIRED, "schedule": ("top_k",)}, "pairs"),

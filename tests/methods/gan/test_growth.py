@@ -11,7 +11,7 @@ from learning import build
 
 from gan_jax.core.errors import UserError
 from gan_jax.data.pipeline import batches
-from gan_jax.methods.gan.growth import NONE, make_growth
+from gan_jax.methods.gan.growth import NO_GROWTH, make_growth
 from gan_jax.models.blocks.layers import avg_pool
 from gan_jax.training.step import make_step
 
@@ -46,7 +46,7 @@ def test_real_images_are_blended_as_generated_ones() -> None:
 
 def test_networks_that_do_not_grow() -> None:
     growth = make_growth(smoke_config("dcgan"), SHAPE)
-    assert growth is NONE and growth.stage(7) is None and growth.arguments(None, 7) == {}
+    assert growth is NO_GROWTH and growth.stage(7) is None and growth.arguments(None, 7) == {}
 
 
 def test_numbers_of_images_below_a_batch_are_refused() -> None:

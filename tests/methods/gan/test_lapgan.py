@@ -41,7 +41,7 @@ def test_training_and_sampling() -> None:
     small = task.modules["gen0"].apply(
         after.nets["gen0"].variables("ema"), drawn[0][:, :8], drawn[1], train=False
     )
-    given = lapgan.planes(lapgan.enlarge(small), drawn[0][:, 8:])
+    given = lapgan.with_noise_plane(lapgan.enlarge(small), drawn[0][:, 8:])
     whole = task.modules["gen1"].apply(
         after.nets["gen1"].variables("ema"), given, drawn[1], train=False
     )
@@ -73,14 +73,14 @@ def test_every_norm_of_the_discriminators(norm: str) -> None:
         (dict(model__disc__norm="batch"), r"disc\.norm='batch' is not known: one of none"),
         (dict(model__gen__conditional="self_modulation"), "lapgan has no 'conditional'"),
         (dict(model__codes="infogan"), "codes=none"),
-        (dict(terms__disc__latent_consistency=1.0), "a step in both"),
-        (dict(terms__gen__latent_diversity=1.0), "a step in both"),
-        (dict(task__fake_labels="uniform"), "which has its class"),
+        (dict(terms__disc__latent_consistency=1.0), "would perturb both"),
+        (dict(terms__gen__latent_diversity=1.0), "would perturb both"),
+        (dict(task__fake_labels="uniform"), "of that image.s class"),
         (dict(model__gen__coarsest=2), "coarsest=2 and coarse_width=16: at least 5"),
         (dict(model__gen__coarse_width=1), "coarse_width=1: at least"),
         (dict(model__gen__coarsest=16), "do not halve to 16 px"),
         (dict(model__gen__attention=8), "lapgan has no 'attention'"),
-        (dict(model__disc="dcgan"), "those of lapgan have each other only"),
+        (dict(model__disc="dcgan"), "lapgan.s generator and discriminator work"),
     ],
 )
 def test_what_is_refused(changes: dict, says: str) -> None:

@@ -26,7 +26,7 @@ from gan_jax.methods.gan.terms import (
     feature_matching,
 )
 from gan_jax.methods.registry import make_task
-from gan_jax.methods.terms import Kind, due_names, make_terms, taken
+from gan_jax.methods.terms import Kind, active_terms, due_names, make_terms
 from gan_jax.methods.update import TERMS
 from gan_jax.models.blocks.heads import Outputs
 from gan_jax.training.step import make_step
@@ -61,9 +61,9 @@ def test_a_lazy_term_is_taken_at_one_step_of_so_many() -> None:
     assert set(terms) == {"disc/r1", "disc/drift"}
     due = [due_names(terms, step) for step in range(7)]
     assert due == [(), (), ("disc/r1",), (), (), ("disc/r1",), ()]
-    assert set(taken(terms, ("disc",), ())) == {"disc/drift"}
-    assert set(taken(terms, ("disc",), ("disc/r1",))) == set(terms)
-    assert taken(terms, ("gen",), ("disc/r1",)) == {}
+    assert set(active_terms(terms, ("disc",), ())) == {"disc/drift"}
+    assert set(active_terms(terms, ("disc",), ("disc/r1",))) == set(terms)
+    assert active_terms(terms, ("gen",), ("disc/r1",)) == {}
 
 
 def test_a_lazy_penalty_weighs_as_much_as_a_steady_one() -> None:
@@ -353,7 +353,7 @@ REFUSED = {
     ),
     "the tutorial asked more": (
         dict(model__gen="tutorial", model__disc="tutorial", **weights("disc", rotation=1.0)),
-        "tutorial says real or not",
+        "tutorial returns the real/fake logit only",
     ),
     "features of the tutorial": (
         dict(model__gen="tutorial", model__disc="tutorial", **weights("gen", feature_matching=1.0)),
@@ -361,7 +361,7 @@ REFUSED = {
     ),
     "classes of the generator alone": (
         dict(model__gen__conditional="batch_norm"),
-        "gives the generator classes",
+        "conditions the generator on classes",
     ),
     "normalisation that an MLP has not": (
         dict(model__gen="mlp", model__gen__conditional="self_modulation"),

@@ -12,7 +12,12 @@ import pytest
 from gan_jax.core.task import Phase
 from gan_jax.models import dcgan, mlp_gan, resnet_gan
 from gan_jax.models.blocks.gen_norm import GEN_CONDITIONALS, SelfModulation, VirtualBatchNorm
-from gan_jax.models.blocks.heads import CONDITIONALS, Head, MinibatchDiscrimination, with_planes
+from gan_jax.models.blocks.heads import (
+    CONDITIONALS,
+    Head,
+    MinibatchDiscrimination,
+    with_class_planes,
+)
 from gan_jax.parallel.mesh import make_parallel
 
 DRAW = np.random.default_rng(0)
@@ -66,11 +71,11 @@ def test_a_semi_supervised_discriminator_says_k_classes_and_generated() -> None:
 
 
 def test_planes_are_the_class() -> None:
-    planes = np.asarray(with_planes(IMAGES, LABELS, num_classes=3, head=Head("concat")))
+    planes = np.asarray(with_class_planes(IMAGES, LABELS, num_classes=3, head=Head("concat")))
     np.testing.assert_array_equal(planes[..., :1], IMAGES)
     np.testing.assert_array_equal(planes[1, ..., 1:], np.broadcast_to([0, 0, 1], (16, 16, 3)))
     for num_classes, conditional in ((0, "concat"), (3, "projection")):
-        seen = with_planes(IMAGES, LABELS, num_classes=num_classes, head=Head(conditional))
+        seen = with_class_planes(IMAGES, LABELS, num_classes=num_classes, head=Head(conditional))
         np.testing.assert_array_equal(seen, IMAGES)
 
 

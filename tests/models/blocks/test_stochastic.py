@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from gan_jax.models.blocks.stochastic import dropout, dropping
+from gan_jax.models.blocks.stochastic import dropout, make_dropout
 
 KEYS = jax.random.split(jax.random.key(0), 4)
 X = jnp.ones((4, 50, 40))
@@ -45,10 +45,10 @@ def test_gradient_and_type() -> None:
 
 
 def test_layers_of_a_pass_draw_apart() -> None:
-    drop = dropping(0.5, KEYS, of="Net")
+    drop = make_dropout(0.5, KEYS, of="Net")
     first, second = drop(X, 0), drop(X, 1)
     assert (first != second).any() and (first == drop(X, 0)).all()
-    np.testing.assert_array_equal(first[2:], dropping(0.5, KEYS[2:], of="Net")(X[2:], 0))
-    assert dropping(0.0, None, of="Net")(X, 0) is X
+    np.testing.assert_array_equal(first[2:], make_dropout(0.5, KEYS[2:], of="Net")(X[2:], 0))
+    assert make_dropout(0.0, None, of="Net")(X, 0) is X
     with pytest.raises(ValueError, match="Net: keys=None"):
-        dropping(0.5, None, of="Net")
+        make_dropout(0.5, None, of="Net")
