@@ -27,7 +27,7 @@ from gan_jax.methods.registry import make_task
 from gan_jax.parallel import hosts
 from gan_jax.parallel.mesh import make_parallel
 from gan_jax.platform.host import check_deterministic
-from gan_jax.platform.logs import quiet_libraries, said_if_long
+from gan_jax.platform.logs import announce_if_slow, quiet_libraries
 from gan_jax.platform.signals import stop_on_signals
 from gan_jax.runs.changes import DATA, write_changes
 from gan_jax.runs.checkpoint import Checkpoints, abstract_state, disk_errors, kept, memory_errors
@@ -152,7 +152,7 @@ def _train(config: ConfigDict, workdir: Path, *, change: bool) -> Outcome:
                 print(note, flush=True)
 
         def initial() -> tuple[TrainState, int]:
-            with said_if_long("initialising the networks ...", by_us=hosts.first()):
+            with announce_if_slow("initialising the networks ...", by_us=hosts.first()):
                 return start(keys["init"]), 0
 
         if not begun:

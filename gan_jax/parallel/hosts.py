@@ -26,7 +26,7 @@ import numpy as np
 from jax.experimental import multihost_utils
 
 from gan_jax.core.errors import UserError
-from gan_jax.platform.logs import said_if_long
+from gan_jax.platform.logs import announce_if_slow
 
 SILENCE = 40.0  # seconds without a sign of life until a process counts as dead
 HEARTBEAT = 100  # seconds until JAX's runtime aborts: later, so that our line comes first
@@ -68,7 +68,7 @@ def join(coordinator: str, processes: int, process: int) -> None:
     which = f"process {others[0]}" if len(others) == 1 else f"the other {len(others)} processes"
     known = f"{which} of {processes} ({coordinator} is process 0)" if others else "the others"
     try:
-        with said_if_long(f"waiting for {known} ..."):
+        with announce_if_slow(f"waiting for {known} ..."):
             jax.distributed.initialize(**arguments, heartbeat_timeout_seconds=HEARTBEAT)
     except RuntimeError as error:
         reason = str(error).splitlines()[0]

@@ -16,7 +16,7 @@ from collections.abc import Iterator
 
 import absl.logging
 
-PATIENCE = 2.0  # seconds until what one waits for is said
+PATIENCE = 2.0  # seconds before a wait is announced
 
 
 def quiet_libraries() -> None:
@@ -35,12 +35,12 @@ def set_up_logging() -> None:
 
 
 @contextlib.contextmanager
-def said_if_long(what: str, *, by_us: bool = True) -> Iterator[None]:
-    """Print what is being waited for, should it take longer than PATIENCE.
+def announce_if_slow(what: str, *, by_us: bool = True) -> Iterator[None]:
+    """Print a message if the block takes longer than PATIENCE.
 
     Args:
-      what: such as "compiling the step ...".
-      by_us: False prints nothing, in the processes that write nothing.
+      what: the message, such as "compiling the step ...".
+      by_us: False prints nothing, for processes that write no output.
     """
     timer = threading.Timer(PATIENCE, lambda: print(what, flush=True))
     timer.daemon = True

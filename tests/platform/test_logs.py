@@ -18,12 +18,12 @@ from gan_jax.platform import logs
 def test_said_if_it_takes_long(
     capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with logs.said_if_long("quick"):
+    with logs.announce_if_slow("quick"):
         pass
     monkeypatch.setattr(logs, "PATIENCE", 0.01)
     done = threading.Event()
     for by_us in (True, False):
-        with logs.said_if_long("slow", by_us=by_us):
+        with logs.announce_if_slow("slow", by_us=by_us):
             done.wait(0.5)
     assert capsys.readouterr().out == "slow\n"
 
