@@ -1,4 +1,4 @@
-"""Which metrics, by which protocol, over which images; feature networks that are runs.
+"""Evaluation protocols: which metrics, on which images; trained runs as feature networks.
 
-The mathematics of a metric lies in `metrics`, the published networks in `features`.
+The mathematics of the metrics is in `metrics`, the published feature networks in `features`.
 """

@@ -1,18 +1,18 @@
-"""Classification accuracy scores: does a classifier learn from generated images, and read them?
+"""Classification accuracy scores, GAN-train and GAN-test.
 
 GAN-train, also the classification accuracy score (Shmelkov et al. 2018, arXiv:1807.09499, section
-3; Ravuri & Vinyals 2019, arXiv:1905.10887): the accuracy on real test images of a
-classifier that was trained on generated images only, labelled with the classes asked for. It falls
-where images are bad and where they lack variety. GAN-test: the accuracy on generated images of a
-classifier trained on real ones; it falls where images are bad only.
+3; Ravuri & Vinyals 2019, arXiv:1905.10887): the accuracy on real test images of a classifier
+trained on generated images only, labelled with the classes they were generated for. It drops with
+low image quality and with low diversity. GAN-test: the accuracy on generated images of a classifier
+trained on real ones; it drops with low image quality only.
 
-The classifier is one of this project, trained by its own task's step on as many generated images as
-there are real ones, with the real ones' labels; no checkpoint is chosen, so no test image is looked
-at before the end. What the same training reaches on real images is measured by training the
-classifier's config as it is: the difference of the two is the score's meaning.
+The classifier is a config of this project, trained by the usual training step on as many generated
+images as there are real ones, with the labels of the real ones. The last checkpoint is used, so no
+test image influences the training. For the baseline on real images, train the same config as it
+is: GAN-train is to be read relative to it.
 
-Deviations: the papers train ResNets on ImageNet or CIFAR; here network and budget are those of the
-config. Generated images are rounded to 8 bits, as the real ones are stored.
+Deviations: the papers train ResNets on ImageNet or CIFAR; here the config chooses the network and
+the training budget. Generated images are rounded to 8 bits, as the real ones are stored.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ from gan_jax.evaluation.evaluator import make_evaluator
 from gan_jax.library.run import Run
 from gan_jax.methods.registry import make_task
 from gan_jax.parallel.mesh import Parallel, make_parallel
-from gan_jax.training.ahead import Ahead
+from gan_jax.training.bounded_dispatch import BoundedDispatch
 from gan_jax.training.feed import feed
 from gan_jax.training.step import training_step
 
@@ -58,21 +58,21 @@ def gan_train(
 
     Args:
       generator: a class-conditional run.
-      config: of a classifier (`task.target=label`), which says the network, the training's length
-        and its seed, and the real data, of the same classes as the generator's.
-      name: what the classifier is called in the metric's name.
-      num: images to generate; 0 is as many as the real split "train" has. Their labels are those of
-        that split, in its order, from its beginning again if need be.
-      seed: of the images.
-      split: of the real images to test on; "" is "test" where the data have one, else "eval".
-      **options: of the generator's task, such as truncation=0.7.
+      config: config of a classifier (`task.target=label`): its network, training length, seed and
+        real data, which must have the generator's classes.
+      name: the classifier's part of the metric name.
+      num: number of images to generate; 0 for the size of the real split "train". Labels are those
+        of that split in order, repeated from the start where `num` is larger.
+      seed: seed of the generated images.
+      split: split of real images to test on; "" for "test" if the data have one, else "eval".
+      **options: sampling options of the generator's task, such as truncation=0.7.
 
     Returns:
-      {"gan_train/NAME/SPLIT/NUM": accuracy in [0, 1]}; NUM generated images were trained on.
+      {"gan_train/NAME/SPLIT/NUM": accuracy in [0, 1]}, NUM being the number of generated images.
 
     Raises:
-      UserError: for a generator without classes, other classes or other held-out images than the
-        config's, a config of another task, or a training that diverges.
+      UserError: for an unconditional generator, a generator and config that differ in classes or
+        held-out images, a config of another task, or a training that diverges.
     """
     if not _classifies(config):
         raise UserError(
@@ -105,14 +105,14 @@ def gan_train(
 def gan_test(
     generator: Run, classifier: Run, *, num: int = 10_000, seed: int = 0, **options: Any
 ) -> dict[str, float]:
-    """Test a classifier that was trained on real images on generated ones.
+    """Test a classifier trained on real images on generated images.
 
     Args:
       generator: a class-conditional run.
-      classifier: a run with `task.target=label`, of the same classes.
-      num: images to generate; image i is of class i modulo their number.
-      seed: of the images.
-      **options: of the generator's task.
+      classifier: a run with `task.target=label` and the same classes.
+      num: number of images to generate; image i has class i modulo the number of classes.
+      seed: seed of the generated images.
+      **options: sampling options of the generator's task.
 
     Returns:
       {"gan_test/cnn:RUN/NUM": accuracy in [0, 1]}.
@@ -138,7 +138,7 @@ def gan_test(
 def generated(
     generator: Run, labels: np.ndarray, spec: DataSpec, *, seed: int, **options: Any
 ) -> Split:
-    """Return images of the labels asked for, as a split: uint8, of the size that `spec` has."""
+    """Return generated images with the given labels as a split: uint8, of `spec.image_shape`."""
     images = to_uint8(generator.sample(len(labels), seed=seed, labels=labels, **options))
     if images.shape[1:] != tuple(spec.image_shape):
         images = np.stack([preprocess(image, spec.preprocess) for image in images])
@@ -146,7 +146,7 @@ def generated(
 
 
 def fit(task: Task, config: ConfigDict, split: Split, parallel: Parallel) -> TrainState:
-    """Train a task for `config.train.steps` steps in memory, as `train` does in a directory."""
+    """Train a task for `config.train.steps` steps in memory, without writing a run directory."""
     keys = parallel.replicate(lambda: named_keys(config.seed))
     state = parallel.compile_init(task.init)(keys["init"])
     size, steps = config.train.batch_size, config.train.steps
@@ -154,10 +154,10 @@ def fit(task: Task, config: ConfigDict, split: Split, parallel: Parallel) -> Tra
     step = parallel.compile_step(training_step(task, config))
     draws = (task.phase(i).draws for i in range(steps))
     metrics: dict[str, jax.Array] = {}
-    ahead = Ahead()
+    dispatch = BoundedDispatch()
     for i, batch in enumerate(feed(split, parallel, config, position=0, draws=draws)):
         state, metrics = step(task.phase(i), state, batch, keys["train"])
-        ahead.wait(metrics)
+        dispatch.wait(metrics)
     for name, value in metrics.items():
         if not math.isfinite(value):
             raise UserError(

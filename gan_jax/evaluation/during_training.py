@@ -1,4 +1,4 @@
-"""What is measured while a run trains: the task's own metrics, and eval.metrics beside them."""
+"""Evaluation during training: the task's own metrics and those of `eval.metrics`."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from gan_jax.core.task import Evaluation, Task
 from gan_jax.data import Dataset
 from gan_jax.evaluation.evaluator import make_evaluator, metric_names
 from gan_jax.evaluation.measurement import Measurement
-from gan_jax.evaluation.measures import GIVEN, MEASURES
+from gan_jax.evaluation.measures import MEASURES, VALUE_NAMES
 from gan_jax.evaluation.protocol import Request, check_metrics
 from gan_jax.parallel import hosts
 from gan_jax.parallel.mesh import Parallel
@@ -25,16 +25,16 @@ logger = logging.getLogger(__name__)
 
 
 class TrainingEvaluator:
-    """What is measured at `eval.every`: the task's own metrics, and `eval.metrics` beside them.
+    """Computes the task's own metrics and those of `eval.metrics`, every `eval.every` steps.
 
     Args:
-      config: of the run.
+      config: the run's config.
       task: the method.
-      dataset: its data; split "eval" is measured.
+      dataset: its data; evaluation uses split "eval".
       parallel: the devices.
 
     Raises:
-      UserError: metrics that the task lacks, too few images, or no feature network.
+      UserError: for metrics that the task does not have, too few images, or no feature network.
     """
 
     def __init__(
@@ -48,27 +48,29 @@ class TrainingEvaluator:
         self._passes += [task.evaluation(name) for name in names if name not in MEASURES]
         size, seed = config.eval.batch_size, config.seed
         self._evaluators = [make_evaluator(one, parallel, size, seed) for one in self._passes]
-        self._looking = tuple(name for name in names if name in MEASURES)
-        self._measurement, self._said = None, False
-        if self._looking:
+        self._image_metrics = tuple(name for name in names if name in MEASURES)
+        self._measurement, self._warned = None, False
+        if self._image_metrics:
             self._measurement = Measurement(
-                Request(self._looking, features=config.eval.features, num=config.eval.num),
+                Request(self._image_metrics, features=config.eval.features, num=config.eval.num),
                 task,
                 dataset.spec,
                 parallel,
                 batch_size=size,
                 train_batch_size=config.train.batch_size,
             )
-            self._measurement.numbers(*self._measurement.sides(self._split))
+            self._measurement.numbers(*self._measurement.select(self._split))
             self._key = parallel.replicate(lambda: named_keys(seed)["measure"])
 
     def names(self, state: TrainState) -> list[str]:
-        """Return what `eval.best` may name; `state` may be abstract."""
+        """Return the metric names that `eval.best` accepts; `state` may be abstract."""
         found = [n for one in self._passes for n in metric_names(one, self._spec, state)]
-        return found + [given for name in self._looking for given in MEASURES[name].gives]
+        return found + [
+            given for name in self._image_metrics for given in MEASURES[name].value_names
+        ]
 
     def __call__(self, state: TrainState) -> Evaluated:
-        """Return metrics by name; those that look at images have their protocol in it."""
+        """Return the metrics by name; names of image metrics include their protocol."""
         found: dict[str, float] = {}
         for evaluator in self._evaluators:
             for part in self._split.parts.values():
@@ -78,14 +80,14 @@ class TrainingEvaluator:
             seed = self._config.seed
             measured = self._measurement(state, self._key, seed, "eval", self._split)
             found.update(measured.values)
-            if hosts.first() and not self._said:
+            if hosts.first() and not self._warned:
                 for note in measured.notes:
                     logger.warning("eval.metrics: %s", note)
-            self._said = True
+            self._warned = True
         return Evaluated(found, {without_protocol(name): value for name, value in found.items()})
 
 
 def without_protocol(name: str) -> str:
-    """Return the name that `eval.best` has for a metric: "fid/cnn:RUN/eval/1000" -> "fid"."""
+    """Return the name that `eval.best` uses for a metric: "fid/cnn:RUN/eval/1000" -> "fid"."""
     metric = MetricName.parse(name).metric
-    return metric if metric in GIVEN else name
+    return metric if metric in VALUE_NAMES else name

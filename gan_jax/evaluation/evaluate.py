@@ -1,4 +1,4 @@
-"""Evaluation of a run: what its task says of a split in one pass, and metrics by name."""
+"""Evaluation of a run: its task's own metrics, and metrics requested by name."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from gan_jax.core.spec import DataSpec
 from gan_jax.core.task import Task
 from gan_jax.evaluation.evaluator import make_evaluator
 from gan_jax.evaluation.measurement import Measurement
-from gan_jax.evaluation.measures import GIVEN, MEASURES
+from gan_jax.evaluation.measures import MEASURES, VALUE_NAMES
 from gan_jax.evaluation.protocol import RUN_MEASURES, Measured, Request, check_metrics, check_used
 from gan_jax.evaluation.run_measures import measure_run
 from gan_jax.library.run import load
@@ -44,31 +44,32 @@ def evaluate(
 ) -> Measured:
     """Evaluate a run and add the result to `eval/<step>.json`.
 
-    What each number was made with stands in `eval/<step>.about.json`, under the same names.
+    `eval/<step>.about.json` records, under the same names, what each value was computed from (seed,
+    fingerprints of data and weights, notes).
 
     Args:
-      workdir: the run.
-      checkpoint: "latest", "best" or a step; "" is the best where the run chose one by
+      workdir: the run directory.
+      checkpoint: "latest", "best" or a step; "" for the best if the run selects one by
         `eval.best`, else the latest.
-      split: "test", "eval" or "train"; "" is "test" where the data have one, else "eval". The
-        checkpoint was never chosen on "test", unless a folder has no other images for "eval".
-      request: the metrics; None for those that the task has without being asked.
-      seed: of the images generated; image i is that of `run.sample(..., seed=seed)`.
-      options: of the task, for the images generated; or of its evaluations.
-      data, change: as of `gan_jax.load`: where the data are now, and whether they may have changed.
+      split: "test", "eval" or "train"; "" for "test" if the data have one, else "eval". Checkpoints
+        are never selected on "test", unless a folder has no other images for "eval".
+      request: the metrics; None for the task's own evaluation.
+      seed: seed of the generated images; image i equals that of `run.sample(..., seed=seed)`.
+      options: options of the task for generated images, or of its evaluations.
+      data, change: as in `gan_jax.load`: where the data are now, and whether they may have changed.
 
     Raises:
-      UserError: metrics that the task lacks, too few images, or data that are not there.
+      UserError: for metrics that the task does not have, too few images, or missing data.
     """
     check_seed("seed", seed)
     run = load(workdir, checkpoint=checkpoint, data=data, change=change)
-    spec = run.dataset.spec if change else run.spec  # of what is measured
+    spec = run.dataset.spec if change else run.spec  # of the evaluated data
     batch_size = run.parallel.round_up(run.config.eval.batch_size)
     names = request.metrics if request else ()
     check_metrics(names, run.task)
     if request:
         check_used(request)
-    looking = tuple(name for name in names if name in MEASURES)
+    image_metrics = tuple(name for name in names if name in MEASURES)
     whole = [name for name in names if name in RUN_MEASURES]
     passing = [name for name in names if name not in (*MEASURES, *RUN_MEASURES)]
     if whole and hosts.several():
@@ -76,12 +77,12 @@ def evaluate(
             f"--metrics={','.join(whole)} is measured by one process: leave --coordinator out, or"
             f" {whole[0]}"
         )
-    draws = bool(looking or whole)
+    draws = bool(image_metrics or whole)
     for_passes, for_images = _share_options(run.task, passing, draws, options or {})
     measurement = None
-    if looking:
+    if image_metrics:
         measurement = Measurement(
-            dataclasses.replace(request, metrics=looking),
+            dataclasses.replace(request, metrics=image_metrics),
             run.task,
             spec,
             run.parallel,
@@ -91,7 +92,7 @@ def evaluate(
             held_out=run.held_out,
         )
     examples = None
-    if not names or passing or (looking and (measurement.needs_data or not request.num)):
+    if not names or passing or (image_metrics and (measurement.needs_data or not request.num)):
         splits = run.dataset.splits
         split = split or ("test" if "test" in splits else "eval")
         check_choice("--split", split, splits)
@@ -106,10 +107,10 @@ def evaluate(
             _add_pass(measured, evaluator(run.state, part), (split, len(part)), spec)
     if measurement is not None:
         key = run.parallel.replicate(lambda: jax.random.key(seed))
-        looked = measurement(run.state, key, seed, split, examples)
-        measured.notes += looked.notes
-        for name, value in looked.values.items():
-            measured.add({name: value}, seed=seed, **looked.about[name])
+        measured_images = measurement(run.state, key, seed, split, examples)
+        measured.notes += measured_images.notes
+        for name, value in measured_images.values.items():
+            measured.add({name: value}, seed=seed, **measured_images.about[name])
     for name in whole:
         found = measure_run(name, run, request, seed=seed, split=split, options=for_images)
         measured.add(found, seed=seed)
@@ -129,27 +130,27 @@ def evaluate(
 def _add_pass(
     measured: Measured, found: Mapping[str, Any], protocol: tuple[str, int], spec: DataSpec
 ) -> None:
-    """Take what a pass of the task gave.
+    """Add the results of one of the task's own evaluations.
 
-    What metrics by name measure too, they measure of images rounded to 256 levels, and with draws
-    of their own: the number of a pass has another name.
+    Named metrics round images to 256 grey levels and draw their own latents. Where the task's own
+    evaluation has a metric of the same name, its value is marked "unrounded".
     """
     for name, value in found.items():
         full = MetricName.parse(name).extended(*protocol)
         if np.ndim(value):
             measured.matrices[str(full)] = Confusion(spec.class_names, value)
             continue
-        full = full.extended("unrounded") if name in GIVEN else full
+        full = full.extended("unrounded") if name in VALUE_NAMES else full
         measured.add({str(full): value}, data=spec.fingerprint)
 
 
 def _share_options(
     task: Task, passing: Sequence[str], draws: bool, given: Mapping[str, Any]
 ) -> tuple[dict[str, dict[str, Any]], dict[str, Any]]:
-    """Return which options are for which evaluation, and which for generating images.
+    """Return the options of each of the task's evaluations, and those for generating images.
 
     Raises:
-      UserError: an option that nothing asked for has.
+      UserError: for an option that none of the requested metrics has.
     """
     for_passes = {
         name: {k: v for k, v in given.items() if k in task.evaluations[name].options}
@@ -169,6 +170,6 @@ def _share_options(
 
 
 def _add(path: Path, found: Mapping[str, Any]) -> None:
-    """Add entries to a file of JSON."""
+    """Add entries to a JSON file."""
     kept = json.loads(path.read_text()) if path.is_file() else {}
     write_text(path, json.dumps({**kept, **found}, indent=2, sort_keys=True) + "\n")

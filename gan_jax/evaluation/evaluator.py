@@ -1,4 +1,4 @@
-"""What a task says of a split in one pass: sums and counts, exact for the padded last batch."""
+"""A task's own evaluation: one pass over a split, exact despite the padded last batch."""
 
 from __future__ import annotations
 
@@ -23,15 +23,15 @@ Evaluator = Callable[[TrainState, Split], dict[str, Any]]
 def make_evaluator(
     task: Task | Evaluation, parallel: Parallel, batch_size: int, seed: int
 ) -> Evaluator:
-    """Return a function (state, split) -> metrics, compiled once for every pass.
+    """Return a function (state, split) -> metrics, compiled once and reused for every split.
 
-    Metrics are floats, but for matrices.
+    Metrics are floats, except for matrices such as confusion matrices.
 
     Args:
-      task: the method, or one of its evaluations as `Task.evaluation` returns it.
-      parallel: the devices to spread a batch over.
-      batch_size: images a batch, over all devices; it does not change the result.
-      seed: of the run; latents and angles drawn here are the same at every pass.
+      task: the method, or one of its evaluations as returned by `Task.evaluation`.
+      parallel: the devices that share a batch.
+      batch_size: images per batch, over all devices; it does not change the result.
+      seed: seed of the run; random draws of the evaluation are the same at every call.
     """
     step = parallel.compile_map(task.eval_step)
     key = parallel.replicate(lambda: named_keys(seed)["evaluate"])
@@ -49,11 +49,11 @@ def make_evaluator(
 
 
 def metric_names(task: Task | Evaluation, spec: DataSpec, state: TrainState) -> list[str]:
-    """Return the names of the numbers that a pass would give, without computing any.
+    """Return the names of the scalar metrics of an evaluation, without computing them.
 
     Args:
       task: the method.
-      spec: of its data.
+      spec: spec of its data.
       state: real or abstract.
     """
     names = []

@@ -1,4 +1,4 @@
-"""The feature networks by name: published ones, and classifiers that this project trained."""
+"""Feature networks by name: published ones, and classifiers trained with this project."""
 
 from __future__ import annotations
 
@@ -20,18 +20,18 @@ from gan_jax.runs.workdir import read_config
 def make_extractor(
     name: str, *, weights: str | Path | None = None, resize: str = "clean"
 ) -> Extractor:
-    """Open a feature network.
+    """Return a feature network with its weights.
 
     Args:
       name: "inception_v3_tf", "inception_v3_torchvision", "efficientnet_lite0", or "cnn:RUN", where
-        RUN is the directory of a classifier that this project trained.
-      weights: file of the weights; None for the published ones, where they are kept; "download"
-        gets those from their address if they are not there.
+        RUN is the run directory of a classifier.
+      weights: weights file; None for the published weights at their usual place; "download" to
+        fetch these if they are missing.
       resize: "clean" or "tf_legacy", see `gan_jax.features.resize`.
 
     Raises:
-      UserError: for an unknown name, weights that are not there or fit another network, a run that
-        is not a classifier, or a file of weights or a resizing for one: a run has its own.
+      UserError: for an unknown name, missing weights or weights of another network, a run that is
+        not a classifier, or `weights` or `resize` given for a run, which has its own.
     """
     if name.startswith(CNN):
         if weights is not None or resize != "clean":
@@ -53,7 +53,7 @@ def make_extractor(
 
 
 def _of_run(workdir: Path) -> Extractor:
-    """Return a classifier of this project, as it is evaluated; a regressor has no logits."""
+    """Return the extractor of a trained classifier; that of a regressor has no logits."""
     name = CNN + workdir.resolve().name
     task = read_config(workdir).task
     if task.name != "classifier":
@@ -63,7 +63,7 @@ def _of_run(workdir: Path) -> Extractor:
         )
     run = load(workdir)
     nets = {key: net.replace(opt_state=()) for key, net in run.state.nets.items()}
-    state = jax.device_get(run.state.replace(nets=nets))  # without what the optimizer remembers
+    state = jax.device_get(run.state.replace(nets=nets))  # no optimizer state
 
     def apply(state: Any, images: jax.Array) -> Features:
         pixels = preprocess(images, run.spec.preprocess)

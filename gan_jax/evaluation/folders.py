@@ -1,4 +1,4 @@
-"""Two folders of images against each other: no run, no data set."""
+"""Evaluation of one folder of images against another, without a run or a data set."""
 
 from __future__ import annotations
 
@@ -20,9 +20,10 @@ from gan_jax.data.dataset import fingerprint
 from gan_jax.data.folders import by_key, class_of, scan, sub_folders
 from gan_jax.data.image_files import damaged, map_files, range_notes, widest
 from gan_jax.data.pipeline import prefetch
-from gan_jax.evaluation.measurement import remembered
+from gan_jax.evaluation.image_statistics import IMAGES, LABELS, MOMENTS, ImageStatistics, collect
+from gan_jax.evaluation.measurement import load_or_compute
 from gan_jax.evaluation.measures import MEASURES, Measure
-from gan_jax.evaluation.passes import Look
+from gan_jax.evaluation.passes import FeatureProbe
 from gan_jax.evaluation.protocol import (
     Measured,
     Request,
@@ -32,12 +33,11 @@ from gan_jax.evaluation.protocol import (
     compute,
     needs_of,
 )
-from gan_jax.evaluation.side import IMAGES, LABELS, MOMENTS, Side, collect
 from gan_jax.metrics.statistics import read_statistics
 from gan_jax.parallel.mesh import Parallel, make_parallel
 from gan_jax.platform.logs import quiet_libraries
 
-BATCH = 64  # images that are looked at together
+BATCH = 64  # images per forward pass of the feature network
 
 
 @dataclasses.dataclass(frozen=True)
@@ -46,11 +46,11 @@ class _Folder:
 
     Attributes:
       root: the folder.
-      names: in the order of their content, so that what a file is called does not matter.
+      names: file names, sorted by the SHA-256 of their content, so that names do not matter.
       digests: SHA-256 of each file.
       size: (height, width) [px].
-      channels: 1 or 3, as they are read.
-      there: how many the folder has, of which these were chosen.
+      channels: 1 or 3, after conversion.
+      there: number of images in the folder, before `num` of them are chosen.
     """
 
     root: Path
@@ -62,7 +62,7 @@ class _Folder:
 
     @functools.cached_property
     def classes(self) -> list[str]:
-        """Sub-folders, if every image is in one."""
+        """Names of the sub-folders, if every image is in one."""
         return sub_folders(self.names)
 
     def read(self, name: str) -> np.ndarray:
@@ -76,27 +76,28 @@ class _Folder:
         return image
 
     def first(self, num: int) -> _Folder:
-        """Return the folder with the first `num` of its images: a choice by content."""
+        """Return the folder restricted to its first `num` images in order of SHA-256; 0: all."""
         names, digests = self.names[: num or None], self.digests[: num or None]
         return dataclasses.replace(self, names=names, digests=digests)
 
 
 def evaluate_folders(real: Path, fake: Path, request: Request) -> Measured:
-    """Compare a folder of images with another.
+    """Evaluate a folder of images against a reference.
 
-    Which files are images is said by `gan_jax.data.folders.scan`. Files are taken in the order of
-    their SHA-256, so that the same ones under other names give the same numbers, to rounding.
+    `gan_jax.data.folders.scan` decides which files are images. They are processed in the order of
+    their SHA-256, so that renaming files changes the results by rounding at most.
 
     Args:
-      real: the reference: a folder, or an .npz file of statistics (only for metrics that need no
-        more of the real side than its moments).
-      fake: the folder to judge. Its images may be of another size, but for metrics of pairs and of
-        pixels.
-      request: the metrics; those that compare each image with its target pair files by
-        `folders.pair_key`. `num` takes so many of each side, chosen by their SHA-256; 0 takes all.
+      real: the reference: a folder, or an .npz file of statistics (for metrics that need only the
+        moments of the real images).
+      fake: the folder to evaluate. Its images may differ in size from the real ones, except for
+        metrics of image pairs and of pixels.
+      request: the metrics; pair metrics match files by `folders.pair_key`. `num` images of each
+        folder are used, chosen by their SHA-256; 0 for all.
 
     Raises:
-      UserError: no folder, images of unlike sizes, too few of them, or a file of other features.
+      UserError: for a missing folder, images of different sizes, too few images, or statistics of
+        another feature network.
     """
     quiet_libraries()
     measures = _check_names(request.metrics)
@@ -130,30 +131,30 @@ def evaluate_folders(real: Path, fake: Path, request: Request) -> Measured:
     check_numbers(measures, there, len(fakes.names), "that is all there are")
     for name in (n for n, measure in measures.items() if LABELS in measure.real):
         _check_classes(name, reals, fakes)
-    sees = any(measure.sees for measure in measures.values())
-    extractor = choose_extractor(request, fakes.channels) if sees else None
+    needs_network = any(measure.needs_network for measure in measures.values())
+    extractor = choose_extractor(request, fakes.channels) if needs_network else None
     parallel, about = make_parallel(), {}
-    side, numbers = Side(), (there, len(fakes.names))
+    reference, numbers = ImageStatistics(), (there, len(fakes.names))
     if statistics:
-        side.moments = read_statistics(
+        reference.moments = read_statistics(
             real,
             protocol=extractor.name,
             dimensions=extractor.dimensions,
             weights=extractor.fingerprint,
         )
-        numbers = (side.moments.count or numbers[1], numbers[1])
+        numbers = (reference.moments.count or numbers[1], numbers[1])
     elif real_needs:
         names = fingerprint(_identity(reals))
         about = {"data": names}
-        look = Look(extractor, real_needs)
-        make = lambda: _look_at(reals, look, parallel)  # noqa: E731
-        side = remembered(reals.root.name, names, there, extractor, real_needs, make)
-    look = Look(extractor, fake_needs, pairs)
+        probe = FeatureProbe(extractor, real_needs)
+        make = lambda: _collect_folder(reals, probe, parallel)  # noqa: E731
+        reference = load_or_compute(reals.root.name, names, there, extractor, real_needs, make)
+    probe = FeatureProbe(extractor, fake_needs, pairs)
     target = (lambda name: reals.read(partners[name])) if pairs else None
-    made = _look_at(fakes, look, parallel, target)
+    made = _collect_folder(fakes, probe, parallel, target)
     measured = compute(
         measures,
-        side,
+        reference,
         made,
         extractor=extractor,
         split=real.stem if statistics else real.resolve().name,
@@ -176,20 +177,20 @@ def _check_names(names: tuple[str, ...]) -> dict[str, Measure]:
 
 
 def _open(root: Path, num: int) -> tuple[_Folder, list[str]]:
-    """Return a folder with all of its images, and what is to be said of it."""
+    """Return a folder with all of its images, and notes for the user."""
     found = scan(root)
     if num > len(found.names):
         raise UserError(f"--num={num}: {root} holds {len(found.names)} images")
 
-    def look(name: str) -> tuple[str, Header]:
+    def inspect(name: str) -> tuple[str, Header]:
         header = read_header(root / name)
         with (root / name).open("rb") as file:
             return hashlib.file_digest(file, "sha256").hexdigest(), header
 
-    looked, bad = map_files(found.names, look)
+    inspected, bad = map_files(found.names, inspect)
     if bad:
         raise damaged(bad, len(found.names))
-    stored = {name: header for name, (_, header) in looked.items()}
+    stored = {name: header for name, (_, header) in inspected.items()}
     clear = [name for name, header in stored.items() if header.channels == 4]
     headers = {n: dataclasses.replace(h, channels=min(h.channels, 3)) for n, h in stored.items()}
     channels, notes = widest(root, headers)
@@ -206,13 +207,13 @@ def _open(root: Path, num: int) -> tuple[_Folder, list[str]]:
             " size, resize them first"
         )
     notes = found.notes() + notes + range_notes(root, found.names)
-    names = tuple(sorted(found.names, key=lambda name: (looked[name][0], name)))
-    digests = tuple(looked[name][0] for name in names)
+    names = tuple(sorted(found.names, key=lambda name: (inspected[name][0], name)))
+    digests = tuple(inspected[name][0] for name in names)
     return _Folder(root, names, digests, next(iter(sizes)), channels, len(names)), notes
 
 
 def _check_sizes(measures: Mapping[str, Measure], reals: _Folder, fakes: _Folder) -> None:
-    """Raise UserError if a metric compares pixels of folders of unlike sizes."""
+    """Raise UserError if a metric compares pixels and the folders differ in image size."""
     names = [name for name, m in measures.items() if m.pair or IMAGES in m.real]
     if names and reals.size != fakes.size:
         raise UserError(
@@ -223,7 +224,7 @@ def _check_sizes(measures: Mapping[str, Measure], reals: _Folder, fakes: _Folder
 
 
 def _partners(reals: _Folder, fakes: _Folder) -> dict[str, str]:
-    """Return the real image of each generated one; UserError if one has none, or two."""
+    """Return the real image paired with each generated one; UserError unless one to one."""
     real, fake = (by_key(folder.root, folder.names) for folder in (reals, fakes))
     if odd := sorted(real.keys() ^ fake.keys()):
         raise UserError(
@@ -247,18 +248,18 @@ def _check_classes(metric: str, reals: _Folder, fakes: _Folder) -> None:
         )
 
 
-def _look_at(
+def _collect_folder(
     folder: _Folder,
-    look: Look,
+    probe: FeatureProbe,
     parallel: Parallel,
     target: Callable[[str], np.ndarray] | None = None,
-) -> Side:
-    """Go over a folder once; `target` reads what an image is compared with."""
+) -> ImageStatistics:
+    """Collect a folder's statistics in one pass; `target` reads the target of an image."""
 
     def rows(variables: Any, batch: Mapping[str, jax.Array]) -> Mapping[str, jax.Array]:
-        return look(variables, batch["image"], batch.get("target"))
+        return probe(variables, batch["image"], batch.get("target"))
 
-    step, variables = parallel.compile_map(rows), parallel.place_whole(look.variables)
+    step, variables = parallel.compile_map(rows), parallel.place_whole(probe.variables)
     size = parallel.round_up(min(BATCH, len(folder.names)))
     local = size // jax.process_count()
 
@@ -273,18 +274,18 @@ def _look_at(
                     batch["target"] = _stack(pool, target, names)
                 yield batch
 
-    def seen() -> Iterator[dict[str, np.ndarray]]:
+    def measured() -> Iterator[dict[str, np.ndarray]]:
         for number, batch in enumerate(prefetch(batches(), parallel.place)):
             found = jax.device_get(step(variables, batch))
             place = np.arange(number * size, (number + 1) * size)
             found["mask"] = (place < len(folder.names)).astype(np.float32)
-            if LABELS in look.needs and folder.classes:
+            if LABELS in probe.needs and folder.classes:
                 place = np.minimum(place, len(folder.names) - 1)
                 labels = [folder.classes.index(class_of(folder.names[i])) for i in place]
                 found[LABELS] = np.array(labels, np.int32)
             yield found
 
-    return collect(seen(), look.needs)
+    return collect(measured(), probe.needs)
 
 
 def _stack(
@@ -294,7 +295,7 @@ def _stack(
 
 
 def _identity(folder: _Folder) -> list[Any]:
-    """Return what changes when the images of a folder do, or their classes."""
+    """Return what identifies a folder's images and their classes, for its fingerprint."""
     classes = [class_of(name) if folder.classes else "" for name in folder.names]
     return [folder.size, folder.channels, list(folder.digests), classes]
 

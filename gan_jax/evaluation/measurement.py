@@ -1,4 +1,4 @@
-"""A measurement: any metrics of one model in one pass over real and one over generated images."""
+"""Image metrics of one model, from one pass over real and one over generated images."""
 
 from __future__ import annotations
 
@@ -13,10 +13,18 @@ from gan_jax.core.state import TrainState
 from gan_jax.core.task import Key, Task
 from gan_jax.data import Domains, Split
 from gan_jax.data.dataset import fingerprint, subset
+from gan_jax.evaluation.image_statistics import (
+    LABELS,
+    MOMENTS,
+    CacheKey,
+    ImageStatistics,
+    load_cached,
+    save_cached,
+)
 from gan_jax.evaluation.measures import MEASURES
-from gan_jax.evaluation.passes import Look, real_pass, sample_pass, transform_pass
+from gan_jax.evaluation.passes import FeatureProbe, real_pass, sample_pass, transform_pass
 from gan_jax.evaluation.protocol import (
-    MOST,
+    MAX_IMAGES,
     Measured,
     Request,
     check_numbers,
@@ -24,7 +32,6 @@ from gan_jax.evaluation.protocol import (
     compute,
     needs_of,
 )
-from gan_jax.evaluation.side import LABELS, MOMENTS, Origin, Side, keep_side, kept_side
 from gan_jax.features.extractor import Extractor
 from gan_jax.parallel import hosts
 from gan_jax.parallel.mesh import Parallel
@@ -35,20 +42,20 @@ SAMPLES, TRANSFORMED = "samples", "transformed"
 
 
 class Measurement:
-    """Metrics that look at images, of one task on its data; programs are compiled once.
+    """Computes the image metrics of one task on its data; compiles its programs once.
 
     Args:
-      request: its metrics are keys of `MEASURES`.
+      request: the metrics, keys of `MEASURES`.
       task: the method.
-      spec: of its data.
+      spec: spec of its data.
       parallel: the devices.
-      batch_size: images a batch, over all devices.
-      train_batch_size: of the training, for option "standing".
-      options: of the task, those not given at their defaults.
-      held_out: -> images that a discriminator was not trained on, for option "rejection".
+      batch_size: images per batch, over all devices.
+      train_batch_size: batch size of the training, for option "standing".
+      options: options of the task; missing ones have their defaults.
+      held_out: returns images that the discriminator was not trained on, for option "rejection".
 
     Raises:
-      UserError: for metrics that the task lacks, or no feature network.
+      UserError: for metrics that the task does not have, or no feature network.
     """
 
     def __init__(
@@ -79,17 +86,17 @@ class Measurement:
                     able = [n for n, x in task.transforms.items() if x.paired]
                     fix = f"--name={self._transform_name} has none; of {', '.join(able)} it can be"
                 raise UserError(f"--metrics={name} compares an image with its own target: {fix}")
-        sees = any(measure.sees for measure in measures)
+        needs_network = any(measure.needs_network for measure in measures)
         self._stream = self._changed.target if self._changed else task.stream
         channels = spec.streams[self._stream].shape[-1]
-        self._extractor = choose_extractor(request, channels) if sees else None
+        self._extractor = choose_extractor(request, channels) if needs_network else None
         real, fake = needs_of(measures)
         pairs = [measure.pair(request.vgg, request.heads) for measure in measures if measure.pair]
         self._has_real = bool(real)
-        self._look_at_real = real_pass(
-            Look(self._extractor, real), spec, self._stream, parallel, batch_size
+        self._real_pass = real_pass(
+            FeatureProbe(self._extractor, real), spec, self._stream, parallel, batch_size
         )
-        look = Look(self._extractor, fake, pairs)
+        probe = FeatureProbe(self._extractor, fake, pairs)
         if self._kind == SAMPLES:
             self._classes = spec.num_classes if task.takes_labels else 0
             for name, measure in self._measures.items():
@@ -100,27 +107,25 @@ class Measurement:
                     )
             self._batch_size = batch_size
             self._sample = sample_pass(
-                look, task, self._classes, parallel, batch_size, self._options
+                probe, task, self._classes, parallel, batch_size, self._options
             )
         else:
             self._transform = transform_pass(
-                look, self._changed, parallel, batch_size, self._options
+                probe, self._changed, parallel, batch_size, self._options
             )
         self._real_needs = real
-        self._real_sides: dict[str, Side] = {}
+        self._real_statistics: dict[str, ImageStatistics] = {}
 
     @property
     def needs_data(self) -> bool:
-        """Whether real images are looked at."""
+        """Whether a split of the data is needed."""
         return self._has_real or self._kind == TRANSFORMED
 
-    def sides(self, split: Split | Domains | None) -> tuple[Split | None, Split | None]:
-        """Return the (real, transformed) images of a split, of which `num` are chosen.
+    def select(self, split: Split | Domains | None) -> tuple[Split | None, Split | None]:
+        """Return the (real images, images to transform) of a split, `num` of each.
 
-        The same ones at every evaluation; None without a split, and for samples.
-
-        Raises:
-          UserError: too few for a metric.
+        The same images are chosen at every evaluation. The first is None without a split; the
+        second also where images are generated from latents.
         """
         if split is None:
             return None, None
@@ -133,10 +138,10 @@ class Measurement:
         return chosen, same if self._changed else None
 
     def numbers(self, real: Split | None, source: Split | None) -> tuple[int, int]:
-        """Return how many (real, generated) images what `sides` returned means.
+        """Return the number of (real, generated) images, given the result of `select`.
 
         Raises:
-          UserError: too few for a metric.
+          UserError: too few images for a metric.
         """
         num, size = self._request.num, len(real) if real else 0
         real = size
@@ -155,20 +160,20 @@ class Measurement:
         split_name: str,
         split: Split | Domains | None,
     ) -> Measured:
-        """Measure a state.
+        """Compute the metrics of a state.
 
         Args:
-          state: concrete.
-          key: image i is made with fold_in(key, i).
-          seed: of standing statistics.
-          split_name: for the names.
-          split: the real images; None only where `needs_data` is not.
+          state: a concrete training state.
+          key: image i is generated with fold_in(key, i).
+          seed: seed of the standing statistics.
+          split_name: name of the split in metric names.
+          split: the real images; may be None unless `needs_data`.
         """
-        chosen, source = self.sides(split)
+        chosen, source = self.select(split)
         real_number, fake_number = self.numbers(chosen, source)
-        real, fake, kept = Side(), Side(), None
+        real, fake, kept = ImageStatistics(), ImageStatistics(), None
         if self._has_real:
-            real = self._real_side(split_name, chosen)
+            real = self._statistics_of_real(split_name, chosen)
         if self._kind == SAMPLES:
             classes = self._classes
             common = dict(
@@ -204,7 +209,7 @@ class Measurement:
         return measured
 
     def _suffix(self) -> list[str]:
-        """Return what departs from the defaults, for the names."""
+        """Return the settings that differ from the defaults, for metric names."""
         defaults = {name: option.default for name, option in self._task.options.items()}
         changed = [f"{k}={v}" for k, v in sorted(self._options.items()) if v != defaults[k]]
         usual = _kind_of_images(Request(()), self._task)
@@ -213,13 +218,13 @@ class Measurement:
             kind = [self._transform_name]
         return [*kind, *changed]
 
-    def _real_side(self, split_name: str, split: Split) -> Side:
-        """Return what is known of the real images: remembered, kept in a file, or looked at."""
-        if split_name in self._real_sides:
-            return self._real_sides[split_name]
-        made = lambda: self._look_at_real(split)  # noqa: E731
+    def _statistics_of_real(self, split_name: str, split: Split) -> ImageStatistics:
+        """Return the statistics of the real images, from memory, from the cache, or computed."""
+        if split_name in self._real_statistics:
+            return self._real_statistics[split_name]
+        made = lambda: self._real_pass(split)  # noqa: E731
         chosen = [self._spec.fingerprint, self._stream, split_name, len(split)]
-        side = remembered(
+        statistics = load_or_compute(
             f"{self._spec.name}-{split_name}",
             fingerprint(chosen),
             len(split),
@@ -227,33 +232,42 @@ class Measurement:
             self._real_needs,
             made,
         )
-        self._real_sides[split_name] = side
-        return side
+        self._real_statistics[split_name] = statistics
+        return statistics
 
 
-def remembered(
+def load_or_compute(
     name: str,
     data: str,
     count: int,
     extractor: Extractor | None,
     needs: frozenset[str],
-    make: Callable[[], Side],
-) -> Side:
-    """Return the real side that was kept for the same images and features, or make and keep it."""
+    make: Callable[[], ImageStatistics],
+) -> ImageStatistics:
+    """Return the cached statistics of the same images and features, or compute and cache them.
+
+    Args:
+      name: of data set and split, for the file name.
+      data: fingerprint of the images.
+      count: number of images.
+      extractor: the feature network; without one nothing is cached.
+      needs: the fields of `ImageStatistics` that must be present.
+      make: computes the statistics.
+    """
     if extractor is None or MOMENTS not in needs:
         return make()
-    origin = Origin(name, data, count, extractor.name, extractor.dimensions, extractor.fingerprint)
-    side = kept_side(origin, needs)
-    if hosts.any_of(side is None):
-        side = make()
+    key = CacheKey(name, data, count, extractor.name, extractor.dimensions, extractor.fingerprint)
+    statistics = load_cached(key, needs)
+    if hosts.any_of(statistics is None):
+        statistics = make()
         if hosts.first():
-            keep_side(origin, side)
-    return side
+            save_cached(key, statistics)
+    return statistics
 
 
 def _chosen(split: Split, num: int) -> Split:
-    """Return so many examples of a split, chosen at random; 0 is up to `MOST`."""
-    number = min(len(split), num or MOST)
+    """Return a fixed random choice of `num` examples of a split; 0 for up to `MAX_IMAGES`."""
+    number = min(len(split), num or MAX_IMAGES)
     if number == len(split):
         return split
     order = np.random.Generator(np.random.Philox(0)).permutation(len(split))

@@ -1,10 +1,11 @@
-"""The metrics that look at images: `MEASURES` says what each needs, and how it is computed.
+"""The image metrics: `MEASURES` defines what each needs and how it is computed.
 
-The name of a number says what it depends on: `fid/efficientnet_lite0/clean/test/10000` is metric,
-feature network with its resizing, split of the real side, images on each side (`1797vs10000` where
-they differ); then whatever departs from the defaults, such as `/truncation=0.7`. What a metric has
-no part in is left out: `is/inception_v3_tf/clean/50000`, `psnr/test/1000`. Parameters are part of
-the first word: `precision_k3`.
+Names of values include the protocol: `fid/efficientnet_lite0/clean/test/10000` is the metric, the
+feature network with its resizing, the split of the real images, the number of real and of generated
+images (`1797vs10000` where they differ), then every setting that differs from the defaults, such as
+`/truncation=0.7`. Parts that do not apply to a metric are left out:
+`is/inception_v3_tf/clean/50000`, `psnr/test/1000`. Parameters are part of the metric:
+`precision_k3`.
 """
 
 from __future__ import annotations
@@ -17,7 +18,14 @@ import jax
 
 from gan_jax.core.errors import UserError
 from gan_jax.core.metric_names import MetricName
-from gan_jax.evaluation.side import FEATURES, IMAGES, LABELS, LOGITS, MOMENTS, Side
+from gan_jax.evaluation.image_statistics import (
+    FEATURES,
+    IMAGES,
+    LABELS,
+    LOGITS,
+    MOMENTS,
+    ImageStatistics,
+)
 from gan_jax.features.lpips import Distance, make_lpips
 from gan_jax.metrics.frechet import fid_infinity, frechet_distance, intra_class_distance
 from gan_jax.metrics.image_quality import psnr, ssim
@@ -28,7 +36,7 @@ from gan_jax.metrics.ms_ssim import diversity
 from gan_jax.metrics.sliced import pyramid_distance
 
 Values = dict[str, float]
-Compute = Callable[[Side, Side, list[str]], Values]
+Compute = Callable[[ImageStatistics, ImageStatistics, list[str]], Values]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -36,43 +44,44 @@ class Measure:
     """A metric.
 
     Attributes:
-      gives: names of its numbers.
-      compute: (real, fake, notes) -> those numbers; what is to be said of them goes to `notes`.
-        None for the mean of `pair`.
-      real, fake: what it needs of each side, of `gan_jax.evaluation.side`; no real side with ().
-      pair: (VGG-16's file, its heads' file), either None -> what compares each image with its own
-        target.
-      least: images that a side must have.
-      least_real: the same of the real side, where that is another number.
+      value_names: names of the values that it computes.
+      compute: (real, fake, notes) -> values by name; remarks for the user are appended to `notes`.
+        None for the mean of `pair` over the images.
+      real, fake: the fields of `ImageStatistics` that it needs of the real and of the generated
+        images; () if it does not use them.
+      pair: (VGG-16's weights file, LPIPS's heads file), either None -> the distance of an image and
+        its own target.
+      min_images: smallest number of real and of generated images.
+      min_real: smallest number of real images, where it differs.
     """
 
-    gives: tuple[str, ...]
+    value_names: tuple[str, ...]
     compute: Compute | None = None
     real: tuple[str, ...] = ()
     fake: tuple[str, ...] = ()
     pair: Callable[[Path | None, Path | None], Distance] | None = None
-    least: int = 1
-    least_real: int = 0
+    min_images: int = 1
+    min_real: int = 0
 
     @property
-    def sees(self) -> bool:
+    def needs_network(self) -> bool:
         """Whether it needs a feature network."""
         return bool({MOMENTS, FEATURES, LOGITS} & {*self.real, *self.fake})
 
 
-def _fid(real: Side, fake: Side, notes: list[str]) -> Values:
+def _fid(real: ImageStatistics, fake: ImageStatistics, notes: list[str]) -> Values:
     found = frechet_distance(real.moments, fake.moments)
     _note(notes, "fid", found.note)
     return {"fid": found.value}
 
 
-def _fid_infinity(real: Side, fake: Side, notes: list[str]) -> Values:
+def _fid_infinity(real: ImageStatistics, fake: ImageStatistics, notes: list[str]) -> Values:
     found = fid_infinity(real.moments, fake.features)
     _note(notes, "fid_infinity", found.note)
     return {"fid_infinity": found.value}
 
 
-def _intra_fid(real: Side, fake: Side, notes: list[str]) -> Values:
+def _intra_fid(real: ImageStatistics, fake: ImageStatistics, notes: list[str]) -> Values:
     for name, side in (("real", real), ("generated", fake)):
         if side.labels is None:
             raise UserError(
@@ -84,30 +93,30 @@ def _intra_fid(real: Side, fake: Side, notes: list[str]) -> Values:
     return {"intra_fid": found.value}
 
 
-def _kid(real: Side, fake: Side, notes: list[str]) -> Values:
+def _kid(real: ImageStatistics, fake: ImageStatistics, notes: list[str]) -> Values:
     found = kernel_distance(real.features, fake.features, subsets=100, subset_size=SUBSET, seed=0)
     return {"kid": found.value, "kid_standard_error": found.standard_error}
 
 
-def _inception_score(real: Side, fake: Side, notes: list[str]) -> Values:
+def _inception_score(real: ImageStatistics, fake: ImageStatistics, notes: list[str]) -> Values:
     mean, deviation = inception_score(fake.logits, splits=10)
     whole, _ = inception_score(fake.logits, splits=1)
     return {"is": mean, "is_deviation": deviation, "is_whole": whole}
 
 
-def _prdc(real: Side, fake: Side, notes: list[str]) -> Values:
+def _prdc(real: ImageStatistics, fake: ImageStatistics, notes: list[str]) -> Values:
     # The neighbours of the papers: arXiv:1904.06991 has 3, arXiv:2002.09797 has 5.
     three, five = by_neighbours(real.features, fake.features, ks=(3, 5)).values()
     values = three["precision"], three["recall"], five["density"], five["coverage"]
     return dict(zip(_PRDC, values, strict=True))
 
 
-def _swd(real: Side, fake: Side, notes: list[str]) -> Values:
+def _swd(real: ImageStatistics, fake: ImageStatistics, notes: list[str]) -> Values:
     found = pyramid_distance(real.images, fake.images)
     return {"swd" if k == "mean" else f"swd_{k}px": value for k, value in found.items()}
 
 
-def _ms_ssim(real: Side, fake: Side, notes: list[str]) -> Values:
+def _ms_ssim(real: ImageStatistics, fake: ImageStatistics, notes: list[str]) -> Values:
     found = diversity(fake.images, fake.labels)
     return {str(MetricName("ms_ssim", protocol=(f"scales{found.scales}",))): found.value}
 
@@ -130,25 +139,25 @@ _IS = ("is", "is_deviation", "is_whole")
 _PRDC = ("precision_k3", "recall_k3", "density_k5", "coverage_k5")
 _KID = ("kid", "kid_standard_error")
 MEASURES: dict[str, Measure] = {
-    "fid": Measure(("fid",), _fid, (MOMENTS,), (MOMENTS,), least=2),
+    "fid": Measure(("fid",), _fid, (MOMENTS,), (MOMENTS,), min_images=2),
     "fid_infinity": Measure(
         *(("fid_infinity",), _fid_infinity, (MOMENTS,), (FEATURES,)),
-        least=10_000,
-        least_real=2,
+        min_images=10_000,
+        min_real=2,
     ),
     "intra_fid": Measure(
-        ("intra_fid",), _intra_fid, (FEATURES, LABELS), (FEATURES, LABELS), least=2
+        ("intra_fid",), _intra_fid, (FEATURES, LABELS), (FEATURES, LABELS), min_images=2
     ),
-    "kid": Measure(_KID, _kid, (FEATURES,), (FEATURES,), least=SUBSET),
-    "is": Measure(_IS, _inception_score, (), (LOGITS,), least=10),
-    "prdc": Measure(_PRDC, _prdc, (FEATURES,), (FEATURES,), least=6),
+    "kid": Measure(_KID, _kid, (FEATURES,), (FEATURES,), min_images=SUBSET),
+    "is": Measure(_IS, _inception_score, (), (LOGITS,), min_images=10),
+    "prdc": Measure(_PRDC, _prdc, (FEATURES,), (FEATURES,), min_images=6),
     "swd": Measure(("swd",), _swd, (IMAGES,), (IMAGES,)),
-    "ms_ssim": Measure(("ms_ssim",), _ms_ssim, (), (IMAGES, LABELS), least=2),
+    "ms_ssim": Measure(("ms_ssim",), _ms_ssim, (), (IMAGES, LABELS), min_images=2),
     "psnr": Measure(("psnr",), pair=lambda *_: _distance("psnr", psnr)),
     "ssim": Measure(("ssim",), pair=lambda *_: _distance("ssim", ssim)),
     "lpips": Measure(("lpips",), pair=_lpips),
 }
-GIVEN = frozenset(name for measure in MEASURES.values() for name in measure.gives)
+VALUE_NAMES = frozenset(name for measure in MEASURES.values() for name in measure.value_names)
 
 
 def _note(notes: list[str], name: str, text: str) -> None:

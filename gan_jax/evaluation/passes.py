@@ -1,8 +1,8 @@
-"""Passes over the images of an evaluation: one over the real ones, one over those that a run makes.
+"""Evaluation passes: one over the real images, one over the generated or transformed ones.
 
-A pass maps over a batch on all devices: make the images, round them to the 256 grey levels that the
-real ones are stored in, look at them with a feature network, and hand the rows that the metrics
-need to the host. It is one compiled program, whatever metrics are asked for.
+A pass is one compiled program for all requested metrics, mapped over a batch on all devices: it
+generates the images, rounds them to the 256 grey levels in which the real ones are stored, applies
+the feature network, and returns the per-image arrays that the metrics need.
 """
 
 from __future__ import annotations
@@ -21,7 +21,15 @@ from gan_jax.core.state import TrainState
 from gan_jax.core.task import Key, Task, Transform
 from gan_jax.data import Split
 from gan_jax.data.pipeline import eval_batches, prefetch
-from gan_jax.evaluation.side import FEATURES, IMAGES, LABELS, LOGITS, MOMENTS, Side, collect
+from gan_jax.evaluation.image_statistics import (
+    FEATURES,
+    IMAGES,
+    LABELS,
+    LOGITS,
+    MOMENTS,
+    ImageStatistics,
+    collect,
+)
 from gan_jax.features.extractor import Extractor
 from gan_jax.features.lpips import Distance
 from gan_jax.parallel.mesh import Parallel
@@ -36,13 +44,13 @@ def to_pixels(images: jax.Array) -> jax.Array:
     return jnp.clip(jnp.rint(scaled), 0, 255).astype(jnp.uint8)
 
 
-class Look:
-    """What is seen of a batch of images, for both sides the same.
+class FeatureProbe:
+    """Computes the features of a batch of images, real and generated alike.
 
     Args:
-      extractor: the feature network; None where no metric needs one.
-      needs: of `gan_jax.evaluation.side`: what the metrics want of this side.
-      pairs: distances of an image and its target.
+      extractor: the feature network; None if no metric needs one.
+      needs: the fields of `ImageStatistics` that the metrics need of these images.
+      pairs: distances between an image and its target.
     """
 
     def __init__(
@@ -57,19 +65,25 @@ class Look:
             self.variables[FEATURES] = extractor.variables
 
     def __call__(self, variables: Any, images: jax.Array, target: jax.Array | None = None) -> Rows:
-        """Return the rows of images [B, H, W, C] in [-1, 1]; `target` likewise, for the pairs."""
+        """Return per-image arrays by name.
+
+        Args:
+          variables: `self.variables`, as a traced argument.
+          images: [B, H, W, C] in [-1, 1].
+          target: targets of the images, likewise, for `pairs`.
+        """
         pixels, rows = to_pixels(images), {}
         if self.needs & {MOMENTS, FEATURES, LOGITS}:
-            seen = self._extractor.apply(variables[FEATURES], pixels)
+            found = self._extractor.apply(variables[FEATURES], pixels)
             if self.needs & {MOMENTS, FEATURES}:
-                rows[FEATURES] = seen["features"]
+                rows[FEATURES] = found["features"]
             if LOGITS in self.needs:
-                if "logits" not in seen:
+                if "logits" not in found:
                     raise UserError(
                         f"--metrics=is needs classes, and {self._extractor.name} has none: give a"
                         " network that classifies as --features"
                     )
-                rows[LOGITS] = seen["logits"]
+                rows[LOGITS] = found["logits"]
         if IMAGES in self.needs:
             rows[IMAGES] = pixels
         if self.pairs:
@@ -80,51 +94,51 @@ class Look:
 
 
 def real_pass(
-    look: Look, spec: DataSpec, stream: str, parallel: Parallel, batch_size: int
-) -> Callable[[Split], Side]:
-    """Return a function that looks at a split once.
+    probe: FeatureProbe, spec: DataSpec, stream: str, parallel: Parallel, batch_size: int
+) -> Callable[[Split], ImageStatistics]:
+    """Return a function that collects the statistics of a split in one pass.
 
     Args:
-      look: what is seen.
-      spec: of the data.
-      stream: the images of a batch that count as real.
+      probe: computes the per-image arrays.
+      spec: spec of the data.
+      stream: stream of the split that holds the real images.
       parallel: the devices.
-      batch_size: images a batch, over all devices.
+      batch_size: images per batch, over all devices.
     """
-    labelled = LABELS in look.needs and "label" in spec.streams
+    labelled = LABELS in probe.needs and "label" in spec.streams
 
     def rows(variables: Any, batch: Mapping[str, jax.Array]) -> Rows:
-        found = {**look(variables, batch[stream]), "mask": batch["mask"]}
+        found = {**probe(variables, batch[stream]), "mask": batch["mask"]}
         return {**found, LABELS: batch["label"]} if labelled else found
 
-    step, variables = parallel.compile_map(rows), parallel.place_whole(look.variables)
+    step, variables = parallel.compile_map(rows), parallel.place_whole(probe.variables)
 
-    def run(split: Split) -> Side:
-        return collect(_each(step, (variables,), split, parallel, batch_size), look.needs)
+    def run(split: Split) -> ImageStatistics:
+        return collect(_each(step, (variables,), split, parallel, batch_size), probe.needs)
 
     return run
 
 
 def sample_pass(
-    look: Look,
+    probe: FeatureProbe,
     task: Task,
     classes: int,
     parallel: Parallel,
     batch_size: int,
     options: Mapping[str, Any],
-) -> Callable[..., Side]:
-    """Return a function (state, key, number, trials=None) that generates images and looks at them.
+) -> Callable[..., ImageStatistics]:
+    """Return a function (state, key, number, trials=None) -> statistics of generated images.
 
-    Image i depends on fold_in(key, i) and its label only. A conditional model makes as many images
-    of each class: image i has class i modulo their number. `trials` is None, or which trial of each
-    image rejection sampling has kept.
+    Image i depends on fold_in(key, i) and its label only. Classes are balanced for a conditional
+    model: image i has class i modulo `classes`. `trials` [number] is the index of the accepted
+    trial of each image under rejection sampling, or None.
 
     Args:
-      look: what is seen.
-      task: generates.
-      classes: that can be asked for; 0 leaves labels to the task.
+      probe: computes the per-image arrays.
+      task: a task that generates.
+      classes: number of classes of a conditional model; 0 lets the task draw labels, if it has any.
       parallel: the devices.
-      batch_size: images a batch, over all devices.
+      batch_size: images per batch, over all devices.
       options: every option of the task.
     """
 
@@ -132,10 +146,10 @@ def sample_pass(
         labels = place % classes if classes else None
         keys = fold_in_each(key, place) if trial is None else trial_keys(key, place, trial)
         latents = task.latents(keys, labels, **options)
-        found = look(variables, task.generate(state, latents, **options))
-        return {**found, LABELS: labels} if classes and LABELS in look.needs else found
+        found = probe(variables, task.generate(state, latents, **options))
+        return {**found, LABELS: labels} if classes and LABELS in probe.needs else found
 
-    step, variables = parallel.compile_map(rows), parallel.place_whole(look.variables)
+    step, variables = parallel.compile_map(rows), parallel.place_whole(probe.variables)
     local = batch_size // jax.process_count()
 
     def made(
@@ -150,23 +164,23 @@ def sample_pass(
             whole = np.arange(start, start + batch_size)
             yield {**found, "mask": (whole < number).astype(np.float32)}
 
-    return lambda *given: collect(made(*given), look.needs)
+    return lambda *given: collect(made(*given), probe.needs)
 
 
 def transform_pass(
-    look: Look,
+    probe: FeatureProbe,
     transform: Transform,
     parallel: Parallel,
     batch_size: int,
     options: Mapping[str, Any],
-) -> Callable[[TrainState, Key, Split], Side]:
-    """Return a function (state, key, split) that transforms a split's images and looks at them.
+) -> Callable[[TrainState, Key, Split], ImageStatistics]:
+    """Return a function (state, key, split) -> statistics of the transformed images of a split.
 
     Args:
-      look: what is seen.
-      transform: of the task.
+      probe: computes the per-image arrays.
+      transform: a transform of the task.
       parallel: the devices.
-      batch_size: images a batch, over all devices.
+      batch_size: images per batch, over all devices.
       options: every option of the task.
     """
 
@@ -175,15 +189,15 @@ def transform_pass(
         keys = fold_in_each(key, batch["index"])
         made = transform.function(state, batch[transform.source], keys, *labels, **options)
         target = batch[transform.target] if transform.paired else None
-        found = {**look(variables, made, target), "mask": batch["mask"]}
-        labelled = LABELS in look.needs and "label" in batch
+        found = {**probe(variables, made, target), "mask": batch["mask"]}
+        labelled = LABELS in probe.needs and "label" in batch
         return {**found, LABELS: batch["label"]} if labelled else found
 
-    step, variables = parallel.compile_map(rows), parallel.place_whole(look.variables)
+    step, variables = parallel.compile_map(rows), parallel.place_whole(probe.variables)
 
-    def run(state: TrainState, key: Key, split: Split) -> Side:
+    def run(state: TrainState, key: Key, split: Split) -> ImageStatistics:
         first = (state, variables, key)
-        return collect(_each(step, first, split, parallel, batch_size), look.needs)
+        return collect(_each(step, first, split, parallel, batch_size), probe.needs)
 
     return run
 
@@ -191,7 +205,7 @@ def transform_pass(
 def _each(
     step: Callable[..., Rows], first: tuple, split: Split, parallel: Parallel, batch_size: int
 ) -> Iterator[dict[str, np.ndarray]]:
-    """Yield what `step(*first, batch)` returns for each batch of a split, on the host."""
+    """Yield the result of `step(*first, batch)` for each batch of a split, on the host."""
     shard = (jax.process_index(), jax.process_count())
     for batch in prefetch(eval_batches(split, batch_size, shard), parallel.place):
         yield jax.device_get(step(*first, batch))

@@ -1,4 +1,4 @@
-"""Perceptual path length of a run: how smoothly its images follow its latents."""
+"""Perceptual path length of a run: how smoothly its images vary with the latents."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from gan_jax.metrics.path_length import EPSILON, path_lengths, trimmed_mean
 from gan_jax.sampling.rejection import NONE
 from gan_jax.sampling.standing import with_standing
 
-LEAST = 100  # paths: of fewer, a percent is none
+MIN_PATHS = 100  # the trimmed mean cuts 1 % at either end
 
 
 def perceptual_path_length(
@@ -31,18 +31,18 @@ def perceptual_path_length(
     batch_size: int = 64,
     **options: Any,
 ) -> dict[str, float]:
-    """Measure the mean length of small steps between random latents; see `metrics.path_length`.
+    """Measure the mean perceptual length of paths between latents; see `metrics.path_length`.
 
     Args:
-      run: of a task that generates; a conditional one draws a class for each path.
-      distance: (images, images), [B, H, W, C] in [-1, 1], -> [B], of squared type, pure: it is
-        compiled together with the generator.
-      distance_name: what it is called in the metric's name.
-      num: paths; the paper takes 100,000.
+      run: a run of a task that generates; a conditional one draws a class for each path.
+      distance: (images, images), [B, H, W, C] in [-1, 1], -> squared distances [B]; pure, since it
+        is compiled together with the generator.
+      distance_name: the distance's part of the metric name.
+      num: number of paths; the paper uses 100,000.
       seed: path i depends on (seed, i) only.
-      epsilon: step in t.
-      batch_size: paths a pass.
-      **options: of the task, such as weights="raw".
+      epsilon: step size in t.
+      batch_size: paths per batch.
+      **options: options of the task, such as weights="raw".
 
     Returns:
       {"ppl/DISTANCE/NUM": value}.
@@ -57,9 +57,9 @@ def perceptual_path_length(
             f"ppl with --rejection={options['rejection']}: it measures paths between latents, none"
             " of which is rejected: leave the option out"
         )
-    if num < LEAST:
+    if num < MIN_PATHS:
         raise UserError(
-            f"ppl: {num} paths, at least {LEAST} needed: a percent at either end is cut"
+            f"ppl: {num} paths, at least {MIN_PATHS} needed: a percent at either end is cut"
         )
 
     def measure(state: TrainState, keys: jax.Array) -> jax.Array:

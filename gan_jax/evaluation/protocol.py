@@ -1,4 +1,4 @@
-"""Protocols: what is asked for, whether it can be had, and the names of what comes out."""
+"""Evaluation protocols: requests, their validation, and the names of the resulting values."""
 
 from __future__ import annotations
 
@@ -13,34 +13,35 @@ from gan_jax.core.errors import UserError, check_choice, did_you_mean
 from gan_jax.core.metric_names import MetricName
 from gan_jax.core.task import Task
 from gan_jax.evaluation.extractors import make_extractor
+from gan_jax.evaluation.image_statistics import FEATURES, LABELS, MOMENTS, ImageStatistics
 from gan_jax.evaluation.measures import MEASURES, Measure
-from gan_jax.evaluation.side import FEATURES, LABELS, MOMENTS, Side
 from gan_jax.features.extractor import Extractor
 from gan_jax.metrics.confusion import Confusion
 
-# Those that take a run apart, rather than look at a set of its images; see `run_measures`.
-# Each with the members of the task that it needs.
+# Metrics that need the run itself rather than a set of its images, see `run_measures`; with the
+# members of the task that each needs.
 RUN_MEASURES = {"cas": ("generate",), "ppl": ("generate",), "robustness": ("generate", "judge")}
-FLAGS = {"transform": "name"}  # of the command line, where fields of `Request` have another name
-MOST = 50_000  # images on a side, where no number is given: that of the field's protocols
+FLAGS = {"transform": "name"}  # command-line flags, where they differ from fields of `Request`
+MAX_IMAGES = 50_000  # by default, of real and of generated images each: the usual number in papers
 
 
 @dataclasses.dataclass(frozen=True)
 class Request:
-    """What is to be measured, and by what protocol.
+    """Which metrics to compute, and by which protocol.
 
     Attributes:
-      metrics: keys of `MEASURES`, or of the task's evaluations.
-      features: feature network, as of `make_extractor`; "" chooses for RGB images.
+      metrics: keys of `MEASURES` or `RUN_MEASURES`, or names of the task's evaluations.
+      features: name of the feature network, see `make_extractor`; "" for the default network of RGB
+        images.
       weights: file of its weights.
       resize: how it resizes images: "clean" or "tf_legacy".
-      num: images to generate; 0: as many as real ones, up to 50,000. Of more real images, as
-        many are chosen at random, the same at every evaluation.
+      num: number of images to generate; 0 for the number of real ones, up to 50,000. If there are
+        more real images, `num` of them are chosen at random, the same at every evaluation.
       vgg: file of VGG-16's weights, for LPIPS and path lengths.
       heads: file of LPIPS's heads; None for that of the package lpips.
-      images: "samples" or "transformed": results of one of the task's transforms on the split's
-        images, such as reconstructions. "" is samples, where the task can.
-      transform: its name; "" is the task's first.
+      images: "samples", or "transformed" for the results of one of the task's transforms on the
+        images of the split, such as reconstructions. "" for samples if the task generates.
+      transform: name of the transform; "" for the task's first.
     """
 
     metrics: tuple[str, ...]
@@ -56,13 +57,13 @@ class Request:
 
 @dataclasses.dataclass
 class Measured:
-    """Numbers by name, and what a reader should know of them.
+    """Results of an evaluation.
 
     Attributes:
-      values: names carry the protocol.
-      about: by the same names: what the number was made with.
-      matrices: of a classifier, by names with the protocol.
-      notes: lines for people.
+      values: metric values, by name with protocol.
+      about: what each value was computed from, by the same names.
+      matrices: confusion matrices of a classifier, by name with protocol.
+      notes: remarks for the user.
     """
 
     values: dict[str, float] = dataclasses.field(default_factory=dict)
@@ -71,28 +72,28 @@ class Measured:
     notes: list[str] = dataclasses.field(default_factory=list)
 
     def add(self, values: Mapping[str, float], **about: Any) -> None:
-        """Take numbers that were all made with the same."""
+        """Add values that share the same `about`."""
         self.values.update({name: float(value) for name, value in values.items()})
         self.about.update({name: dict(about) for name in values})
 
 
 def needs_of(measures: Iterable[Measure]) -> tuple[frozenset[str], frozenset[str]]:
-    """Return what measures need of (real, fake); features bring moments and classes along."""
+    """Return the fields of `ImageStatistics` that measures need of (real, generated) images."""
     measures = list(measures)
     real = frozenset(n for measure in measures for n in measure.real)
     fake = frozenset(n for measure in measures for n in measure.fake)
-    if FEATURES in real:  # for the file that is kept
+    if FEATURES in real:  # the cache file holds these too
         real |= {MOMENTS, LABELS}
     return real, fake
 
 
 def check_numbers(measures: Mapping[str, Measure], real: int, fake: int, why: str) -> None:
-    """Raise UserError if a side has fewer images than a metric needs."""
+    """Raise UserError if there are fewer real or generated images than a metric needs."""
     for name, measure in measures.items():
-        least_real = measure.least_real or measure.least
+        min_real = measure.min_real or measure.min_images
         sides = (
-            ("real", real, least_real if measure.real else 0),
-            ("generated", fake, measure.least if measure.fake else 0),
+            ("real", real, min_real if measure.real else 0),
+            ("generated", fake, measure.min_images if measure.fake else 0),
         )
         for side, there, least in sides:
             if there < least:
@@ -103,7 +104,13 @@ def check_numbers(measures: Mapping[str, Measure], real: int, fake: int, why: st
 
 
 def check_metrics(names: Sequence[str], task: Task, *, training: bool = False) -> None:
-    """Raise UserError unless the task can have all metrics of those names, during a training."""
+    """Raise UserError unless the task has all of the named metrics.
+
+    Args:
+      names: the metrics.
+      task: the method.
+      training: whether they are computed during training, which excludes `RUN_MEASURES`.
+    """
     looks = task.generate is not None or task.transforms
     pairs = any(transform.paired for transform in task.transforms.values())
     able = [n for n, m in MEASURES.items() if looks and (pairs or not m.pair)]
@@ -123,10 +130,10 @@ def check_metrics(names: Sequence[str], task: Task, *, training: bool = False) -
 
 def check_used(request: Request) -> None:
     """Raise UserError for a flag that none of the metrics would use."""
-    by_network = {name for name, measure in MEASURES.items() if measure.sees}
+    by_network = {name for name, measure in MEASURES.items() if measure.needs_network}
     perceptual = {"lpips", "ppl"}
     used_by = {
-        "features": by_network | {"cas"},  # a classifier of ours, with its weights and its size
+        "features": by_network | {"cas"},  # cnn:RUN, with its own weights and resizing
         "weights": by_network,
         "resize": by_network,
         "vgg": perceptual,
@@ -152,11 +159,11 @@ def choose_extractor(request: Request, channels: int) -> Extractor:
     """Return the feature network of a request.
 
     Args:
-      request: its features, weights and resize.
-      channels: of the real images.
+      request: its fields `features`, `weights` and `resize` are used.
+      channels: channels of the real images.
 
     Raises:
-      UserError: none is named, and there is no default for images of this kind.
+      UserError: if no network is named and there is no default for such images.
     """
     check_choice("--resize", request.resize, ("clean", "tf_legacy"))
     name = request.features
@@ -177,8 +184,8 @@ def choose_extractor(request: Request, channels: int) -> Extractor:
 
 def compute(
     measures: Mapping[str, Measure],
-    real: Side,
-    fake: Side,
+    real: ImageStatistics,
+    fake: ImageStatistics,
     *,
     extractor: Extractor | None,
     split: str,
@@ -186,7 +193,17 @@ def compute(
     suffix: Sequence[str] = (),
     about: Mapping[str, Any],
 ) -> Measured:
-    """Compute the numbers of two sides, and name them by their protocol."""
+    """Compute metrics and name their values by the protocol.
+
+    Args:
+      measures: the metrics, by name.
+      real, fake: statistics of the real and of the generated images.
+      extractor: the feature network; None if no metric needs one.
+      split: name of the split of real images.
+      numbers: number of (real, generated) images.
+      suffix: further parts of the names: settings that differ from the defaults.
+      about: recorded with every value that depends on real images.
+    """
     measured = Measured()
     for name, measure in measures.items():
         notes: list[str] = []
@@ -197,16 +214,16 @@ def compute(
             values = measure.compute(real, fake, notes)
         two_sided = bool(measure.real or measure.pair)
         count = str(numbers[1]) if len(set(numbers)) == 1 or not measure.real else ""
-        parts = [extractor.name] if measure.sees else []
+        parts = [extractor.name] if measure.needs_network else []
         parts += [split] if two_sided else []
         parts += [count or f"{numbers[0]}vs{numbers[1]}", *suffix]
         for first, value in values.items():
             if math.isnan(value):
-                notes.append(f"{first} cannot be said of so few images, and is left out")
+                notes.append(f"{first} is undefined for so few images, and is left out")
                 continue
             full = str(MetricName.parse(first).extended(*parts))
             known = dict(about) if two_sided else {}
-            known |= {"weights": extractor.fingerprint} if measure.sees else {}
+            known |= {"weights": extractor.fingerprint} if measure.needs_network else {}
             known |= {"notes": notes} if notes else {}
             measured.add({full: value}, **known)
         measured.notes += notes

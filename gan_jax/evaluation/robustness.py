@@ -1,16 +1,15 @@
-"""Robustness of a GAN's discriminator: can it still tell real from generated, if both are changed?
+"""Robustness of a GAN's discriminator to corruptions and attacks of real and generated images.
 
-Held-out real images, and as many that the generator makes (of the same classes, where the networks
-are given them), are judged as they are and after each of the changes of `metrics.corruptions`,
-without augmentation and with the discriminator's statistics in use, not in training. PGD is the
-attack on the discriminator itself: real images are moved to be called generated, generated ones to
-be called real.
+The discriminator classifies held-out real images and as many generated ones (of the same classes if
+the networks are conditional), unchanged and after each corruption of `metrics.corruptions`. It runs
+in evaluation mode (running statistics, no augmentation). PGD attacks the discriminator itself: real
+images are perturbed to be classified as generated, and generated ones as real.
 
-A number is a balanced accuracy: the mean of the share of real images above a threshold and of the
-share of generated ones not above it; 0.5 is that of a coin. A critic's logit is known up to a
-constant, and others are biased by their training (BatchNorm's statistics mix real and generated),
-so the threshold is the one of the best balanced accuracy on other images: as many held-out and
-generated ones, unchanged, that are not looked at again.
+Values are balanced accuracies: the mean of the share of real images above a threshold and the share
+of generated ones not above it; chance is 0.5. A critic's logit is defined up to a constant only,
+and other discriminators are biased by their training (BatchNorm's statistics mix real and generated
+images). The threshold is therefore the one of the best balanced accuracy on other images: as many
+held-out and generated ones, unchanged, which are used for nothing else.
 """
 
 from __future__ import annotations
@@ -30,37 +29,37 @@ from gan_jax.metrics.corruptions import gaussian_blur, gaussian_noise, jpeg, pgd
 
 NOISE = (0.05, 0.1, 0.2, 0.4)  # standard deviations, in the [-1, 1] scale
 BLUR = (0.5, 1.0, 2.0)  # standard deviations [px]
-QUALITIES = (90, 50, 10)  # of JPEG
+QUALITIES = (90, 50, 10)  # JPEG quality
 RADII = (0.003, 0.01, 0.03, 0.1)  # of PGD, in the [-1, 1] scale: 0.4, 1.3, 3.8 and 13 grey levels
 STEPS = 20  # of PGD
-DEFAULT_NUM = 1000  # images on each side
+DEFAULT_NUM = 1000  # real images, and as many generated ones
 
-# (images, keys, labels, whether they are generated) -> images.
+# (images, keys, labels, generated: bool) -> changed images.
 Change = Callable[[jax.Array, jax.Array, Any, bool], Any]
 
 
 def robustness(
     run: Run, *, num: int = 0, seed: int = 0, split: str = "", **options: Any
 ) -> dict[str, float]:
-    """Measure the accuracy of a run's discriminator on changed images.
+    """Measure the accuracy of a run's discriminator on corrupted images.
 
     Args:
-      run: of a task that judges images.
-      num: images on each side; 0 is 1,000, or half of the split where that is less. As many again
-        choose the threshold.
-      seed: of the generated images, the noise and the starts of PGD.
-      split: of the real images; "" is "test" where the data have one, else "eval".
-      **options: of the generator's task, such as truncation=0.7.
+      run: a run of a task with a discriminator.
+      num: number of real images, and of generated ones; 0 for 1,000, or half of the split if that
+        is less. As many again are used to choose the threshold.
+      seed: seed of the generated images, the noise and the starting points of PGD.
+      split: split of the real images; "" for "test" if the data have one, else "eval".
+      **options: sampling options of the task, such as truncation=0.7.
 
     Returns:
-      {"robust_CHANGE/pgd20/SPLIT/NUM": balanced accuracy}, and the same with "robust_CHANGE_real"
-      and "robust_CHANGE_fake" of either side. CHANGE is "clean", "rounded" (to 256 grey levels, as
-      JPEG does), "noise0.1" and "pgd0.03" (in the [-1, 1] scale), "blur1" [px], or "jpeg50". What
-      departs from the options' defaults stands at the end of a name.
+      {"robust_CHANGE/pgd20/SPLIT/NUM": balanced accuracy}; "robust_CHANGE_real" and
+      "robust_CHANGE_fake" are the accuracies on real and on generated images. CHANGE is "clean",
+      "rounded" (to 256 grey levels, as JPEG does), "noise0.1" and "pgd0.03" (in the [-1, 1] scale),
+      "blur1" [px], or "jpeg50". Options that differ from their defaults are appended to the names.
 
     Raises:
-      UserError: for a task without a discriminator of images, images that JPEG has not, too few of
-        them, or logits that are no numbers.
+      UserError: for a task without a discriminator of images, a number of channels that JPEG does
+        not have, too few images, or logits that are NaN or Inf.
     """
     run.task.require("judge")
     channels = run.spec.image_shape[-1]
@@ -106,10 +105,10 @@ def robustness(
 
 
 def best_threshold(real: np.ndarray, fake: np.ndarray) -> float:
-    """Return the threshold of the best balanced accuracy, in the middle between two logits.
+    """Return the threshold of the best balanced accuracy, halfway between two logits.
 
     Args:
-      real, fake: logits [N] and [M]; real ones should be above it.
+      real, fake: logits [N] and [M]; those of real images should be above the threshold.
     """
     every = np.unique(np.concatenate([real, fake]))
     places = np.concatenate([[-np.inf], (every[1:] + every[:-1]) / 2, [np.inf]])
@@ -123,10 +122,10 @@ def _unchanged(images: jax.Array, keys: jax.Array, labels: Any, generated: bool)
 
 
 class _Judge:
-    """The discriminator of a run, compiled once, on changed images.
+    """Applies the discriminator of a run to corrupted images; compiled once.
 
-    Batches are those of the training: minibatch discrimination compares the images of one, which
-    are all real or all generated here too.
+    Batches have the size of the training's and are all real or all generated, since minibatch
+    discrimination compares the images of a batch.
     """
 
     def __init__(self, run: Run, seed: int, num: int) -> None:
@@ -137,13 +136,13 @@ class _Judge:
                 lambda x: run.task.judge(state, x, labels).sum()
             )(images)
         )
-        # The generated images have fold_in(key(seed), i), i below `num`.
+        # Generated images use fold_in(key(seed), i) with i below `num`.
         root = jax.random.fold_in(jax.random.key(seed), num)
         self._keys = dict(zip(("real", "fake"), jax.random.split(root), strict=True))
         self._batch = run.parallel.round_up(min(run.config.train.batch_size, num))
 
     def changes(self) -> dict[str, Change]:
-        """Return what is done to images, by name."""
+        """Return the corruptions by name."""
 
         def attack(radius: float) -> Change:
             def change(images: jax.Array, keys: jax.Array, labels: Any, generated: bool) -> Any:
@@ -172,7 +171,14 @@ class _Judge:
     def __call__(
         self, images: np.ndarray, labels: np.ndarray | None, side: str, change: Change
     ) -> np.ndarray:
-        """Return the logits [N] of images [N, H, W, C] of one side, after a change."""
+        """Return the logits [N] of images [N, H, W, C] after a corruption.
+
+        Args:
+          images: all real or all generated, in [-1, 1].
+          labels: [N], None for an unconditional discriminator.
+          side: "real" or "fake".
+          change: the corruption.
+        """
         place, parts = self._run.parallel.place, []
         for start in range(0, len(images), self._batch):
             index = np.arange(start, start + self._batch) % len(images)

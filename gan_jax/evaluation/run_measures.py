@@ -1,4 +1,4 @@
-"""The metrics that take a run apart rather than look at a set of its images."""
+"""Metrics that need a run itself rather than a set of its images."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from gan_jax.runs.workdir import read_config
 def _accuracy_scores(
     run: Run, request: Request, *, seed: int, split: str, options: Mapping[str, Any]
 ) -> dict[str, float]:
-    """Train the classifier of --features anew on generated images; test the old one on them."""
+    """Compute GAN-train (--features' config, retrained on generated images) and GAN-test."""
     if not request.features.startswith(CNN):
         raise UserError(
             "--metrics=cas needs --features=cnn:RUN: the classifier whose config is trained on"
@@ -43,7 +43,7 @@ def _accuracy_scores(
 def _path_length(
     run: Run, request: Request, *, seed: int, split: str, options: Mapping[str, Any]
 ) -> dict[str, float]:
-    """Measure by LPIPS where VGG-16 is at hand, else by EfficientNet's activations."""
+    """Measure with LPIPS if VGG-16's weights are given, else with EfficientNet's activations."""
     vgg, heads = request.vgg, request.heads
     distance = make_lpips(vgg=vgg, heads=heads) if vgg else make_efficientnet_distance()
     return perceptual_path_length(
@@ -59,13 +59,13 @@ def _path_length(
 def _robustness(
     run: Run, request: Request, *, seed: int, split: str, options: Mapping[str, Any]
 ) -> dict[str, float]:
-    """Judge real and generated images as they are, and changed."""
+    """Measure the discriminator's accuracy on clean and corrupted images."""
     return robustness(run, num=request.num, seed=seed, split=split, **options)
 
 
 def measure_run(
     name: str, run: Run, request: Request, *, seed: int, split: str, options: Mapping[str, Any]
 ) -> dict[str, float]:
-    """Return the numbers of a metric of `protocol.RUN_MEASURES`, by their whole names."""
+    """Return the values of a metric of `protocol.RUN_MEASURES`, by name with protocol."""
     computes = {"cas": _accuracy_scores, "ppl": _path_length, "robustness": _robustness}
     return computes[name](run, request, seed=seed, split=split, options=options)

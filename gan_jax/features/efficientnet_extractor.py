@@ -1,4 +1,4 @@
-"""EfficientNet-Lite0 as a feature network: the one whose weights come without a model hub."""
+"""EfficientNet-Lite0 as an extractor; its weights are available without a model hub."""
 
 from __future__ import annotations
 
@@ -17,18 +17,18 @@ from gan_jax.features.weights import mark
 def make_efficientnet(name: str, weights: Path | None, how: str, *, download: bool) -> Extractor:
     """Return EfficientNet-Lite0 as an extractor of 1280 features, with ImageNet's 1000 logits.
 
-    Deviation: published accuracies crop the middle 87.5% of an image before the bicubic resizing to
-    224 px; here, as for every metric of images, all of it counts.
+    Deviation: published accuracies use the central 87.5 % of an image, resized to 224 px; here, as
+    for every image metric, the whole image is used.
 
     Args:
       name: "efficientnet_lite0".
-      weights: a file of them; None for the published one, from the extra `features`.
-      how: the resizing.
-      download: without effect, for the published file is installed.
+      weights: weights file; None for the published one, from the extra `features`.
+      how: how images are resized, see `gan_jax.features.resize`.
+      download: ignored, since the published file is installed with the package.
 
     Returns:
-      The extractor "NAME/HOW", or "NAME@DIGITS/HOW" with the first digits of the file's SHA-256
-      where it is not the published file.
+      The extractor "NAME/HOW", or "NAME@DIGITS/HOW" with the first digits of the file's SHA-256 if
+      it is not the published file.
     """
     check_choice("resize", how, RESIZES)
     variables = read_efficientnet(weights)

@@ -1,7 +1,7 @@
-"""Extractor: the record that a feature network is to metrics.
+"""Extractor: the interface of feature networks to metrics.
 
-Images come as they are stored, uint8 of any size, and a network prepares them for itself: the
-resizing filter is a part of what is measured, and so of the extractor's name.
+Extractors take images as stored, uint8 of any size, and include their own preprocessing: metrics
+depend on the resizing filter, so it is part of the extractor and of its name.
 """
 
 from __future__ import annotations
@@ -26,12 +26,12 @@ class Extractor:
     """A feature network.
 
     Attributes:
-      name: the protocol part of a metric's name: "inception_v3_tf/clean", "cnn:RUNNAME", ...
-      dimensions: D.
+      name: the extractor's part of a metric name: "inception_v3_tf/clean", "cnn:RUNNAME", ...
+      dimensions: number of features, D.
       variables: pytree of host arrays, to be placed once and passed to `apply`, never closed over.
       apply: (variables, images uint8 [B, H, W, C] of any size, C in 1, 3, 4) -> {"features": [B, D]
-        float32, "logits": [B, K] float32}; without "logits" where the network has no classes. Pure,
-        to be compiled by the caller, who passes batches of one size.
+        float32, "logits": [B, K] float32}; no "logits" if the network has no classes. Pure; the
+        caller compiles it and should use one batch size.
     """
 
     name: str
@@ -41,7 +41,7 @@ class Extractor:
 
     @functools.cached_property
     def fingerprint(self) -> str:
-        """SHA-256 of the name and the variables: equal where features may be compared."""
+        """SHA-256 of name and variables; features with equal fingerprints are comparable."""
         digest = hashlib.sha256(self.name.encode())
         for path, leaf in jax.tree_util.tree_leaves_with_path(self.variables):
             digest.update(f"{jax.tree_util.keystr(path)} {leaf.dtype} {leaf.shape}".encode())
@@ -50,7 +50,7 @@ class Extractor:
 
 
 def checked(apply: Callable[[Any, jax.Array], Features]) -> Callable[[Any, jax.Array], Features]:
-    """Return `apply` with its images checked, in float32 where an accelerator does less."""
+    """Wrap `apply` to validate its images and compute in full float32 on accelerators."""
 
     @functools.wraps(apply)
     def call(variables: Any, images: jax.Array) -> Features:

@@ -1,14 +1,14 @@
-"""Inception-v3 (arXiv:1512.00567) as feature network: the two sets of weights that the field uses.
+"""Inception-v3 (arXiv:1512.00567) as a feature network, for the two sets of weights in common use.
 
-"tf" is the graph of 2015-12-05 in which FID (arXiv:1706.08500) and the Inception Score
-(arXiv:1606.03498) are defined, "torchvision" the one that PyTorch's model library carries. They
-share all shapes but the number of classes, and differ in pooling and in the scale of the input, see
+"tf" is the graph of 2015-12-05 with which FID (arXiv:1706.08500) and the Inception Score
+(arXiv:1606.03498) are defined, "torchvision" the one of PyTorch's model library. They have the same
+shapes except for the number of classes, and differ in pooling and in the scale of the input, see
 `gan_jax.features.inception_weights.VARIANTS`.
 
-Evaluation only: batch normalisation is folded into the convolutions when weights are loaded. Some
-things are computed otherwise than they are drawn, for speed, and equal to rounding. 1x1
-convolutions are products of matrices, which XLA:CPU computes faster, and those that begin a block's
-branches are one. An average pool stands behind the 1x1 convolution that follows it in the paper,
+For evaluation only: batch normalisation is folded into the convolutions when weights are loaded.
+For speed, some operations are rearranged, with results equal up to rounding. 1x1 convolutions are
+matrix products, which XLA:CPU computes faster, and those at the start of a block's branches are
+computed as one. Average pooling is moved after the 1x1 convolution that follows it in the paper,
 where there are fewer channels. Pools are sums and maxima of shifted images.
 """
 
@@ -30,7 +30,7 @@ POOLED, _LAST = "branch_pool", "Mixed_7c"
 
 
 class Unit(NamedTuple):
-    """A convolution, batch normalisation, ReLU; named as in the PyTorch files."""
+    """Convolution, batch normalisation and ReLU; named as in the PyTorch files."""
 
     name: str
     features: int
@@ -39,14 +39,14 @@ class Unit(NamedTuple):
     same: bool = True
 
 
-# A branch is a chain of units, which may end in a fork: a tuple of units that see the same.
+# A branch is a chain of units, which may end in a fork: a tuple of units with the same input.
 Branch = tuple[Unit | tuple[Unit, ...], ...]
 
 
 class Block(NamedTuple):
-    """Branches side by side; the last is a pool and a 1x1 convolution to `pooled` channels.
+    """Parallel branches, and a pooling branch with a 1x1 convolution to `pooled` channels.
 
-    With pooled=0 the block halves the size, and its last branch is a max pool alone.
+    With pooled=0 the block halves the size, and its pooling branch is a max pool only.
     """
 
     branches: tuple[Branch, ...]
@@ -147,7 +147,7 @@ BLOCKS: dict[str, Block] = {
 
 
 def _shifted(x: jax.Array, axis: int, stride: int) -> list[jax.Array]:
-    """Return the three views of x that a window of three has along an axis."""
+    """Return the three shifted views of x that form windows of three along an axis."""
     end = x.shape[axis] - 2
     return [lax.slice_in_dim(x, i, end + i, stride, axis) for i in range(3)]
 
@@ -155,7 +155,7 @@ def _shifted(x: jax.Array, axis: int, stride: int) -> list[jax.Array]:
 def _pool(
     x: jax.Array, combine: Callable[[jax.Array, jax.Array], jax.Array], stride: int = 1
 ) -> jax.Array:
-    """Combine 3x3 windows that lie inside of x [B, H, W, C]."""
+    """Combine the pixels of 3x3 windows of x [B, H, W, C], without padding."""
     for axis in (2, 1):
         x = functools.reduce(combine, _shifted(x, axis, stride))
     return x
@@ -167,7 +167,7 @@ def _surrounded(x: jax.Array, value: float) -> jax.Array:
 
 
 def _average_pool(x: jax.Array, zeros_count: bool) -> jax.Array:
-    """Average 3x3 windows around each pixel; pixels outside are zeros, or left out of the mean."""
+    """Average 3x3 windows around each pixel; padding counts as zeros or not at all."""
     counts = []
     for size in x.shape[1:3]:
         low, high = np.arange(size) - 1, np.arange(size) + 2
@@ -178,7 +178,7 @@ def _average_pool(x: jax.Array, zeros_count: bool) -> jax.Array:
 
 
 class ConvReLU(nn.Module):
-    """What a `Unit` is once its normalisation is folded into kernel and bias."""
+    """A `Unit` with its normalisation folded into kernel and bias."""
 
     unit: Unit
 
@@ -199,11 +199,11 @@ class _Bias(nn.Module):
 
 
 class Mixed(nn.Module):
-    """A `Block`. Its entry is the 1x1 convolutions that begin its branches, side by side.
+    """A `Block`. Submodule "entry" computes the first 1x1 convolutions of all branches at once.
 
     Attributes:
-      block: what it consists of.
-      pool: "max", or "average" over pixels of the image, or "average_with_zeros" around it.
+      block: the description of the block.
+      pool: "max", "average" (padding excluded), or "average_with_zeros" (padding counts as zeros).
     """
 
     block: Block
@@ -238,7 +238,7 @@ class Mixed(nn.Module):
         if POOLED not in begun:
             x = _pool(_surrounded(x, -jnp.inf), jnp.maximum)
             return self._unit(Unit(POOLED, self.block.pooled), x)
-        # The bias stands behind the pool: around the image there is none.
+        # The bias is added after pooling, since the padding must not contain it.
         pooled = _average_pool(begun[POOLED], zeros_count=self.pool != "average")
         return nn.relu(_Bias(name=POOLED)(pooled))
 
@@ -251,13 +251,13 @@ def entry(block: Block, pool: str) -> dict[str, int]:
 
 
 class InceptionV3(nn.Module):
-    """The network.
+    """Inception-v3 up to the logits.
 
     Attributes:
       classes: number of logits.
       logit_bias: whether the last layer has a bias.
-      pool: of all blocks, see `Mixed`.
-      last_pool: of the last block.
+      pool: pooling of all blocks but the last, see `Mixed`.
+      last_pool: pooling of the last block.
     """
 
     classes: int
@@ -266,7 +266,7 @@ class InceptionV3(nn.Module):
     last_pool: str
 
     def pool_of(self, name: str) -> str:
-        """Return the pool of a block."""
+        """Return the pooling of a block."""
         return self.last_pool if name == _LAST else self.pool
 
     @nn.compact
@@ -274,7 +274,7 @@ class InceptionV3(nn.Module):
         """Map images to features and logits.
 
         Args:
-          x: [B, H, W, 3], scaled to about [-1, 1], H and W at least 75 and 299 as trained.
+          x: [B, H, W, 3], scaled to about [-1, 1]; H and W at least 75 (299 in training).
 
         Returns:
           features [B, 2048], the mean of the last feature map, and logits [B, classes].

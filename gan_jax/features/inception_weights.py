@@ -1,4 +1,4 @@
-"""The two published sets of weights of Inception-v3, and the extractors that they make."""
+"""The two published sets of Inception-v3 weights, and their extractors."""
 
 from __future__ import annotations
 
@@ -18,19 +18,19 @@ from gan_jax.features.published import Published
 from gan_jax.features.resize import RESIZES, resize, to_channels
 from gan_jax.features.weights import fill, mark, read_weights
 
-SIZE = 299  # of the images that it sees [px]
+SIZE = 299  # input size [px]
 _EPSILON = 1e-3  # of the batch normalisation
 
 
 @dataclasses.dataclass(frozen=True)
 class Variant:
-    """What is special about one set of weights.
+    """One set of weights and its preprocessing.
 
     Attributes:
       network: the architecture.
-      zero: the grey level that the network sees as 0, and half of the range that it sees as
-        [-1, 1].
-      published: where the file is.
+      zero: inputs are (pixel - zero) / zero: the grey level mapped to 0, and half of the range
+        mapped to [-1, 1].
+      published: the published file.
     """
 
     network: InceptionV3
@@ -39,10 +39,9 @@ class Variant:
 
 
 VARIANTS: dict[str, Variant] = {
-    # The graph of 2015: average pools leave pixels outside of the image out, the last block has a
-    # max pool, and of 1008 logits the 1000 classes are a part. The Inception Score is computed
-    # without the bias of the logits (arXiv:1606.03498's code, torch-fidelity's "logits_unbiased"),
-    # so there is none.
+    # The graph of 2015: average pools exclude padding, the last block has a max pool, and there are
+    # 1008 logits, which include the 1000 classes. The Inception Score is computed without the bias
+    # of the logits (arXiv:1606.03498's code, torch-fidelity's "logits_unbiased"), so it is omitted.
     "inception_v3_tf": Variant(
         InceptionV3(1008, logit_bias=False, pool="average", last_pool="max"),
         128.0,
@@ -52,8 +51,7 @@ VARIANTS: dict[str, Variant] = {
             "6726825d0af5f729cebd5821db510b11b1cfad8faad88a03f1befd49fb9129b2",
         ),
     ),
-    # Its file name has these digits of the SHA-256, as PyTorch's hub checks them; more of them were
-    # not at hand.
+    # Only the digits of the SHA-256 in the file name are known, which PyTorch's hub checks too.
     "inception_v3_torchvision": Variant(
         InceptionV3(
             1000, logit_bias=True, pool="average_with_zeros", last_pool="average_with_zeros"
@@ -70,14 +68,14 @@ def make_inception(name: str, weights: Path | None, how: str, *, download: bool)
     """Return Inception-v3 as an extractor.
 
     Args:
-      name: of a variant.
-      weights: a file of them; None for the published one, where it is kept.
-      how: the resizing.
+      name: key of `VARIANTS`.
+      weights: weights file; None for the published one at its usual place.
+      how: how images are resized, see `gan_jax.features.resize`.
       download: whether the published file may be downloaded.
 
     Returns:
-      The extractor "NAME/HOW", or "NAME@DIGITS/HOW" with the first digits of the file's SHA-256
-      where it is not the published file: what it measures has no name in the field.
+      The extractor "NAME/HOW", or "NAME@DIGITS/HOW" with the first digits of the file's SHA-256 if
+      it is not the published file, since its values are not those of the published metric.
     """
     check_choice("resize", how, RESIZES)
     variant = VARIANTS[name]
@@ -96,10 +94,10 @@ def make_inception(name: str, weights: Path | None, how: str, *, download: bool)
 
 
 def read_inception(network: InceptionV3, path: Path) -> Any:
-    """Return the variables of a network from a file of weights by PyTorch's names.
+    """Return the variables of a network from a weights file with PyTorch's names.
 
     Raises:
-      UserError: for a file that cannot be read, and for weights of another network.
+      UserError: for an unreadable file, or weights of another network.
     """
     images = jax.ShapeDtypeStruct((1, SIZE, SIZE, 3), jnp.float32)
     template = jax.eval_shape(network.init, jax.random.key(0), images)
@@ -114,13 +112,13 @@ def folded(
     Args:
       network: the variant.
       stored: arrays by PyTorch's names ("Mixed_5b.branch1x1.bn.running_var").
-      source: the file, for the error.
+      source: the file, for error messages.
 
     Returns:
-      Arrays by the names that `gan_jax.features.weights.fill` looks for.
+      Arrays by the names that `gan_jax.features.weights.fill` expects.
 
     Raises:
-      UserError: for a name that is missing.
+      UserError: for a missing name.
     """
 
     def of(name: str) -> np.ndarray:

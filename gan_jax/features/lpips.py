@@ -1,4 +1,4 @@
-"""Perceptual distances: LPIPS, and its uncalibrated form over the activations of any network."""
+"""Perceptual distances: LPIPS, and an uncalibrated version for the activations of any network."""
 
 from __future__ import annotations
 
@@ -20,18 +20,18 @@ from gan_jax.features.vgg import SMALLEST, VGG16, read_vgg16
 from gan_jax.features.weights import mark, read_weights
 
 VGG_LAYERS = ("relu1_2", "relu2_2", "relu3_3", "relu4_3", "relu5_3")
-VGG_SHA256 = "397923af"  # as far as the name of torchvision's file says it
+VGG_SHA256 = "397923af"  # the digits in the name of torchvision's file
 HEADS_SHA256 = "a78928a0af1e5f0fcb1f3b9e8f8c3a2a5a3de244d830ad5c1feddc79b8432868"
-EFFICIENTNET_LAYERS = ("stem", "stage2", "stage3", "stage5", "stage7")  # the last at each size
+EFFICIENTNET_LAYERS = ("stem", "stage2", "stage3", "stage5", "stage7")  # last layer at each size
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Distance:
-    """A distance of images.
+    """A distance between images.
 
     Attributes:
-      name: network and calibration, the protocol of the number.
-      variables: tree of arrays that `apply` takes.
+      name: metric name with network and calibration as its protocol.
+      variables: pytree of arrays, the first argument of `apply`.
       apply: (variables, prediction, target) -> [B] float32, not negative, 0 for equal images;
         images [B, H, W, C] in [-1, 1] with C 1 (repeated) or 3. Differentiable.
     """
@@ -47,23 +47,23 @@ def activation_distance(
     target: Mapping[str, Array],
     heads: Mapping[str, Array] | None = None,
 ) -> Array:
-    """Compare activations that are scaled to unit length at every position.
+    """Compare activations that are normalised to unit length at every position.
 
     Zhang et al. 2018, arXiv:1801.03924, equation 1: the squared difference, weighted by channel,
-    summed over channels, averaged over positions, summed over layers. Deviation: its gradient is 0
-    where all channels are 0, as after a ReLU, where the authors' program has 0 / 0.
+    summed over channels, averaged over positions, summed over layers. Deviation: where all channels
+    are 0, as after a ReLU, the gradient is 0; in the authors' program it is 0 / 0.
 
     Args:
-      prediction: activations [B, H, W, C] by layer, sizes by layer.
+      prediction: activations [B, H, W, C] by layer; shapes may differ between layers.
       target: the same layers and shapes.
-      heads: weights [C] by layer, calibrated for that network. None weighs every channel by 1: a
-        distance, but *not* LPIPS, and its numbers compare to nothing but themselves.
+      heads: weights [C] by layer, calibrated for the network. None weights every channel by 1: a
+        distance, but *not* LPIPS, and only comparable with itself.
 
     Returns:
       [B] float32, summed over layers.
 
     Raises:
-      ValueError: for unlike layers.
+      ValueError: for different layers.
     """
     names = set(prediction)
     if names != set(target) or (heads is not None and names != set(heads)):
@@ -81,23 +81,23 @@ def activation_distance(
 def _unit(x: Array) -> Array:
     x = x.astype(jnp.float32)
     squares = jnp.square(x).sum(-1, keepdims=True)
-    zero = squares == 0  # where the root has no gradient
+    zero = squares == 0  # where the root is not differentiable
     return x / jnp.where(zero, 1.0, jnp.sqrt(jnp.where(zero, 1.0, squares)) + 1e-10)
 
 
 def make_lpips(*, vgg: Path | None, heads: Path | None = None) -> Distance:
     """Return LPIPS 0.1 with VGG-16, equal to the package `lpips` (net="vgg").
 
-    It is named "lpips/vgg16/v0.1" with the published files; another file's eight first digits of
-    SHA-256 stand behind what it replaces, as in "lpips/vgg16@01234567/v0.1".
+    Its name is "lpips/vgg16/v0.1" with the published files. For any other file, the first eight
+    digits of its SHA-256 follow the part that it replaces, as in "lpips/vgg16@01234567/v0.1".
 
     Args:
-      vgg: file of VGG-16's weights by torchvision's names.
-      heads: file of the heads by the package's names ("lin0.model.1.weight" ... "lin4..."). None
-        takes the one that ships with the package where it is installed; it is not imported.
+      vgg: VGG-16 weights file with torchvision's names.
+      heads: heads file with the package's names ("lin0.model.1.weight" ... "lin4..."). None for the
+        file in the package `lpips`, if installed; the package is not imported.
 
     Raises:
-      UserError: for weights that are missing or of another network.
+      UserError: for missing weights, or weights of another network.
     """
     network = read_vgg16(vgg)
     heads = heads or _installed_heads()
@@ -117,13 +117,13 @@ def make_lpips(*, vgg: Path | None, heads: Path | None = None) -> Distance:
 
 
 def make_efficientnet_distance(path: Path | None = None) -> Distance:
-    """Return the uncalibrated distance over EfficientNet-Lite0's last layer at each size.
+    """Return an uncalibrated distance on EfficientNet-Lite0's last layer at each size.
 
-    Real ImageNet features where VGG-16's weights are not at hand. It is *not* LPIPS: no judgements
-    of people went into it, see `activation_distance`.
+    For perceptual distances without VGG-16's weights. It is *not* LPIPS: it is not calibrated on
+    human judgements, see `activation_distance`.
 
     Args:
-      path: as for `read_efficientnet`.
+      path: as in `read_efficientnet`.
     """
 
     def apply(variables: Any, prediction: Array, target: Array) -> Array:
@@ -149,7 +149,7 @@ def _compare(
     batch = len(prediction)
     images = jnp.concatenate([prediction, target])
     images = jnp.broadcast_to(images, (*images.shape[:3], 3))
-    with jax.default_matmul_precision("highest"):  # accelerators would round to bfloat16
+    with jax.default_matmul_precision("highest"):  # else accelerators round to bfloat16
         taps = network.apply(variables["network"], images)
     return activation_distance(
         prediction={name: taps[name][:batch] for name in layers},

@@ -1,4 +1,4 @@
-"""Files of weights that others publish: found beside the user's caches, downloaded when asked."""
+"""Published weights files: found in the user's cache, or downloaded on request."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ from gan_jax.core.errors import UserError
 from gan_jax.core.files import written_whole
 from gan_jax.features.weights import verified
 
-_TIMEOUT = 30  # of a silent connection [s]
+_TIMEOUT = 30  # of an unresponsive connection [s]
 
 
 @dataclasses.dataclass(frozen=True)
 class Published:
-    """A file at an address.
+    """A published file.
 
     Attributes:
-      folder: its address, up to the name and with the last slash.
-      name: of the file.
-      sha256: of its bytes, in hexadecimal; or the first digits, where no more are known.
+      folder: URL of its folder, with a trailing slash.
+      name: file name.
+      sha256: SHA-256 in hexadecimal, or its first digits if no more are known.
     """
 
     folder: str
@@ -32,19 +32,19 @@ class Published:
 
     @property
     def path(self) -> Path:
-        """Where it is kept on this machine: $XDG_CACHE_HOME/gan_jax, by default below ~/.cache."""
+        """Local path of the file, in $XDG_CACHE_HOME/gan_jax (default ~/.cache/gan_jax)."""
         cache = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
         return Path(cache) / "gan_jax" / self.name
 
     def find(self, what: str, *, download: bool = False) -> Path:
-        """Return where the file is, its content verified.
+        """Return the local path of the file after verifying its SHA-256.
 
         Args:
-          what: the field that needs it, for the error.
-          download: get it from its address where it is not there.
+          what: the option that needs it, for error messages.
+          download: download the file if it is missing.
 
         Raises:
-          UserError: it is not there, cannot be had, or is another file.
+          UserError: if the file is missing, cannot be downloaded, or has another SHA-256.
         """
         if not self.path.is_file():
             if not download:

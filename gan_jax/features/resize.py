@@ -1,8 +1,8 @@
-"""Resizing on the device, equal to the libraries that published metrics were computed with.
+"""Resizing on the device, equal to the libraries with which published metrics were computed.
 
-FID moves by whole points with the filter alone (arXiv:2104.11222, table 2), so each filter here is
-one of an original, and its name is part of a metric's name. All of them are linear and separable:
-the weights of an axis are a matrix [out, in] that is built on the host while a program is traced.
+The resizing filter alone changes FID by whole points (arXiv:2104.11222, table 2), so each filter
+here reproduces an original exactly, and its name is part of the metric name. All filters are linear
+and separable: the weights along an axis are a matrix [out, in], built on the host during tracing.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import numpy as np
 from gan_jax.core.errors import UserError, check_choice
 
 Box = tuple[float, float]  # start and end of an interval of pixels, fractions of pixels allowed
-_FRACTION, _HALF = 22, 11  # bits of Pillow's weights for bytes after the point, and half of them
+_FRACTION, _HALF = 22, 11  # fractional bits of Pillow's fixed-point weights, and half of them
 
 
 def _bicubic(x: np.ndarray) -> np.ndarray:
@@ -25,7 +25,7 @@ def _bicubic(x: np.ndarray) -> np.ndarray:
     return np.where(x < 1, inner, outer)
 
 
-# Pillow's filters: the half-width, and the value at a distance within it.
+# Pillow's filters: half-width, and value at a distance within it.
 _FILTERS: dict[str, tuple[float, Callable[[np.ndarray], np.ndarray]]] = {
     "box": (0.5, np.ones_like),
     "bilinear": (1.0, lambda x: 1 - x),
@@ -38,14 +38,14 @@ _FILTERS: dict[str, tuple[float, Callable[[np.ndarray], np.ndarray]]] = {
 def pil_matrix(size: int, out: int, filter: str, box: Box | None = None) -> np.ndarray:
     """Return the weights of Pillow's `Image.resize` along one axis.
 
-    Shrinking widens the filter by the factor (it is antialiased), and at the edges the weights that
-    fall inside are scaled to sum to 1.
+    When downsampling, the filter is widened by the factor (antialiasing); at the edges, weights
+    inside the image are rescaled to sum to 1.
 
     Args:
-      size: of the image along the axis [px].
-      out: of the result [px].
+      size: input size along the axis [px].
+      out: output size along the axis [px].
       filter: "nearest", "box", "bilinear", "hamming", "bicubic" or "lanczos".
-      box: the interval of the image to take; None for all of it.
+      box: the interval of the input to use; None for all of it.
 
     Returns:
       float64 [out, size].
@@ -55,7 +55,7 @@ def pil_matrix(size: int, out: int, filter: str, box: Box | None = None) -> np.n
     scale = float(end - start) / out
     centres = float(start) + (np.arange(out) + 0.5) * scale
     if filter == "nearest":
-        # Added up, as there: of a centre on the border of two pixels the rounding decides.
+        # Accumulated as in Pillow: rounding decides for centres on the border of two pixels.
         steps = np.cumsum([float(start) + 0.5 * scale, *[scale] * (out - 1)])
         return np.eye(size)[np.minimum(steps.astype(int), size - 1)]
     stretch = max(scale, 1.0)
@@ -65,7 +65,7 @@ def pil_matrix(size: int, out: int, filter: str, box: Box | None = None) -> np.n
     last = np.minimum((centres + reach + 0.5).astype(int), size)[:, None]
     pixels = np.arange(size)
     distance = (pixels - centres[:, None] + 0.5) * (1 / stretch)
-    # Of two pixels that are half a box away from a centre, the one behind it counts.
+    # Of two pixels exactly one half-width from a centre, only the one after it counts.
     inside = (distance > -support) & (distance <= support) & (pixels >= first) & (pixels < last)
     weights = np.where(inside, function(np.minimum(np.abs(distance), support)), 0.0)
     return weights / weights.sum(1, keepdims=True)
@@ -74,12 +74,12 @@ def pil_matrix(size: int, out: int, filter: str, box: Box | None = None) -> np.n
 def tf_legacy_matrix(size: int, out: int) -> np.ndarray:
     """Return the weights of TensorFlow 1's `resize_bilinear(align_corners=False)` along one axis.
 
-    Pixel i of the result lies at i * size / out of the image: without half-pixel centres, so that
-    the picture moves, and without antialiasing. Positions are float32 as they are there.
+    Output pixel i is at input position i * size / out: without half-pixel centres, which shifts the
+    image, and without antialiasing. Positions are float32, as in TensorFlow.
 
     Args:
-      size: of the image along the axis [px].
-      out: of the result [px].
+      size: input size along the axis [px].
+      out: output size along the axis [px].
 
     Returns:
       float64 [out, size].
@@ -100,10 +100,10 @@ def _float_product(planes: jax.Array, matrix: np.ndarray) -> jax.Array:
 
 
 def _byte_product(planes: jax.Array, matrix: np.ndarray) -> jax.Array:
-    """Do the same as Pillow does it to bytes: whole grey levels, weights in units of 2^-22.
+    """Multiply as Pillow does for bytes: rounded grey levels, weights in units of 2^-22.
 
-    The integer weights are split into two halves whose products with bytes float32 sums exactly
-    (for up to 64 pixels under a filter), as any device can.
+    The integer weights are split into two halves whose products with bytes are summed exactly in
+    float32 (for up to 64 pixels under a filter), on any device.
     """
     fixed = matrix * 2.0**_FRACTION
     fixed = np.trunc(fixed + np.copysign(0.5, fixed))
@@ -145,14 +145,14 @@ RESIZES: dict[str, Callable[[int, int], np.ndarray]] = {
 
 
 def resize(images: jax.Array, size: tuple[int, int], how: str) -> jax.Array:
-    """Resize images as a protocol of the field says.
+    """Resize images by one of the standard protocols.
 
     Args:
       images: [B, H, W, C], uint8 or float in [0, 255].
       size: (height, width) of the result [px].
-      how: "clean" is clean-fid's (arXiv:2104.11222): Pillow's antialiased bicubic on each channel
-        as float, clipped and not rounded. "tf_legacy" is the one within the Inception graph of
-        2015: bilinear, corners not aligned, without half-pixel centres, aliased.
+      how: "clean" is that of clean-fid (arXiv:2104.11222): Pillow's antialiased bicubic on each
+        channel as float, clipped but not rounded. "tf_legacy" is that of the Inception graph of
+        2015: bilinear, corners not aligned, without half-pixel centres or antialiasing.
 
     Returns:
       [B, *size, C] float32 in [0, 255].
@@ -164,7 +164,7 @@ def resize(images: jax.Array, size: tuple[int, int], how: str) -> jax.Array:
 
 
 def to_channels(images: jax.Array, channels: int) -> jax.Array:
-    """Convert uint8 [B, H, W, 1 | 3 | 4] to `channels`, exactly as `core.images.to_channels`."""
+    """Convert uint8 [B, H, W, 1 | 3 | 4] to `channels`, bit-equal to `core.images.to_channels`."""
     there = images.shape[-1]
     if there == channels:
         return images
@@ -184,21 +184,21 @@ def to_channels(images: jax.Array, channels: int) -> jax.Array:
 
 
 def preprocess(images: jax.Array, how: Mapping[str, Any]) -> jax.Array:
-    """Do on the device what `gan_jax.core.images.preprocess` does to one image on the host.
+    """Preprocess images on the device as `gan_jax.core.images.preprocess` does on the host.
 
-    The bytes are the same, with one exception: Pillow from version 13 on resizes along the columns
-    first where the height shrinks much more than the width. What is clipped on the way is then
-    other, and edges of pure black and white may differ.
+    The results are bit-identical with one exception: Pillow 13 and later resizes along the columns
+    first if the height shrinks much more than the width. Intermediate clipping then differs, and so
+    may edges between pure black and white.
 
     Args:
-      images: uint8 [B, H, W, C] of any size and channels.
+      images: uint8 [B, H, W, C] of any size and number of channels.
       how: `DataSpec.preprocess`, with size, channels, resize and fit.
 
     Returns:
       uint8 [B, *size, channels].
 
     Raises:
-      UserError: RGBA images of another size, which Pillow weighs by their alpha.
+      UserError: for RGBA images of another size, which Pillow weights by their alpha.
     """
     images = to_channels(images, how["channels"])
     there, size = images.shape[1:3], tuple(how["size"])

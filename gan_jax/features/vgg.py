@@ -1,4 +1,4 @@
-"""The convolutions of VGG-16, whose activations LPIPS and perceptual losses compare."""
+"""The convolutional part of VGG-16, for LPIPS and perceptual losses."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ from gan_jax.core.errors import UserError
 from gan_jax.features.weights import fill, read_weights
 from gan_jax.models.blocks.layers import Conv, max_pool
 
-SMALLEST = 16  # pixels: four poolings come before the last convolutions
+SMALLEST = 16  # [px]: there are four poolings before the last convolutions
 
-_MEAN, _DEVIATION = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # of ImageNet, pixels in [0, 1]
-_BLOCKS = ((64, 2), (128, 2), (256, 3), (512, 3), (512, 3))  # channels and convolutions
+_MEAN, _DEVIATION = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # ImageNet, pixels in [0, 1]
+_BLOCKS = ((64, 2), (128, 2), (256, 3), (512, 3), (512, 3))  # channels, number of convolutions
 
 
 class VGG16(nn.Module):
     """VGG-16 (Simonyan and Zisserman 2014, arXiv:1409.1556, table 1, column D) up to relu5_3.
 
-    The parameters have torchvision's names, "features.0" to "features.28".
+    Parameters have torchvision's names, "features.0" to "features.28".
     """
 
     @nn.compact
@@ -35,8 +35,8 @@ class VGG16(nn.Module):
 
         Returns:
           "relu1_1", "relu1_2" [B, H, W, 64], "relu2_1" ... [H/2, 128], "relu3_1" ... [H/4, 256],
-          "relu4_1" ... [H/8, 512], to "relu5_3" [H/16, 512] (sizes are rounded down). What the
-          caller leaves is not computed under `jit`.
+          "relu4_1" ... [H/8, 512], to "relu5_3" [H/16, 512] (sizes are rounded down). Under `jit`,
+          entries that the caller does not use are not computed.
         """
         x = ((images + 1) / 2 - jnp.asarray(_MEAN)) / jnp.asarray(_DEVIATION)
         taps, index = {}, 0
@@ -55,10 +55,10 @@ def read_vgg16(path: Path | None) -> Any:
     """Return the variables of `VGG16` from a file with torchvision's names.
 
     Args:
-      path: any format of `read_weights`; None is refused with the name of what is needed.
+      path: a file in any format of `read_weights`; None raises an error that names the file.
 
     Raises:
-      UserError: for a missing file and for one of other weights.
+      UserError: for a missing file, or weights of another network.
     """
     if path is None:
         raise UserError(

@@ -1,7 +1,7 @@
-"""Read weights that others trained, without running any code that their files may carry.
+"""Reading of pretrained weights without executing code in their files.
 
-A PyTorch file is a pickle, and a pickle is a program. Here the unpickler knows what tensors are
-rebuilt from and refuses every other name, so that the worst a file can do is be refused.
+A PyTorch file is a pickle, and unpickling can execute arbitrary code. The unpickler here accepts
+only the names from which tensors are rebuilt, and refuses files with any other.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ _DTYPES: dict[str, Any] = {
     "ByteStorage": np.uint8,
     "BoolStorage": np.bool_,
 }
-# What parsing a damaged pickle raises, by the documentation of `pickle` and by trying.
+# Exceptions from parsing damaged files, from the documentation of `pickle` and from tests.
 _DAMAGED = (
     pickle.UnpicklingError,
     zipfile.BadZipFile,
@@ -58,18 +58,18 @@ _DAMAGED = (
 
 
 def read_weights(path: Path) -> dict[str, np.ndarray]:
-    """Read named arrays; the content of the file tells its format, not its name.
+    """Read named arrays; the format is detected from the content, not from the file name.
 
     Args:
-      path: a NumPy archive (.npz), a .safetensors file, or a state dict that `torch.save` wrote, in
-        the zip form or the legacy form (before PyTorch 1.6).
+      path: a NumPy archive (.npz), a .safetensors file, or a state dict written by `torch.save`, in
+        the zip format or the legacy format (before PyTorch 1.6).
 
     Returns:
       Arrays by name, with the dtypes of the file (bfloat16 as ml_dtypes.bfloat16).
 
     Raises:
-      UserError: for a file that is missing, damaged, in none of these formats, or that names
-        anything but what tensors are made of.
+      UserError: for a file that is missing, damaged, in another format, or contains anything but
+        tensors.
     """
     path = Path(path)
     if not path.is_file():
@@ -99,10 +99,11 @@ def verified(path: Path, digest: str) -> Path:
     """Return `path` if the SHA-256 of its content begins with `digest`.
 
     Args:
-      digest: hexadecimal, whole, or the first digits, as names of published files carry them.
+      path: the file.
+      digest: hexadecimal, complete or the first digits, as in names of published files.
 
     Raises:
-      UserError: for a missing file and for other content.
+      UserError: for a missing file or another digest.
     """
     found = _digest(path)
     if not found.startswith(digest):
@@ -114,11 +115,12 @@ def verified(path: Path, digest: str) -> Path:
 
 
 def mark(path: Path, published: str) -> str:
-    """Return "" for the published file, and "@" with eight digits of its SHA-256 for another.
+    """Return "" for the published file, else "@" and the first eight digits of the SHA-256.
 
-    A part of the name of what is measured with it.
+    The result becomes part of metric names.
 
     Args:
+      path: the file.
       published: SHA-256 of the published file, or its first digits.
     """
     found = _digest(path)
@@ -133,22 +135,22 @@ def _digest(path: Path) -> str:
 
 
 def fill(template: Any, weights: Mapping[str, np.ndarray], source: object) -> Any:
-    """Fill the variables of a Flax network from weights under PyTorch's names.
+    """Fill the variables of a Flax network from weights with PyTorch's names.
 
-    The network's modules are named as PyTorch's, dots included ("features.0"), or nested. Kernels
+    The network's modules must have PyTorch's names, with dots ("features.0") or nested. Kernels
     are transposed: [O, I, kh, kw] to [kh, kw, I, O], and [O, I] to [I, O].
 
     Args:
-      template: dict of collections of arrays or jax.ShapeDtypeStruct, as `jax.eval_shape` makes it
-        from a network's `init`.
-      weights: arrays by name; names that the network has not are ignored.
-      source: the file, for the error.
+      template: dict of collections of arrays or jax.ShapeDtypeStruct, such as the result of
+        `jax.eval_shape` on a network's `init`.
+      weights: arrays by name; names that the network does not have are ignored.
+      source: the file, for error messages.
 
     Returns:
       The tree of `template`, with NumPy arrays of its dtypes.
 
     Raises:
-      UserError: for a name that is missing and for another shape.
+      UserError: for a missing name or a different shape.
     """
     leaves = {
         "kernel": "weight",
@@ -178,7 +180,7 @@ def fill(template: Any, weights: Mapping[str, np.ndarray], source: object) -> An
 
 
 class _Storage(NamedTuple):
-    """A run of numbers that tensors are views of."""
+    """The flat memory that tensors are views of."""
 
     key: str
     dtype: str
@@ -190,7 +192,7 @@ class _Storage(NamedTuple):
 
 
 class _Tensor(NamedTuple):
-    """A view into a storage; offset and strides count numbers, not bytes."""
+    """A view into a storage; offset and strides are in elements, not bytes."""
 
     storage: _Storage
     offset: int
@@ -198,14 +200,14 @@ class _Tensor(NamedTuple):
     strides: tuple[int, ...]
 
     def array(self, data: bytes) -> np.ndarray:
-        """Return the view, read-only. NumPy raises ValueError where it leaves `data`."""
+        """Return the view, read-only. NumPy raises ValueError if it exceeds `data`."""
         dtype = np.dtype(_DTYPES[self.storage.dtype])
         offset, *strides = (n * dtype.itemsize for n in (self.offset, *self.strides))
         return np.ndarray(self.shape, dtype, data, offset, strides)
 
 
 class _Parameter:
-    """A parameter as the oldest model zoos hold it: made empty, given (data, ...) after."""
+    """A parameter of the oldest files: created empty, then set from the state (data, ...)."""
 
     __slots__ = ("data",)
 
@@ -222,7 +224,8 @@ class _Parameter:
 class _Unpickler(pickle._Unpickler):
     """Unpickles containers, strings and numbers, and tensors as the records above.
 
-    It is the form in Python: in C's, a memo index in the file says how much memory is taken.
+    Based on the Python implementation: the C one allocates as much memory as a memo index in the
+    file asks for.
     """
 
     def __init__(self, file: BinaryIO | mmap.mmap):
@@ -230,7 +233,7 @@ class _Unpickler(pickle._Unpickler):
         self.storages: dict[str, _Storage] = {}
 
     def find_class(self, module: str, name: str) -> Any:
-        # What is handed out is immutable, or made afresh: a pickle can set attributes on it.
+        # Return immutable or new objects only, since a pickle can set attributes on them.
         match module, name:
             case "collections", "OrderedDict":
                 return OrderedDict
@@ -283,7 +286,7 @@ def _read_zip(file: BinaryIO) -> dict[str, np.ndarray]:
 
 
 def _read_legacy(file: mmap.mmap) -> dict[str, np.ndarray]:
-    """Read five pickles (magic, protocol, system, state, keys), then a storage a key."""
+    """Read five pickles (magic, protocol, system, state, keys), then one storage per key."""
     if _Unpickler(file).load() != _LEGACY_MAGIC or _Unpickler(file).load() != _LEGACY_PROTOCOL:
         raise UserError("a pickle, but not one of PyTorch's")
     if not _Unpickler(file).load()["little_endian"]:

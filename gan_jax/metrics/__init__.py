@@ -1,1 +1,1 @@
-"""Metrics: what an evaluation measures."""
+"""The mathematics of evaluation metrics; protocols are in `gan_jax.evaluation`."""

@@ -1,4 +1,4 @@
-"""Scores of a classifier beside its accuracy: top-k, calibration, classes."""
+"""Classifier metrics: top-k accuracy, calibration, confusion counts, per-class accuracy."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-BINS = 15  # of Guo et al.
+BINS = 15  # as in Guo et al.
 
 
 def top_k_hits(*, logits: jax.Array, labels: jax.Array, k: int) -> jax.Array:
-    """Return 1 where the label is among the k largest logits, else 0: [B] float32.
+    """Return 1 if the label is among the k largest logits, else 0: [B] float32.
 
-    Of equal logits the one of the lower class counts as larger, as for argmax.
+    Ties are broken in favour of the lower class, as by argmax.
 
     Args:
       logits: [B, K].
@@ -29,16 +29,16 @@ def top_k_hits(*, logits: jax.Array, labels: jax.Array, k: int) -> jax.Array:
 def calibration_sums(
     *, logits: jax.Array, labels: jax.Array, mask: jax.Array, bins: int = BINS
 ) -> dict[str, jax.Array]:
-    """Return counts, confidences and hits by bin of confidence, summed over a batch; [bins] each.
+    """Return counts, confidences and hits per confidence bin, summed over a batch; [bins] each.
 
-    The confidence is the largest probability; bin m is (m / bins, (m + 1) / bins], as in Guo et al.
-    2017 (arXiv:1706.04599, section 2).
+    The confidence is the largest class probability; bin m is (m / bins, (m + 1) / bins], as in Guo
+    et al. 2017 (arXiv:1706.04599, section 2).
 
     Args:
       logits: [B, K].
       labels: integers [B] in [0, K).
-      mask: [B] float32, 0 for the padding of the last batch.
-      bins: of equal width.
+      mask: [B] float32, 0 for padding in the last batch.
+      bins: number of bins of equal width.
     """
     confidence = jax.nn.softmax(logits.astype(jnp.float32)).max(-1)
     hits = (logits.argmax(-1) == labels).astype(jnp.float32)
@@ -56,8 +56,8 @@ def expected_calibration_error(totals: Mapping[str, Any]) -> float:
 
     The mean over examples of |accuracy - confidence| of their bin, in [0, 1].
 
-    torchmetrics' MulticlassCalibrationError closes its bins on the other side, and so keeps
-    confidences of exactly 1 apart from the last bin: equal but for them.
+    Equal to torchmetrics' MulticlassCalibrationError, except that its bins are closed on the other
+    side, so that confidences of exactly 1 fall outside its last bin.
     """
     count, confidence, hits = (
         np.asarray(totals[f"bin_{name}"], np.float64) for name in ("count", "confidence", "hits")
@@ -66,25 +66,25 @@ def expected_calibration_error(totals: Mapping[str, Any]) -> float:
 
 
 def confusion_sums(*, logits: jax.Array, labels: jax.Array, mask: jax.Array) -> jax.Array:
-    """Return counts [K, K], summed over a batch: row the true class, column the predicted.
+    """Return counts [K, K], summed over a batch: rows are true classes, columns predicted ones.
 
     Args:
       logits: [B, K].
       labels: integers [B] in [0, K).
-      mask: [B] float32, 0 for the padding of the last batch.
+      mask: [B] float32, 0 for padding in the last batch.
     """
     classes = logits.shape[-1]
     return jnp.zeros((classes, classes)).at[labels, logits.argmax(-1)].add(mask)
 
 
 def class_accuracies(confusion: np.ndarray) -> np.ndarray:
-    """Return the share [K] of each class's examples that is predicted as it (its recall).
+    """Return the accuracy within each true class (its recall), [K].
 
     Args:
       confusion: [K, K], totals of `confusion_sums`.
 
     Returns:
-      in [0, 1]; NaN for a class without examples.
+      [K] in [0, 1]; NaN for a class without examples.
     """
     confusion = np.asarray(confusion, np.float64)
     total = confusion.sum(1)

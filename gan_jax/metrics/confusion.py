@@ -1,4 +1,4 @@
-"""A classifier's confusion matrix: as a file, a table and a picture.
+"""Confusion matrices as JSON, tables and images.
 
 Rows are the true classes and columns the predicted ones, as in scikit-learn.
 """
@@ -16,11 +16,11 @@ from rich.table import Table
 
 from gan_jax.core.metric_names import MetricName
 
-CONFUSION = "confusion"  # the metric's name
+CONFUSION = "confusion"  # name of the metric
 DIRECTION = "rows are the true class, columns the predicted one"
 _CELL, _FONT = 44, 14  # [px]
-_LEGIBLE = 40  # classes; of more the picture has no words
-_PRINTED = 20  # classes; of more the terminal shows none
+_LEGIBLE = 40  # images of more classes have no text
+_PRINTED = 20  # matrices of more classes are not printed to the terminal
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -28,15 +28,15 @@ class Confusion:
     """Counts of images by true and predicted class.
 
     Attributes:
-      classes: names, K.
-      counts: [K, K], row the true class; NaN where an older evaluation did not keep it.
+      classes: K class names.
+      counts: [K, K], rows are true classes; NaN where an older evaluation did not record it.
     """
 
     classes: tuple[str, ...]
     counts: np.ndarray
 
     def to_dict(self) -> dict[str, Any]:
-        """Return what a JSON file holds of it."""
+        """Return the matrix as a dictionary for JSON."""
         return {
             "rows": "true class",
             "columns": "predicted class",
@@ -46,11 +46,11 @@ class Confusion:
 
     @classmethod
     def from_dict(cls, record: dict[str, Any]) -> Confusion:
-        """Read what `to_dict` made."""
+        """Return the matrix from the result of `to_dict`."""
         return cls(tuple(record["classes"]), np.asarray(record["counts"], np.float64))
 
     def table(self, title: str) -> Table | None:
-        """Return a table for the terminal; None of more classes than fit."""
+        """Return a table for the terminal, or None if there are too many classes."""
         if len(self.classes) > _PRINTED:
             return None
         table = Table("true \\ predicted", *self.classes, title=f"{title}: {DIRECTION}")
@@ -59,12 +59,12 @@ class Confusion:
         return table
 
     def picture(self) -> np.ndarray:
-        """Draw it, uint8 [H, W, 3]: a cell is the darker the larger its share of its row."""
+        """Draw the matrix, uint8 [H, W, 3]; the darker a cell, the larger its share of its row."""
         total = np.nansum(self.counts, 1, keepdims=True)
         shares = np.nan_to_num(self.counts / np.maximum(total, 1))
         legible = len(self.classes) <= _LEGIBLE
         cell = _CELL if legible else max(2, 1600 // len(self.classes))
-        # White to blue: the least share that occurs is told from none.
+        # White to blue; the square root keeps small shares distinguishable from 0.
         blue = np.array([8, 48, 107])
         pixels = 255 - np.sqrt(shares)[..., None] * (255 - blue)
         image = Image.fromarray(np.rint(pixels).astype(np.uint8).repeat(cell, 0).repeat(cell, 1))
@@ -80,7 +80,7 @@ class Confusion:
         top = sheet.height - side - 8
         sheet.paste(image, (margin, top))
         draw.text((4, 4), title, "black", font)
-        headings = Image.new("RGB", (margin, side), "white")  # turned at the end
+        headings = Image.new("RGB", (margin, side), "white")  # rotated at the end
         columns = ImageDraw.Draw(headings)
         for i, name in enumerate(self.classes):
             middle = i * cell + (cell - _FONT) // 2
@@ -105,16 +105,17 @@ def markdown(classes: Sequence[str], cells: Sequence[Sequence[str]]) -> str:
 def read_older(
     numbers: Mapping[str, float], classes: Sequence[str]
 ) -> tuple[dict[str, float], dict[str, Confusion]]:
-    """Read numbers of before matrices were kept: `accuracy/CLASS/...`, `confusion/TRUE/SAID/...`.
+    """Convert results of the old format: `accuracy/CLASS/...`, `confusion/TRUE/PREDICTED/...`.
 
-    Mistakes that were never made were not written there, and right answers were not counted.
+    That format has no matrices: it lists non-zero mistakes only, and does not count correct
+    predictions.
 
     Args:
-      numbers: of an evaluation's file.
-      classes: of the run's data.
+      numbers: content of an evaluation file.
+      classes: class names of the run's data.
 
     Returns:
-      (the numbers by their names of today, the matrices by name).
+      (values by their current names, confusion matrices by name).
     """
     found: dict[str, float] = {}
     matrices: dict[str, Confusion] = {}
@@ -137,5 +138,5 @@ def read_older(
 
 
 def _unknown(classes: Sequence[str]) -> Confusion:
-    """Return a matrix without mistakes, of unknown right answers."""
+    """Return a matrix without mistakes, whose diagonal is unknown (NaN)."""
     return Confusion(tuple(classes), np.diag(np.full(len(classes), np.nan)))

@@ -1,6 +1,6 @@
-"""What may be done to images before a discriminator judges them: noise, blur, JPEG, an attack.
+"""Image corruptions for measuring a discriminator's robustness: noise, blur, JPEG, PGD.
 
-Images are [B, H, W, C] float32 in [-1, 1], and stay there.
+Images are [B, H, W, C] float32 in [-1, 1], before and after.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from PIL import Image
 
 from gan_jax.core.images import to_float, to_uint8
 
-REACH = 4.0  # standard deviations at which the kernel of the blur is cut, as scipy's is
+REACH = 4.0  # truncation of the blur kernel [standard deviations], as in scipy
 
 
 def gaussian_noise(images: jax.Array, keys: jax.Array, sigma: float) -> jax.Array:
@@ -23,15 +23,15 @@ def gaussian_noise(images: jax.Array, keys: jax.Array, sigma: float) -> jax.Arra
 
     Args:
       images: [B, H, W, C].
-      keys: typed PRNG keys [B]; another sigma scales the same draw.
-      sigma: standard deviation, in the [-1, 1] scale: 2 / 255 is a grey level.
+      keys: typed PRNG keys [B]; a different sigma scales the same noise.
+      sigma: standard deviation in the [-1, 1] scale; 2 / 255 is one grey level.
     """
     noise = jax.vmap(lambda key: jax.random.normal(key, images.shape[1:]))(keys)
     return jnp.clip(images + sigma * noise, -1, 1)
 
 
 def gaussian_blur(images: jax.Array, sigma: float) -> jax.Array:
-    """Convolve each channel with a normal kernel; the image is mirrored at its edges.
+    """Convolve each channel with a Gaussian kernel, with mirrored borders.
 
     Args:
       images: [B, H, W, C].
@@ -42,7 +42,7 @@ def gaussian_blur(images: jax.Array, sigma: float) -> jax.Array:
 
 
 def _blur_matrix(size: int, sigma: float) -> np.ndarray:
-    """Return the blur of a line of that many pixels, [size, size]."""
+    """Return the blur of a row of `size` pixels as a matrix, [size, size]."""
     reach = int(REACH * sigma + 0.5)
     weights = np.exp(-0.5 * (np.arange(-reach, reach + 1) / sigma) ** 2)
     weights /= weights.sum()
@@ -54,11 +54,11 @@ def _blur_matrix(size: int, sigma: float) -> np.ndarray:
 
 
 def jpeg(images: np.ndarray, quality: int) -> np.ndarray:
-    """Return images as they come back from a JPEG file of Pillow's, on the host.
+    """Compress and decompress images with Pillow's JPEG, on the host.
 
     Args:
-      images: [B, H, W, C] with 1 or 3 channels, rounded to 256 grey levels on the way; colours are
-        stored at half the size, Pillow's default.
+      images: [B, H, W, C] with 1 or 3 channels. They are rounded to 256 grey levels; chroma is
+        subsampled by 2, Pillow's default.
       quality: 1 to 95.
     """
     return to_float(np.stack([_through_jpeg(image, quality) for image in to_uint8(images)]))
@@ -80,18 +80,18 @@ def pgd(
     steps: int,
     up: bool,
 ) -> jax.Array:
-    """Raise or lower a function of each image by projected gradient steps (L-infinity).
+    """Maximise or minimise a function of each image by projected gradient descent (L-infinity).
 
-    Madry et al. 2018 (arXiv:1706.06083, section 2.1, equation 2.2), from one random start in the
-    ball, with steps of 2.5 radius / steps (their rule in section 5): enough to cross the ball.
+    Madry et al. 2018 (arXiv:1706.06083, section 2.1, equation 2.2), with one random start in the
+    ball and a step size of 2.5 radius / steps (their rule in section 5), enough to cross the ball.
 
     Args:
-      gradient: images -> the function's gradient in each of them, [B, H, W, C].
+      gradient: images -> gradient of the function with respect to each image, [B, H, W, C].
       images: the centres of the balls.
-      keys: typed PRNG keys [B], of the starts.
-      radius: by which a pixel may change, in the [-1, 1] scale: 2 / 255 is a grey level.
-      steps: at least 1.
-      up: whether to raise the function.
+      keys: typed PRNG keys [B] for the random starts.
+      radius: largest change of a pixel, in the [-1, 1] scale; 2 / 255 is one grey level.
+      steps: number of steps, at least 1.
+      up: True to maximise, False to minimise.
     """
     low, high = jnp.maximum(images - radius, -1), jnp.minimum(images + radius, 1)
     size = (2.5 if up else -2.5) * radius / steps

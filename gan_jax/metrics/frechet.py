@@ -1,9 +1,9 @@
 """Frechet distance of Gaussians fitted to features: FID, FID-infinity and intra-class FID.
 
-Moments are accumulated on the host, in float64. A device has no float64 (TPU) or a slow one, and a
-sum of products in float32 loses what the distance needs: it is a small difference of large traces.
-Nor is there anything to save on the device: for a batch below D images, [D, D] products are larger
-than the [B, D] features that they are made of, and these are wanted on the host by other metrics.
+Moments are accumulated on the host in float64. Devices have no float64 (TPU) or slow float64, and
+float32 is not precise enough: the distance is a small difference of large traces. Accumulating on
+the device would not save transfers either: for batches below D images the [D, D] products are
+larger than the [B, D] features, which other metrics need on the host anyway.
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ from gan_jax.metrics.samples import feature_rows
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Gaussian:
-    """A mean [D] and a covariance [D, D] in float64, of `count` samples (0 where none is known).
+    """Mean [D] and covariance [D, D] in float64, of `count` samples (0 if unknown).
 
-    `note` is what whoever reads a distance from it should know, such as where it comes from.
+    `note` is a remark that is reported with every distance to it, such as its origin.
     """
 
     mean: np.ndarray
@@ -33,11 +33,12 @@ class Gaussian:
 
 
 class Moments:
-    """Count, mean and covariance of a stream of features; `update` and `merge` change it in place.
+    """Running count, mean and covariance of features; `update` and `merge` work in place.
 
-    The memory is one [D, D] array of float64, however many samples come. A batch is centred at its
-    own mean and joined by the pairwise update of Chan, Golub & LeVeque (1979, Stanford
-    STAN-CS-79-773, eq. 2.1), which holds for features whose mean is far above their deviation.
+    Memory is one [D, D] array of float64, whatever the number of samples. Each batch is centred at
+    its own mean and merged by the pairwise update of Chan, Golub & LeVeque (1979, Stanford
+    STAN-CS-79-773, eq. 2.1), which is stable for features whose mean is far above their standard
+    deviation.
     """
 
     def __init__(self, dimensions: int) -> None:
@@ -47,20 +48,20 @@ class Moments:
         self._scatter = np.zeros((dimensions, dimensions), order="F")
 
     def update(self, features: jax.Array, mask: jax.Array | None = None) -> None:
-        """Take in a batch.
+        """Add a batch.
 
         Args:
           features: [B, D] floats, on any device or sharded over several of this process.
-          mask: [B], 0 for the padding of the last batch, which may hold anything; None for none.
+          mask: [B], 0 for padding in the last batch, whose values are ignored; None for no padding.
 
         Raises:
-          UserError: for a value that is not finite.
+          UserError: for NaN or Inf.
           ValueError: for another D.
         """
         rows = np.asarray(features)
         if mask is not None:
             rows = rows[np.asarray(mask) != 0]
-        rows = feature_rows("frechet", "a batch's", rows.astype(np.float64), least=0)
+        rows = feature_rows("frechet", "a batch's", rows.astype(np.float64), min_samples=0)
         if rows.shape[1] != self.mean.size:
             raise ValueError(f"features {rows.shape} of moments of {self.mean.size} dimensions")
         if len(rows):
@@ -68,7 +69,7 @@ class Moments:
             self._join(len(rows), mean, rows - mean)
 
     def merge(self, other: Moments) -> None:
-        """Take in what another one has: of other devices, processes or parts of the data.
+        """Add the moments of other samples, from other devices, processes or parts of the data.
 
         Raises:
           ValueError: for another D.
@@ -82,7 +83,7 @@ class Moments:
     def _join(self, count: int, mean: np.ndarray, centred: np.ndarray) -> None:
         total = self.count + count
         shift = mean - self.mean
-        # The term of the two means is one more row of the product.
+        # The term of the difference of means is one more row of the product.
         between = np.sqrt(self.count * (count / total)) * shift
         rows = np.concatenate([centred, between[None]])
         self._scatter = blas.dsyrk(1.0, rows.T, beta=1.0, c=self._scatter, overwrite_c=True)
@@ -91,7 +92,7 @@ class Moments:
 
     @property
     def covariance(self) -> np.ndarray:
-        """The unbiased covariance [D, D] (divided by count - 1), as pytorch-fid has it.
+        """The unbiased covariance [D, D] (divided by count - 1), as in pytorch-fid.
 
         Raises:
           UserError: for fewer than two samples.
@@ -105,13 +106,13 @@ class Moments:
         return (upper + np.triu(upper, 1).T) / (self.count - 1)
 
     def gaussian(self) -> Gaussian:
-        """Return a copy that later updates don't change."""
+        """Return a copy that later updates do not change."""
         return Gaussian(self.mean.copy(), self.covariance, self.count)
 
 
 @dataclasses.dataclass(frozen=True)
 class FrechetResult:
-    """A distance, and one line about what a reader of it should know ("" for nothing)."""
+    """A distance, and a one-line remark for the user ("" for none)."""
 
     value: float
     note: str
@@ -119,7 +120,7 @@ class FrechetResult:
 
 @dataclasses.dataclass(frozen=True)
 class InfinityResult:
-    """FID-infinity: `distances[i]` is of `sizes[i]` samples, `value` of endlessly many."""
+    """FID-infinity: `distances[i]` is from `sizes[i]` samples, `value` is extrapolated."""
 
     value: float
     note: str
@@ -129,7 +130,7 @@ class InfinityResult:
 
 @dataclasses.dataclass(frozen=True)
 class IntraClassResult:
-    """The mean over classes of distances within a class, and those distances by class."""
+    """The mean over classes of per-class distances, and those distances by class."""
 
     value: float
     note: str
@@ -140,26 +141,26 @@ def frechet_distance(real: Moments | Gaussian, fake: Moments | Gaussian) -> Frec
     """Return the squared Frechet distance of two Gaussians (FID; Heusel et al. 2017).
 
     arXiv:1706.08500, eq. 6: |m - n|^2 + tr(S + T - 2 (S T)^(1/2)). With factors S = A A^T and
-    T = B B^T the trace of the root is the sum of the singular values of A^T B, and is computed so.
-    Roots of the eigenvalues of S T keep half the digits, as small ones drown in rounding, and
-    scipy.linalg.sqrtm takes several times as long and may fail where S T is nearly singular. The
-    factors are those of a pivoted Cholesky decomposition, which shows the rank.
+    T = B B^T the trace of the root is computed as the sum of the singular values of A^T B. Roots of
+    the eigenvalues of S T keep only half the digits, since small eigenvalues are lost in rounding;
+    scipy.linalg.sqrtm takes several times as long and may fail if S T is nearly singular. The
+    factors come from a pivoted Cholesky decomposition, which reveals the rank.
 
-    Deviation: where a covariance is singular (fewer samples than dimensions, features that are
-    always zero) this is the distance of the singular Gaussians, which exists, where pytorch-fid
-    adds 1e-6 to both diagonals if its root fails; the note says so. Equal to pytorch-fid and
-    torch-fidelity to 1e-6 relative where both covariances have full rank.
+    Deviation: for a singular covariance (fewer samples than dimensions, constant features) this is
+    the distance of the singular Gaussians, which is well defined, with a note; pytorch-fid adds
+    1e-6 to both diagonals if its root fails. Equal to pytorch-fid and torch-fidelity to 1e-6
+    relative if both covariances have full rank.
 
     Args:
-      real: of the reference.
-      fake: of the generated images, of the same features.
+      real: moments of the reference features.
+      fake: moments of the generated images' features.
 
     Returns:
-      The distance, at least 0 (rounding below it is cut), in squared units of the features.
+      The distance, clipped to at least 0, in squared units of the features.
 
     Raises:
       UserError: for fewer than two samples.
-      ValueError: for unlike dimensions.
+      ValueError: for different dimensions.
     """
     return _distance(_factored(real), _factored(fake))
 
@@ -172,32 +173,32 @@ def fid_infinity(
     smallest: int = 5000,
     seed: int = 0,
 ) -> InfinityResult:
-    """Return the Frechet distance extrapolated to endlessly many generated samples.
+    """Return the Frechet distance extrapolated to infinitely many generated samples.
 
-    Chong & Forsyth 2020, arXiv:1911.07023, section 4: the distance of N generated samples is
-    linear in 1/N, so a line through distances of several N, each of a random subset, gives its
-    intercept. Sizes are evenly spaced from `smallest` to all, as in the authors' program.
-    Deviation: latents are drawn by whoever generates, the paper's Sobol sequence is not used. The
-    bias of the real side's number of samples remains.
+    Chong & Forsyth 2020, arXiv:1911.07023, section 4: the distance from N generated samples is
+    linear in 1/N; the result is the intercept of a line fitted to distances at several N, each from
+    a random subset. Sizes are evenly spaced from `smallest` to all, as in the authors' program.
+    Deviation: latents are drawn independently, not from the paper's Sobol sequence. The bias from
+    the finite number of real samples remains.
 
     Args:
-      real: of the reference.
+      real: moments of the reference features.
       fake: [N, D] features of generated images, N at least twice `smallest`.
-      points: distances that the line is fitted to.
-      smallest: samples of the first of them; above D, or its covariance is singular.
-      seed: of the subsets.
+      points: number of distances that the line is fitted to.
+      smallest: samples of the smallest subset; above D, or its covariance is singular.
+      seed: seed of the subsets.
 
     Raises:
-      UserError: for too few samples, points or dimensions of `smallest`.
-      ValueError: for unlike dimensions.
+      UserError: for too few samples or points, or too small a `smallest`.
+      ValueError: for different dimensions.
     """
     if points < 2 or smallest < max(2, points):
         raise UserError(
             f"fid_infinity: points={points}, smallest={smallest}: at least 2 points, and at least"
             " as many samples in the smallest"
         )
-    rows = feature_rows("fid_infinity", "generated", fake, least=2 * smallest)
-    draw = np.random.RandomState(seed)  # its stream is the same in all versions of NumPy
+    rows = feature_rows("fid_infinity", "generated", fake, min_samples=2 * smallest)
+    draw = np.random.RandomState(seed)  # same stream in all versions of NumPy
     reference = _factored(real)
     sizes = [int(size) for size in np.linspace(smallest, len(rows), points)]
     results = []
@@ -214,8 +215,8 @@ def intra_class_distance(
 ) -> IntraClassResult:
     """Return the mean over classes of the Frechet distance within a class (intra-FID).
 
-    Miyato & Koyama 2018, arXiv:1802.05637, in its experiments: every class weighs the same. They
-    are taken one after another, so that the memory does not grow with their number.
+    Miyato & Koyama 2018, arXiv:1802.05637, in its experiments; all classes have equal weight.
+    Classes are processed one at a time, so memory does not grow with their number.
 
     Args:
       real: [N, D] features.
@@ -224,8 +225,8 @@ def intra_class_distance(
       fake_labels: [M] class numbers.
 
     Raises:
-      UserError: for a class that has fewer than two samples on a side.
-      ValueError: for labels or dimensions that do not agree.
+      UserError: for a class with fewer than two real or two generated samples.
+      ValueError: for labels or dimensions that do not match.
     """
     sides = []
     for side, features, labels in (("real", real, real_labels), ("generated", fake, fake_labels)):
@@ -256,11 +257,11 @@ def intra_class_distance(
 
 
 def moments_of(features: jax.Array, *, block: int = 4096) -> Moments:
-    """Return the moments of features that are in memory.
+    """Return the moments of an array of features.
 
     Args:
       features: [N, D] floats.
-      block: samples that are in float64 at a time.
+      block: number of samples converted to float64 at a time.
     """
     moments = Moments(features.shape[1])
     for start in range(0, len(features), block):

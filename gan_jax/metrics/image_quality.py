@@ -1,4 +1,4 @@
-"""Similarity of an image to its reference, a value an image."""
+"""Similarity of images to their references: PSNR and SSIM, one value per image."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import numpy as np
 from gan_jax.core.errors import UserError
 
 _RANGE = 2.0  # of images in [-1, 1]
-WINDOW = 11  # pixels a side
+WINDOW = 11  # [px]
 _SIGMA = 1.5
 
 
@@ -32,11 +32,11 @@ def ssim(*, prediction: jax.Array, target: jax.Array) -> jax.Array:
     """Return the structural similarity of each image (Wang et al. 2004).
 
     doi:10.1109/TIP.2003.819861: an 11x11 Gaussian window of sigma 1.5, K1 = 0.01, K2 = 0.03,
-    where the window fits. Intensities are those of images in [0, 1], as black must be zero: the
-    luminance term compares ratios. Equal to skimage.metrics.structural_similarity(
+    without padding. Images are mapped to [0, 1], since the luminance term compares ratios and black
+    must be zero. Equal to skimage.metrics.structural_similarity(
     gaussian_weights=True, sigma=1.5, use_sample_covariance=False, data_range=1, channel_axis=-1)
-    of (x + 1) / 2. Deviation: the authors' program takes grey images and shrinks large ones; this
-    averages over channels and never shrinks.
+    of (x + 1) / 2. Deviation: the authors' program takes grey images and downsamples large ones;
+    this one averages over channels and never downsamples.
 
     Args:
       prediction: [B, H, W, C] in [-1, 1], H and W at least 11.
@@ -60,7 +60,7 @@ def ssim(*, prediction: jax.Array, target: jax.Array) -> jax.Array:
 
 
 def ssim_maps(prediction: jax.Array, target: jax.Array) -> tuple[jax.Array, jax.Array]:
-    """Return the two factors of SSIM at each place of its window.
+    """Return the two factors of SSIM at each position of its window.
 
     Args:
       prediction: [B, H, W, C] in [-1, 1], H and W at least 11.
@@ -87,7 +87,7 @@ def ssim_maps(prediction: jax.Array, target: jax.Array) -> tuple[jax.Array, jax.
 
 
 def _window_matrix(size: int) -> np.ndarray:
-    """Return the Gaussian window at all its places as a matrix [size - 10, size]."""
+    """Return the Gaussian window at all positions as a matrix [size - 10, size]."""
     taps = np.exp(-0.5 * ((np.arange(WINDOW) - WINDOW // 2) / _SIGMA) ** 2)
     matrix = np.zeros((size - WINDOW + 1, size), np.float32)
     for row in range(len(matrix)):

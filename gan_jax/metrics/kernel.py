@@ -11,11 +11,11 @@ from scipy.linalg import get_blas_funcs
 from gan_jax.core.errors import UserError
 from gan_jax.metrics.samples import feature_pair
 
-_ROWS = 128  # of a block of the kernel: it stays in the cache
+_ROWS = 128  # rows of a block of the kernel matrix, which then fits in the cache
 
 
 class KernelResult(NamedTuple):
-    """A kernel distance; `deviation` is that of the subsets, which other programs print."""
+    """A kernel distance; `deviation`, over subsets, is what other programs report."""
 
     value: float
     standard_error: float
@@ -28,40 +28,41 @@ def kernel_distance(
     """Return the squared maximum mean discrepancy of features under a cubic kernel (KID).
 
     Binkowski et al. 2018, arXiv:1801.01401, section 4: k(x, y) = (x.y / D + 1)^3, and the unbiased
-    estimate, averaged over random subsets; unbiased, it may fall below zero. Equal to
-    torch-fidelity of the same seed, whose subsets these are, to 1e-10 on features in float64.
-    Products are taken about the mean of the real features in the type of the features, and all else
-    in float64: of float32 features the value is within 1e-5 of its own standard error.
+    estimate, averaged over random subsets; being unbiased, it may be negative. Equal to
+    torch-fidelity with the same seed, and hence the same subsets, to 1e-10 on float64 features.
+    Features are centred at the real mean and multiplied in their own type; everything else is
+    float64. For float32 features the rounding error is below 1e-5 of the standard error.
 
-    `deviation` is the standard deviation over subsets (torch-fidelity's "std"). The standard error
-    is another number: subsets overlap, and many of them don't make up for few samples. With s^2 the
+    `deviation` is the standard deviation over subsets (torch-fidelity's "std"). It is not the
+    standard error: subsets overlap, and many subsets do not make up for few samples. With s^2 the
     variance over subsets of n out of N samples, the variance of a single one over data sets is
     s^2 / (1 - n/N), and that of their mean is s^2 ((n/N) / (1 - n/N) + 1/subsets), by the rules for
-    sampling from a finite population, for a variance that falls as 1/n. It does where distributions
-    differ; for equal ones it falls as 1/n^2, and the standard error given is too large.
+    sampling from a finite population and assuming a variance proportional to 1/n. This holds if the
+    distributions differ; if they are equal the variance is proportional to 1/n^2, and the standard
+    error is overestimated.
 
     Args:
       real: [N, D] features.
       fake: [M, D] features.
-      subsets: how many, at least 2.
-      subset_size: samples of each side in a subset.
-      seed: of the subsets.
+      subsets: number of subsets, at least 2.
+      subset_size: number of real and of generated samples in a subset.
+      seed: seed of the subsets.
 
     Returns:
-      The mean over subsets; its standard error (nan where a subset holds all samples); and the
-      deviation over subsets. Papers print the first times 10^3, most often.
+      The mean over subsets; its standard error (NaN if a subset contains all samples); and the
+      standard deviation over subsets. Papers usually report the first times 10^3.
 
     Raises:
-      UserError: for fewer samples than a subset, or numbers out of range.
-      ValueError: for features of unlike dimensions.
+      UserError: for fewer samples than `subset_size`, or arguments out of range.
+      ValueError: for features of different dimensions.
     """
     if subsets < 2 or subset_size < 2:
         raise UserError(f"kid: subsets={subsets}, subset_size={subset_size}: at least 2 of each")
-    sides = feature_pair("kid", real, fake, least=subset_size)
+    sides = feature_pair("kid", real, fake, min_samples=subset_size)
     kind = np.result_type(np.float32, *sides)
     center = sides[0].mean(0, dtype=np.float64).astype(kind)
     along = [_along(rows, center) for rows in sides]
-    draw = np.random.RandomState(seed)  # its stream is the same in all versions of NumPy
+    draw = np.random.RandomState(seed)  # same stream in all versions of NumPy
     both, both_along = np.empty((2 * subset_size, len(center)), kind), np.empty(2 * subset_size)
     values = np.empty(subsets)
     for i in range(subsets):
@@ -77,10 +78,10 @@ def kernel_distance(
 
 
 def _along(features: np.ndarray, center: np.ndarray) -> np.ndarray:
-    """Return x.c - c.c / 2 of each row x, [N] float64.
+    """Return x.c - c.c / 2 for each row x, [N] float64.
 
-    x.y is (x - c).(y - c) and these two numbers of x and y. A product of what is about the center
-    is small, and so is its rounding.
+    x.y equals (x - c).(y - c) plus these values of x and of y. The product of centred features is
+    small, and so is its rounding error.
     """
     center = center.astype(np.float64)
     products = np.einsum("nd,d->n", features, center, dtype=np.float64, casting="safe")
@@ -88,10 +89,10 @@ def _along(features: np.ndarray, center: np.ndarray) -> np.ndarray:
 
 
 def _unbiased(both: np.ndarray, along: np.ndarray) -> float:
-    """Return the unbiased squared discrepancy (MMD_u of the paper) of two halves of [2n, D]."""
+    """Return the unbiased squared MMD (the paper's MMD_u) between the halves of [2n, D]."""
     count, dimensions = len(both) // 2, both.shape[1]
     along = along / dimensions
-    # In BLAS's order these are the products on and below the diagonal; half of all is enough.
+    # The matrix is symmetric: compute one triangle only (the lower one in BLAS's column order).
     products = get_blas_funcs("syrk", (both,))(1.0, both.T, trans=1, lower=1).T
     above = np.triu(np.ones((_ROWS, _ROWS)), 1)
     within = between = 0.0

@@ -14,12 +14,12 @@ from gan_jax.core.keys import fold_in_each
 
 
 class Estimate(NamedTuple):
-    """What `importance_weighted` knows of each image.
+    """Per-image result of `importance_weighted`.
 
     Attributes:
-      log_likelihood: [B], nats an image.
-      effective_samples: [B] in [1, samples], (sum w)^2 / sum w^2 (Kong 1992): near 1 a single
-        sample carries the sum, and the bound is loose.
+      log_likelihood: [B], nats per image.
+      effective_samples: [B] in [1, samples], effective sample size (sum w)^2 / sum w^2 (Kong 1992);
+        near 1 a single sample dominates the sum, and the bound is loose.
     """
 
     log_likelihood: jax.Array
@@ -35,26 +35,25 @@ def importance_weighted(
 ) -> dict[str, Estimate]:
     """Estimate log p(x) = log E_q[w], w = p(x|z) p(z) / q(z|x), as the log of a mean of K weights.
 
-    That is the bound L_K of Burda et al. 2015 (arXiv:1509.00519, eq. 8): the mean is unbiased for
-    p(x), so its log is below log p(x) in expectation, never falls with K, and tends to log p(x).
-    K = 1 is the evidence lower bound with a drawn KL term.
+    This is the bound L_K of Burda et al. 2015 (arXiv:1509.00519, eq. 8): the mean is unbiased for
+    p(x), so the expectation of its log is at most log p(x), never decreases with K, and converges
+    to log p(x). K = 1 is the ELBO with a sampled KL term.
 
     Args:
-      log_weights: keys [B, n] -> log w [B, n], nats; sample i of an image from key i alone. Several
-        at once, by name, where they share samples.
-      keys: one typed PRNG key an image, [B], used for nothing else.
-      samples: K. A sample is drawn from fold_in(key, its number), so that K samples are the first
-        K of any larger number.
-      at_once: samples that `log_weights` is asked for in one call. Memory grows with it, and not
-        with K; the result does not depend on it but for rounding.
+      log_weights: keys [B, n] -> log w [B, n] in nats, by name; sample i of an image depends on its
+        key i only. Several names share the same samples.
+      keys: one typed PRNG key per image, [B], used for nothing else.
+      samples: K. Sample i is drawn from fold_in(key, i), so a larger K extends a smaller one.
+      at_once: number of samples per call of `log_weights`. Memory grows with it, not with K; it
+        changes the result by rounding only.
 
     Returns:
-      an Estimate for each name.
+      An Estimate for each name.
     """
 
     def body(sums: dict[str, Estimate], number: jax.Array) -> tuple[dict[str, Estimate], None]:
         found = log_weights(jax.vmap(lambda key: fold_in_each(key, number))(keys))
-        drawn = number < samples  # the last call may ask for more than are wanted
+        drawn = number < samples  # the last call may draw more than `samples`
         new = {}
         for name, logs in found.items():
             logs = jnp.where(drawn, logs.astype(jnp.float32), -jnp.inf)
@@ -70,7 +69,7 @@ def importance_weighted(
     numbers = jnp.arange(calls * at_once).reshape(calls, at_once)
     names = jax.eval_shape(log_weights, keys[:, None]).keys()
     nothing = jnp.full(len(keys), -jnp.inf)
-    # A loop on every platform: only forward passes, which XLA:CPU does not slow down inside of one.
+    # `scan` on CPU too: there are only forward passes, which XLA:CPU does not slow down in a loop.
     sums, _ = jax.lax.scan(body, {name: Estimate(nothing, nothing) for name in names}, numbers)
     return {
         name: Estimate(first - math.log(samples), jnp.exp(2 * first - second))
@@ -79,11 +78,11 @@ def importance_weighted(
 
 
 def bits_per_dimension(nats: float, shape: tuple[int, ...]) -> float:
-    """Convert a negative log *probability* of an image to bits a pixel and channel.
+    """Convert a negative log *probability* of an image to bits per dimension (pixel and channel).
 
     Args:
-      nats: -log P(x) of pixels that take discrete values. A density has no bits: it must first be
-        integrated over the volume that a stored value stands for.
+      nats: -log P(x) of discrete pixel values. A density must first be integrated over the volume
+        of a pixel value.
       shape: (H, W, C).
     """
     return float(nats) / (np.prod(shape) * math.log(2))

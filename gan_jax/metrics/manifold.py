@@ -1,9 +1,9 @@
-"""Precision, recall, density and coverage of two sets of features by their nearest neighbours.
+"""Precision, recall, density and coverage of two sets of features by nearest neighbours.
 
-Distances come from matrix products in float32 on the device, in blocks of rows, and never as a full
-matrix. How far such a distance may be off is known, and it decides only what is further from its
-bound than that; the few pairs that are left are decided by differences in float64 on the host.
-What comes out is what float64 gives for the features as they are, ties included.
+Distances are computed on the device as float32 matrix products, in blocks of rows, never as a full
+matrix. Their rounding error is bounded; comparisons that are within this bound (few pairs) are
+repeated on the host, from differences in float64. The results, ties included, are therefore those
+of float64.
 """
 
 from __future__ import annotations
@@ -19,36 +19,36 @@ from gan_jax.core.errors import UserError
 from gan_jax.metrics.samples import feature_pair
 
 _BLOCK = 1024  # rows of a block of distances
-_SPARE = 8  # neighbours beyond the k-th among which float32 looks for it
-_PAIRS = 4096  # pairs whose differences are in float64 at a time
+_SPARE = 8  # candidates for the k-th neighbour beyond the k nearest in float32
+_PAIRS = 4096  # pairs computed in float64 at a time
 
 
 def precision_recall_density_coverage(
     real: jax.Array, fake: jax.Array, *, k: int = 5
 ) -> dict[str, float]:
-    """Return how much of the one set lies where the other is.
+    """Return how far the supports of two sets of features overlap.
 
-    Improved precision and recall (Kynkaanniemi et al. 2019, arXiv:1904.06991, eq. 1 and 2, who take
-    k = 3); density and coverage (Naeem et al. 2020, arXiv:2002.09797, section 3, who take k = 5).
-    The ball of a sample reaches to its k-th nearest neighbour in its own set, itself not counted; a
-    copy of it counts, so that a sample that is there k + 1 times has an empty ball.
+    Improved precision and recall (Kynkaanniemi et al. 2019, arXiv:1904.06991, eq. 1 and 2, with
+    k = 3); density and coverage (Naeem et al. 2020, arXiv:2002.09797, section 3, with k = 5). The
+    ball of a sample extends to its k-th nearest neighbour in its own set. The sample itself does
+    not count as a neighbour but duplicates do: a sample that occurs k + 1 times has an empty ball.
 
-    Deviation: balls are open, as in the package `prdc` (version 0.2), where the papers' are closed;
-    that matters only for distances that are equal. This is equal to the package given float64;
-    given float32 it rounds distances to that, which makes some of them equal.
+    Deviation: balls are open, as in the package `prdc` (version 0.2), not closed as in the papers;
+    this matters for ties only. Equal to the package on float64 features; on float32 features the
+    package computes distances in float32, which creates ties.
 
     Args:
       real: [N, D] features.
       fake: [M, D] features.
-      k: the neighbour that bounds a ball.
+      k: a ball's radius is the distance to the k-th nearest neighbour.
 
     Returns:
-      "precision" and "recall" in [0, 1]; "density" from 0, about 1 for equal distributions, and
-      above 1 where samples crowd around real ones; "coverage" in [0, 1].
+      "precision" and "recall" in [0, 1]; "density", at least 0, about 1 for equal distributions and
+      above 1 if generated samples concentrate near real ones; "coverage" in [0, 1].
 
     Raises:
-      UserError: for k below 1, or fewer samples than k + 1 on a side.
-      ValueError: for features of unlike dimensions.
+      UserError: for k below 1, or fewer than k + 1 real or generated samples.
+      ValueError: for features of different dimensions.
     """
     return by_neighbours(real, fake, ks=(k,))[k]
 
@@ -56,18 +56,18 @@ def precision_recall_density_coverage(
 def by_neighbours(
     real: jax.Array, fake: jax.Array, *, ks: tuple[int, ...]
 ) -> dict[int, dict[str, float]]:
-    """Return what `precision_recall_density_coverage` does for several k, in one pass.
+    """Return `precision_recall_density_coverage` for several k, in one pass.
 
     Args:
-      real, fake: as there.
-      ks: one to four.
+      real, fake: features [N, D] and [M, D].
+      ks: one to four values of k.
 
     Returns:
-      The four numbers by k, equal to those of a pass each.
+      The four values by k, equal to those of separate calls.
     """
     if min(ks) < 1:
         raise UserError(f"prdc: k={min(ks)}: at least 1")
-    real, fake = feature_pair("prdc", real, fake, least=max(ks) + 1)
+    real, fake = feature_pair("prdc", real, fake, min_samples=max(ks) + 1)
     real_bounds, fake_bounds = _squared_radii(real, ks), _squared_radii(fake, ks)
     balls = np.zeros((len(ks), len(fake)), np.int64)  # real balls around each generated sample
     covered = np.zeros((len(ks), len(real)), bool)
@@ -109,8 +109,8 @@ def _squared_radii(features: np.ndarray, ks: tuple[int, ...]) -> np.ndarray:
         neighbours, nearness = map(np.asarray, _nearest(*block, *columns, own, wanted))
         index = np.repeat(own, wanted)
         exact = _squared_distances(features, features, index, neighbours.reshape(-1))
-        radii[:, rows] = _of_candidates(exact.reshape(-1, wanted), ks)
-        # Who is not a candidate is at least as far as the bound of the last one, and never below 0.
+        radii[:, rows] = _kth_smallest(exact.reshape(-1, wanted), ks)
+        # Other samples are at least as far as the last candidate's lower bound, and at least at 0.
         largest = radii[:, rows].max(0)
         unsure = own[(largest > -nearness[:, -1]) & (largest > 0)]
         if wanted < len(features) - 1 and unsure.size:
@@ -118,7 +118,7 @@ def _squared_radii(features: np.ndarray, ks: tuple[int, ...]) -> np.ndarray:
     return radii
 
 
-def _of_candidates(squared: np.ndarray, ks: tuple[int, ...]) -> np.ndarray:
+def _kth_smallest(squared: np.ndarray, ks: tuple[int, ...]) -> np.ndarray:
     """Return the k-th smallest of each row, [len(ks), rows]."""
     places = [k - 1 for k in ks]
     return np.partition(squared, places, axis=1)[:, places].T
@@ -127,7 +127,7 @@ def _of_candidates(squared: np.ndarray, ks: tuple[int, ...]) -> np.ndarray:
 def _squared_radii_in_float64(
     features: np.ndarray, rows: np.ndarray, ks: tuple[int, ...], wanted: int
 ) -> np.ndarray:
-    """Return what `_squared_radii` does, for rows whose neighbours float32 cannot tell apart."""
+    """Return `_squared_radii` of rows whose neighbours float32 cannot distinguish."""
     center = _center(features)
     block = features[rows] - center
     squared = np.empty((len(rows), len(features)))
@@ -138,13 +138,13 @@ def _squared_radii_in_float64(
     neighbours = np.argpartition(squared, wanted - 1, axis=1)[:, :wanted]
     index = np.repeat(rows, wanted)
     exact = _squared_distances(features, features, index, neighbours.reshape(-1))
-    return _of_candidates(exact.reshape(-1, wanted), ks)
+    return _kth_smallest(exact.reshape(-1, wanted), ks)
 
 
 def _squared_distances(
     a: np.ndarray, b: np.ndarray, rows: np.ndarray, columns: np.ndarray
 ) -> np.ndarray:
-    """Return |a[rows] - b[columns]|^2 in float64, the same bits wherever the pair stands."""
+    """Return |a[rows] - b[columns]|^2 in float64; its bits depend on the pair of vectors only."""
     squared = np.empty(len(rows))
     for start in range(0, len(rows), _PAIRS):
         part = slice(start, start + _PAIRS)
@@ -155,7 +155,7 @@ def _squared_distances(
 
 
 def _on_device(features: np.ndarray, center: np.ndarray) -> tuple[jax.Array, jax.Array]:
-    """Return features about a center, which makes products small, and their squared norms."""
+    """Return features minus a center, which keeps products small, and their squared norms."""
     moved = np.empty(features.shape, np.float32)
     for part in _blocks(len(features)):
         moved[part] = features[part] - center
@@ -175,10 +175,10 @@ def _blocks(count: int) -> Iterator[slice]:
 def _distances(
     rows: jax.Array, row_norms: jax.Array, columns: jax.Array, column_norms: jax.Array
 ) -> tuple[jax.Array, jax.Array]:
-    """Return squared distances [B, N] in float32, and how far they may be off.
+    """Return squared distances [B, N] in float32, and bounds on their errors.
 
-    With u = 2^-24: a product of length D is off by at most D u |x||y| (1 + small), which twice is
-    at most D u (|x|^2 + |y|^2); moving to the center and the three sums round a few times more.
+    With u = 2^-24, the error of an inner product of length D is at most D u |x||y| (1 + small);
+    twice that is at most D u (|x|^2 + |y|^2). Centring and the three sums add a few roundings.
     """
     squares = row_norms[:, None] + column_norms
     product = jnp.matmul(rows, columns.T, precision="highest")
@@ -194,9 +194,10 @@ def _nearest(
     own: jax.Array,
     wanted: int,
 ) -> tuple[jax.Array, jax.Array]:
-    """Return the nearest columns [B, wanted], and minus the lower bound of each one's distance.
+    """Return the nearest columns [B, wanted], and the negated lower bounds of their distances.
 
-    Slicing the bounds here would hide the top-k from XLA, which then sorts: eight times the time.
+    Bounds are not sliced here: XLA would no longer recognise the top-k and sort instead, which
+    takes eight times as long.
     """
     squared, error = _distances(rows, row_norms, columns, column_norms)
     low = jnp.where(jnp.arange(len(columns)) == own[:, None], jnp.inf, squared - error)
@@ -213,12 +214,12 @@ def _inside(
     row_bounds: jax.Array,
     column_bounds: jax.Array,
 ) -> tuple[jax.Array, jax.Array, jax.Array, jax.Array]:
-    """Return what is certain about who is in whose ball, for bounds [K, B] and [K, N].
+    """Count which samples are certainly inside which balls, for squared radii [K, B] and [K, N].
 
     Returns:
-      [K, N] balls of rows around each column; [K, B] whether a row's ball holds a column; [K, B]
-      whether a column's ball holds the row; and [B, N] uint8 of what is not certain, two bits a k:
-      the lower for the ball of the row, the higher for that of the column.
+      [K, N] number of row balls that contain each column; [K, B] whether a row's ball contains any
+      column; [K, B] whether any column's ball contains the row; and [B, N] uint8, two bits per k
+      for undecided pairs: the lower bit for the row's ball, the higher one for the column's.
     """
     squared, error = _distances(rows, row_norms, columns, column_norms)
     low, high = squared - error, squared + error

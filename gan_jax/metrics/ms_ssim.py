@@ -1,4 +1,4 @@
-"""Multi-scale structural similarity, and the diversity of images that it measures."""
+"""Multi-scale structural similarity, and diversity measured with it."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _WEIGHTS = (0.0448, 0.2856, 0.3001, 0.2363, 0.1333)
 
 @dataclasses.dataclass(frozen=True)
 class DiversityResult:
-    """Mean MS-SSIM of pairs: low where images differ. `scales` belongs into the metric's name."""
+    """Mean MS-SSIM of pairs; low if images differ. `scales` must be part of the metric name."""
 
     value: float
     scales: int
@@ -25,7 +25,7 @@ class DiversityResult:
 
 
 def scales_of(height: int, width: int) -> int:
-    """Return how many scales MS-SSIM has on images: as many as hold its window, at most 5.
+    """Return the number of scales at which MS-SSIM's window fits, at most 5.
 
     11 to 21 px: 1; to 43 px: 2; to 87 px: 3; to 175 px: 4; from 176 px the paper's 5.
 
@@ -44,24 +44,24 @@ def ms_ssim(*, prediction: jax.Array, target: jax.Array, scales: int | None = No
     """Return the multi-scale structural similarity of each image (Wang, Simoncelli & Bovik 2003).
 
     doi:10.1109/ACSSC.2003.1292216, eq. 7: the product over scales of contrast times structure, with
-    luminance at the last one, each to the power of its weight; images are halved by 2x2 means.
-    Equal to 1e-5 to pytorch-msssim on grey images whose sizes halve evenly, and to torchmetrics'
-    SSIM taken at each scale; its own MS-SSIM takes the last scale with a mirrored border around the
-    image and differs. Deviations: a factor is the mean over channels, too, before its power (as in
-    torchmetrics; the paper has grey images). With fewer than five scales, which small images cannot
-    have, the first weights are divided by their sum: values of unlike `scales` do not compare.
+    luminance at the last scale, each raised to its weight; images are halved by 2x2 means. Equal to
+    1e-5 to pytorch-msssim on grey images whose sizes halve evenly, and to torchmetrics' SSIM
+    computed at each scale; torchmetrics' MS-SSIM differs, since it pads the image by mirroring at
+    the last scale. Deviations: factors are averaged over channels before they are raised (as in
+    torchmetrics; the paper has grey images). Images too small for five scales use the first
+    weights, divided by their sum; values with different `scales` are not comparable.
 
     Args:
       prediction: [B, H, W, C] in [-1, 1].
       target: the same shape.
-      scales: 1 to 5; None for what `scales_of` gives.
+      scales: 1 to 5; None for `scales_of` the image size.
 
     Returns:
-      [B] in [0, 1], 1 for equal images; a negative factor counts as 0.
+      [B] in [0, 1], 1 for equal images; negative factors are clipped to 0.
 
     Raises:
       UserError: for images too small for the scales.
-      ValueError: for unlike shapes.
+      ValueError: for different shapes.
     """
     if prediction.shape != target.shape:
         raise ValueError(f"prediction {prediction.shape} and target {target.shape} must agree")
@@ -84,23 +84,23 @@ def ms_ssim(*, prediction: jax.Array, target: jax.Array, scales: int | None = No
 def diversity(
     images: np.ndarray, labels: np.ndarray | None = None, *, pairs: int = 100, seed: int = 0
 ) -> DiversityResult:
-    """Return the mean MS-SSIM of random pairs of images of a class (Odena et al. 2017).
+    """Return the mean MS-SSIM of random pairs of images within a class (Odena et al. 2017).
 
-    arXiv:1610.09585, section 4.2: 100 pairs a class; a class whose generated images score above its
-    real ones has lost diversity. Compare it with the value of real images at as many scales.
+    arXiv:1610.09585, section 4.2: 100 pairs per class. A class has lost diversity if its generated
+    images score higher than its real ones; compare at the same number of scales.
 
     Args:
       images: [N, H, W, C] uint8.
-      labels: [N] class numbers; None where there are none, which is class 0.
-      pairs: of each class, drawn with replacement from all pairs of two different images.
-      seed: of the pairs.
+      labels: [N] class numbers; None puts all images in class 0.
+      pairs: number of pairs per class, drawn with replacement from all pairs of different images.
+      seed: seed of the pairs.
 
     Returns:
-      The mean over classes, in [0, 1], and that of each class.
+      The mean over classes, in [0, 1], and the value of each class.
 
     Raises:
       UserError: for a class of fewer than two images, or images below 11 px.
-      ValueError: for images that are not uint8, or labels of another number.
+      ValueError: for images that are not uint8, or a different number of labels.
     """
     if images.dtype != np.uint8:
         raise ValueError(f"images are {images.dtype}, not uint8: rounding is part of the protocol")
@@ -110,7 +110,7 @@ def diversity(
     if pairs < 1 or not len(images):
         raise UserError(f"ms_ssim: {pairs} pairs of {len(images)} images: at least 1 pair of 2")
     scales = scales_of(*images.shape[1:3])
-    draw = np.random.RandomState(seed)  # its stream is the same in all versions of NumPy
+    draw = np.random.RandomState(seed)  # same stream in all versions of NumPy
     by_class = {}
     for label in np.unique(labels).tolist():
         members = np.flatnonzero(labels == label)

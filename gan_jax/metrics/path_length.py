@@ -1,17 +1,16 @@
-"""Perceptual path length: how far images move, in a perceptual distance, for a step in the latents.
+"""Perceptual path length: perceptual change of images per small step in latent space.
 
-Karras et al. 2018 (arXiv:1812.04948), section 4.1, "full" paths: for latents a and b and a place t
-uniform in [0, 1),
+Karras et al. 2018 (arXiv:1812.04948), section 4.1, "full" paths: for latents a and b and t uniform
+in [0, 1),
 
     length = distance(G(slerp(a, b; t)), G(slerp(a, b; t + epsilon))) / epsilon^2
 
-and the score is the mean over many pairs, without the 1 % shortest and the 1 % longest (trimmed so
-in the authors' program). Distances are of squared type, such as LPIPS, so that a length does not
-depend on epsilon. Images are not rounded to grey levels, which would hide so small a step.
+The score is the mean over many pairs, without the 1 % shortest and the 1 % longest (as in the
+authors' program). Distances are squared distances, such as LPIPS, so that the length does not
+depend on epsilon. Images are not rounded to grey levels, which would hide such a small step.
 
-Deviations. Latents here are drawn from N(0, I) and not projected to a sphere, as StyleGAN's are:
-`slerp` keeps them as far from the origin as such latents lie. No crop of the images; both ends of a
-path have one class.
+Deviations: latents are drawn from N(0, I) and not projected to a sphere as StyleGAN's are; `slerp`
+interpolates their norms. Images are not cropped; both ends of a path have the same class.
 """
 
 from __future__ import annotations
@@ -24,19 +23,19 @@ import jax.numpy as jnp
 import numpy as np
 
 EPSILON = 1e-4
-TRIM = 0.01  # share left out at either end
+TRIM = 0.01  # fraction trimmed at either end
 
 
 def slerp(a: jax.Array, b: jax.Array, t: jax.Array) -> jax.Array:
-    """Interpolate vectors along the sphere (Shoemake 1985; for latents arXiv:1609.04468, sec. 2.1).
+    """Interpolate spherically (Shoemake 1985; for latents arXiv:1609.04468, section 2.1).
 
     Args:
-      a: [B, ...], at t = 0; a vector is all of an entry.
-      b: the same shape, at t = 1; not opposite to a.
+      a: [B, ...], at t = 0; each entry is flattened to one vector.
+      b: the same shape, at t = 1; not antiparallel to a.
       t: [B].
 
     Returns:
-      [B, ...]; for a and b of unlike lengths the length changes steadily between them.
+      [B, ...]; if the norms of a and b differ, the norm varies smoothly between them.
     """
     x, y = a.reshape(len(a), -1), b.reshape(len(b), -1)
 
@@ -44,7 +43,7 @@ def slerp(a: jax.Array, b: jax.Array, t: jax.Array) -> jax.Array:
         return v / jnp.maximum(jnp.linalg.norm(v, axis=1, keepdims=True), 1e-12)
 
     cosine = (unit(x) * unit(y)).sum(1)
-    # Not of parallel vectors, where any path between them is the same and the sine is 0.
+    # The bound avoids dividing by sin 0 for parallel vectors.
     angle = jnp.maximum(jnp.arccos(jnp.clip(cosine, -1, 1)), 1e-4)[:, None]
     t = t[:, None]
     path = (jnp.sin((1 - t) * angle) * x + jnp.sin(t * angle) * y) / jnp.sin(angle)
@@ -60,18 +59,18 @@ def path_lengths(
     place: jax.Array,
     epsilon: float = EPSILON,
 ) -> jax.Array:
-    """Return the length of a small step of each path, [B], in the distance's unit.
+    """Return the length of each path, [B], in the unit of the distance.
 
-    Pure, to be compiled. In float32 the step of 1e-4 loses digits: rounding of the generator's
-    arithmetic, about 1e-7 of a pixel, is to the step's change as 1e-3.
+    Pure, so it can be compiled. A step of 1e-4 loses digits in float32: rounding in the generator,
+    about 1e-7 per pixel, is about 1e-3 of the change.
 
     Args:
       generate: latents -> images [B, H, W, C] in [-1, 1].
-      distance: (images, images) -> [B], of squared type.
-      start: latents, a pytree with leaves [B, ...]; those of floats are interpolated, labels kept.
+      distance: (images, images) -> squared distances [B].
+      start: latents, a pytree with leaves [B, ...]; floats are interpolated, labels kept.
       end: the same structure.
       place: t of each path, [B] in [0, 1).
-      epsilon: step in t.
+      epsilon: step size in t.
     """
 
     def at(t: jax.Array) -> Any:
@@ -84,12 +83,11 @@ def path_lengths(
 
 
 def trimmed_mean(lengths: np.ndarray, trim: float = TRIM) -> float:
-    """Return the mean of the lengths between two quantiles.
+    """Return the mean of the lengths between two quantiles, inclusive.
 
     Args:
       lengths: [N].
-      trim: share left out at either end; the bounds are the lengths at or beyond these quantiles,
-        themselves counted.
+      trim: fraction trimmed at either end; a quantile between two lengths is rounded outwards.
     """
     lengths = np.asarray(lengths, np.float64)
     low = np.quantile(lengths, trim, method="lower")

@@ -1,8 +1,8 @@
-"""What a VAE's encoder uses its latents for: active units and the aggregated posterior.
+"""Diagnostics of a VAE's posterior: active units and the aggregated posterior.
 
 The aggregated posterior is the mixture q(z) = E_x[q(z|x)] over a split, q(z|x) = N(mean, diag
-variance). Where it is not the prior N(0, I), samples of the prior are decoded from places that
-training never saw (Hoffman & Johnson 2016, "ELBO surgery").
+variance). Where it differs from the prior N(0, I), the decoder is given latents that it was not
+trained on (Hoffman & Johnson 2016, "ELBO surgery").
 """
 
 from __future__ import annotations
@@ -15,18 +15,18 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-ACTIVE = 0.01  # of Burda et al.: the variance above which a unit is active
+ACTIVE = 0.01  # variance above which a unit is active, as in Burda et al.
 
 
 def posterior_sums(
     *, mean: jax.Array, log_variance: jax.Array, mask: jax.Array
 ) -> dict[str, jax.Array]:
-    """Return what `AggregatedPosterior.from_totals` takes, summed over a batch.
+    """Return the sums over a batch that `AggregatedPosterior.from_totals` needs.
 
     Args:
-      mean: [B, D], of q(z|x).
-      log_variance: [B, D], of q(z|x).
-      mask: [B] float32, 0 for the padding of the last batch.
+      mean: [B, D], mean of q(z|x).
+      log_variance: [B, D], log variance of q(z|x).
+      mask: [B] float32, 0 for padding in the last batch.
     """
     mean, log_variance = mean.astype(jnp.float32), log_variance.astype(jnp.float32)
     kl = 0.5 * (jnp.square(mean) + jnp.expm1(log_variance) - log_variance)
@@ -42,14 +42,14 @@ def posterior_sums(
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class AggregatedPosterior:
-    """The moments of a mixture of posteriors over a split; float64.
+    """Moments of the aggregated posterior over a split, in float64.
 
     Attributes:
-      count: images, N.
-      mean: [D], of q(z).
-      covariance_of_means: [D, D], of the posteriors' means over the images, divided by N.
-      mean_variance: [D], the posteriors' variances averaged over the images.
-      kl: [D], KL(q(z_d|x) || N(0, 1)) averaged over the images; nats. Its sum is the bound's KL.
+      count: number of images, N.
+      mean: [D], mean of q(z).
+      covariance_of_means: [D, D], covariance over images of the posterior means, divided by N.
+      mean_variance: [D], mean over images of the posterior variances.
+      kl: [D], mean over images of KL(q(z_d|x) || N(0, 1)); nats. Its sum is the ELBO's KL.
     """
 
     count: int
@@ -82,11 +82,11 @@ class AggregatedPosterior:
         return np.diag(self.covariance_of_means) > threshold
 
     def moment_kl(self) -> float:
-        """Return KL(N(mean, covariance) || N(0, I)) of q(z)'s moments; nats.
+        """Return KL(N(mean, covariance) || N(0, I)) with the moments of q(z); nats.
 
-        The normal distribution with the moments of q(z) is the nearest to it, and what of
-        KL(q(z) || N(0, I)) a normal distribution shows: a lower bound of it. 0 where q(z) has
-        the prior's moments; infinite for a singular covariance.
+        A lower bound of KL(q(z) || N(0, I)), since the normal distribution with the moments of q(z)
+        is the one closest to it. 0 if q(z) has the moments of the prior; infinite for a singular
+        covariance.
         """
         sign, log_det = np.linalg.slogdet(self.covariance)
         if sign <= 0:
@@ -96,9 +96,9 @@ class AggregatedPosterior:
         )
 
     def moment_kl_by_dimension(self) -> np.ndarray:
-        """Return KL(N(mean_d, variance_d) || N(0, 1)) of q(z)'s margins, [D]; nats.
+        """Return KL(N(mean_d, variance_d) || N(0, 1)) of the marginals of q(z), [D]; nats.
 
-        Their sum is at most `moment_kl`, and lacks what the units' correlation adds.
+        Their sum is at most `moment_kl`; the difference comes from correlations between units.
         """
         variance = np.diag(self.covariance)
         return 0.5 * (variance + self.mean**2 - 1 - np.log(variance))

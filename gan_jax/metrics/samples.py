@@ -1,4 +1,4 @@
-"""What every metric asks of the samples that it is given."""
+"""Validation of the samples given to a metric."""
 
 from __future__ import annotations
 
@@ -8,30 +8,32 @@ import numpy as np
 from gan_jax.core.errors import UserError
 
 
-def feature_rows(metric: str, side: str, features: jax.Array, *, least: int = 1) -> np.ndarray:
-    """Return features as a NumPy array that a metric can compute with.
+def feature_rows(
+    metric: str, side: str, features: jax.Array, *, min_samples: int = 1
+) -> np.ndarray:
+    """Return features as a validated NumPy array.
 
     Args:
-      metric: its name, for messages.
-      side: whose features: "real" or "generated".
+      metric: name of the metric, for error messages.
+      side: "real" or "generated", for error messages.
       features: [N, D] floats, on any device.
-      least: samples that the metric needs.
+      min_samples: number of samples that the metric needs.
 
     Returns:
-      [N, D], of the type given.
+      [N, D], of the given type.
 
     Raises:
-      UserError: for fewer samples than `least`, or a value that is not finite.
+      UserError: for fewer samples than `min_samples`, NaN or Inf.
       ValueError: for an array of another rank.
     """
     rows = np.asarray(features)
     if rows.ndim != 2:
         raise ValueError(f"{metric}: features {rows.shape} are not [N, D]")
-    if len(rows) < least:
+    if len(rows) < min_samples:
         raise UserError(
-            f"{metric}: {len(rows)} {side} samples, at least {least} needed: use more samples"
+            f"{metric}: {len(rows)} {side} samples, at least {min_samples} needed: use more samples"
         )
-    # The sum of a row is finite only if all of it is, and needs no array of the features' size.
+    # A row's sum is finite only if the row is; this needs no temporary array of the features' size.
     bad = np.flatnonzero(~np.isfinite(rows.sum(1, dtype=np.float64)))
     if bad.size:
         raise UserError(
@@ -42,23 +44,23 @@ def feature_rows(metric: str, side: str, features: jax.Array, *, least: int = 1)
 
 
 def feature_pair(
-    metric: str, real: jax.Array, fake: jax.Array, *, least: int = 1
+    metric: str, real: jax.Array, fake: jax.Array, *, min_samples: int = 1
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Return the features of both sides as `feature_rows` does, of the same dimension.
+    """Return real and generated features, validated by `feature_rows`, of the same dimension.
 
     Args:
-      metric: its name, for messages.
+      metric: name of the metric, for error messages.
       real: [N, D] floats.
       fake: [M, D] floats.
-      least: samples that the metric needs of each side.
+      min_samples: number of real and of generated samples that the metric needs.
 
     Raises:
-      UserError: as `feature_rows`.
-      ValueError: for features of unlike dimensions.
+      UserError: as in `feature_rows`.
+      ValueError: for features of different dimensions.
     """
     rows = (
-        feature_rows(metric, "real", real, least=least),
-        feature_rows(metric, "generated", fake, least=least),
+        feature_rows(metric, "real", real, min_samples=min_samples),
+        feature_rows(metric, "generated", fake, min_samples=min_samples),
     )
     if rows[0].shape[1] != rows[1].shape[1]:
         raise ValueError(f"{metric}: features {rows[0].shape} and {rows[1].shape} must agree in D")

@@ -1,4 +1,4 @@
-"""Sliced Wasserstein distance: of features, and of patches at the levels of a Laplacian pyramid."""
+"""Sliced Wasserstein distance of features, and of patches of Laplacian pyramids."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ import numpy as np
 from gan_jax.core.errors import UserError
 from gan_jax.metrics.samples import feature_pair
 
-_PATCH = 7  # pixels a side
-_SMALLEST = 16  # pixels a side of the last level
+_PATCH = 7  # [px]
+_SMALLEST = 16  # smallest size of the last level [px]
 _TAPS = (1 / 16, 4 / 16, 6 / 16, 4 / 16, 1 / 16)
-_BLOCK = 256  # images whose pyramids are made at a time
-_COLUMNS = 16  # directions that all samples are projected on at a time
+_BLOCK = 256  # images whose pyramids are computed at a time
+_COLUMNS = 16  # directions projected on at a time
 
 
 def sliced_wasserstein(
@@ -29,16 +29,16 @@ def sliced_wasserstein(
     Args:
       real: [N, D] features.
       fake: [N, D] features.
-      directions: how many; the error falls with their root.
-      seed: of the directions.
+      directions: number of directions; the error falls with its square root.
+      seed: seed of the directions.
 
     Returns:
-      The distance, in units of the features. That of two Gaussians of one covariance is
+      The distance, in units of the features. For two Gaussians of equal covariance it is
       |m - n| E|u_1| with u uniform on the sphere, about |m - n| (2 / (pi D))^(1/2).
 
     Raises:
-      UserError: for unlike numbers of samples, or numbers out of range.
-      ValueError: for features of unlike dimensions.
+      UserError: for different numbers of samples, or `directions` below 1.
+      ValueError: for features of different dimensions.
     """
     if directions < 1:
         raise UserError(f"swd: directions={directions}: at least 1")
@@ -48,7 +48,7 @@ def sliced_wasserstein(
             f"swd: {len(real)} real and {len(fake)} generated samples: it sorts and compares as"
             " many of each, use the smaller number of both"
         )
-    draw = np.random.RandomState(seed)  # its stream is the same in all versions of NumPy
+    draw = np.random.RandomState(seed)  # same stream in all versions of NumPy
     axes = draw.randn(real.shape[1], directions)
     axes = (axes / np.linalg.norm(axes, axis=0)).astype(np.float32)
     total = 0.0
@@ -64,27 +64,27 @@ def pyramid_distance(
 ) -> dict[str, float]:
     """Return the sliced Wasserstein distance of image patches at every scale (ProGAN's metric).
 
-    Karras et al. 2018, arXiv:1710.10196, section 5: images become Laplacian pyramids down to 16 px,
-    each gives `patches` random patches of 7x7 pixels a level, which are normalised by mean and
-    deviation of each channel over their set, and compared along 512 random directions. The paper
-    takes 16,384 images of each side and prints 10^3 times the distance. Levels halve while the
-    shorter side stays at least 16 px, so that the last may be larger than 16 px.
+    Karras et al. 2018, arXiv:1710.10196, section 5: from each level of the images' Laplacian
+    pyramids, `patches` random patches of 7x7 pixels per image are drawn, normalised by the mean and
+    standard deviation of each channel over their set, and compared along 512 random directions. The
+    paper uses 16,384 real and generated images and reports 10^3 times the distance. Levels halve
+    while the shorter side stays at least 16 px, so the last level may be larger than 16 px.
 
-    The memory is that of the patches of one level: 8 N patches 49 C bytes for both sides together.
+    Memory is that of the patches of one level: 8 N patches 49 C bytes for both sets together.
 
     Args:
       real: [N, H, W, C] uint8.
       fake: the same shape.
-      patches: of each image at each level.
-      directions: how many.
-      seed: of the patches and directions.
+      patches: number of patches per image and level.
+      directions: number of random directions.
+      seed: seed of the patches and directions.
 
     Returns:
       The distance at each level, by its shorter side in pixels ("64", "32", "16"), from large to
-      small, and their "mean". Unit: deviations of a channel at the level.
+      small, and their "mean". Unit: standard deviations of a channel at the level.
 
     Raises:
-      UserError: for images below 16 px, of sizes that do not halve evenly, or of unlike shapes.
+      UserError: for images below 16 px, of sizes that do not halve evenly, or of different shapes.
     """
     if patches < 1:
         raise UserError(f"swd: patches={patches}: at least 1 of each image")
@@ -109,14 +109,16 @@ def pyramid_distance(
 def laplacian_pyramid(images: jax.Array, levels: int) -> list[jax.Array]:
     """Return the Laplacian pyramid of images (Burt & Adelson 1983, doi:10.1109/TCOM.1983.1095851).
 
-    The kernel is (1, 4, 6, 4, 1) / 16 both ways, borders are mirrored without repeating the edge.
+    The kernel is (1, 4, 6, 4, 1) / 16 along both axes; borders are mirrored without repeating the
+    edge.
 
     Args:
       images: [B, H, W, C] floats; H and W are multiples of 2^(levels - 1).
-      levels: at least 1.
+      levels: number of levels, at least 1.
 
     Returns:
-      [B, H / 2^i, W / 2^i, C] for each level i: what halving loses, and last the smallest image.
+      [B, H / 2^i, W / 2^i, C] for each level i: the residual of downsampling; the last level is the
+      smallest image.
     """
     pyramid = [images.astype(jnp.float32)]
     for _ in range(levels - 1):

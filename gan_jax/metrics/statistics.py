@@ -1,9 +1,9 @@
-"""Files of feature statistics: what pytorch-fid writes, and what it leaves out.
+"""Files of feature statistics, compatible with pytorch-fid.
 
-A `.npz` with "mu" [D] and "sigma" [D, D] in float64, which pytorch-fid reads as it is; beside them
-"count" (samples), "protocol" (such as "inception_v3_tf/clean"), "weights" (SHA-256 of the network's
-weights, "" where unknown) and "sha256", of all the former. A file with mu and sigma alone, such as
-others publish, is read too, with a note that goes where the distance goes.
+A file is `.npz` with "mu" [D] and "sigma" [D, D] in float64, as pytorch-fid reads them, and also
+"count" (number of samples), "protocol" (such as "inception_v3_tf/clean"), "weights" (SHA-256 of the
+network's weights, "" if unknown) and "sha256" (of all of the above). Published files with mu and
+sigma only are read too, with a note that is reported with the distance.
 """
 
 from __future__ import annotations
@@ -24,13 +24,13 @@ _OURS = ("count", "protocol", "weights", "sha256")
 def write_statistics(
     path: Path, moments: Moments | Gaussian, *, protocol: str, weights: str = ""
 ) -> None:
-    """Write the statistics of features, whole or not at all.
+    """Write the statistics of features atomically.
 
     Args:
       path: ends in ".npz".
-      moments: of the features.
-      protocol: network and resizing, as in the names of metrics.
-      weights: SHA-256 of the network's weights in hexadecimal digits.
+      moments: moments of the features.
+      protocol: network and resizing, as in metric names.
+      weights: SHA-256 of the network's weights in hexadecimal.
     """
     content = dict(
         mu=np.asarray(moments.mean, np.float64),
@@ -44,19 +44,19 @@ def write_statistics(
 
 
 def read_statistics(path: Path, *, protocol: str, dimensions: int, weights: str = "") -> Gaussian:
-    """Read statistics that this or another program wrote.
+    """Read statistics written by this or another program.
 
     Args:
       path: the file.
-      protocol: that the file must have been written for, if it says.
-      dimensions: of the features that it is to be compared with.
-      weights: SHA-256 that the file must name, if it names one; "" for any.
+      protocol: required protocol, checked if the file names one.
+      dimensions: required number of features.
+      weights: required SHA-256 of the weights, checked if the file names one; "" for any.
 
     Returns:
-      The Gaussian; of a file that names no protocol, with a note about that and with count 0.
+      The Gaussian; for a file without a protocol, with count 0 and a note about it.
 
     Raises:
-      UserError: for no such file, and a file of another kind, size, protocol, network or hash.
+      UserError: for a missing or damaged file, or another size, protocol or network.
     """
     found = _load(path)
     mean, covariance = (np.asarray(found[name], np.float64) for name in ("mu", "sigma"))

@@ -1,4 +1,4 @@
-"""Means over a split that is passed batch by batch: sums and counts, exact for a padded batch."""
+"""Means over a split from per-batch sums and counts, exact despite padding."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ import jax
 
 
 def masked_sums(values: Mapping[str, jax.Array], mask: jax.Array) -> dict[str, jax.Array]:
-    """Return what a Task's `eval_step` does: the sum of each value, and "count".
+    """Return the sum of each value and "count", as a task's `eval_step` does.
 
     Args:
-      values: [B] each, one number an example.
-      mask: [B] float32, 0 for the padding of the last batch.
+      values: per-example values, [B] each.
+      mask: [B] float32, 0 for padding in the last batch.
     """
     return {**{name: (mask * value).sum() for name, value in values.items()}, "count": mask.sum()}
 

@@ -1,1 +1,1 @@
-"""What a config costs on a machine that is not here: compiled, counted, never run."""
+"""Cost of training a config on hardware that is not available here: compiled, never run."""

@@ -1,4 +1,4 @@
-"""The compilers of machines that are not here: their devices, their options, their refusals.
+"""Compilers for machines that are not available here: devices, options and errors.
 
 libtpu compiles for TPUs, JAX's plugin for CUDA for GPUs, XLA:CPU for simulated devices.
 """
@@ -17,16 +17,17 @@ from gan_jax.core.errors import UserError, out_of_memory
 from gan_jax.planning.topology import Topology
 from gan_jax.platform.gpus import TARGETS
 
-# What a compiler does not know by name is left out.
+# Options that a compiler does not know are dropped.
 _OPTIONS = {
-    # The least effort, "O0", by the number that all versions take. At its default effort libtpu
-    # needs 331 s for the step of DCGAN-64 (v5e:2x2, 64 images a chip, two busy cores), and so 14 to
-    # 35 (0.0.52; 0.0.42.1 is alike). FLOPs agree to 0.03 % and both have 23 all-reduces, none of
-    # them asynchronous; bytes accessed are 2.84 GB and 2.11, temporaries 104 MB and 204.
+    # The lowest effort, "O0", as the number that all versions accept. For the step of DCGAN-64
+    # (v5e:2x2, 64 images per chip, two busy cores) libtpu takes 331 s at its default effort and 14
+    # to 35 s at O0 (0.0.52; 0.0.42.1 is similar). FLOPs agree to 0.03 % and both have 23
+    # all-reduces, none of them asynchronous; bytes accessed are 2.84 GB at the default effort and
+    # 2.11 GB at O0, temporaries 104 MB and 204 MB.
     "tpu": {"optimization_level": 9},
-    # Autotuning needs a GPU: products of matrices are left to cuBLAS, and its kernels and those of
-    # cuDNN are not chosen. As none runs, LLVM and ptxas need not optimise them, which takes 17 s in
-    # place of 51 for the step of DCGAN-64 (jax 0.12.0): the same kernels and memory.
+    # Autotuning needs a GPU: matrix products are left to cuBLAS, and the algorithms of cuBLAS and
+    # cuDNN are not chosen. Since the kernels never run, LLVM and ptxas need not optimise them: 17
+    # instead of 51 s for the step of DCGAN-64 (jax 0.12.0), with the same kernels and memory.
     "cuda": {
         "xla_gpu_autotune_level": 0,
         "xla_gpu_enable_triton_gemm": False,
@@ -37,12 +38,12 @@ _COMPILERS = {"tpu": "libtpu", "cuda": "XLA for CUDA", "cpu": "XLA for CPUs"}
 
 
 def devices_of(topology: Topology) -> list[Any]:
-    """Return a machine's devices, which programs can be compiled for and no array can lie on.
+    """Return a machine's devices; programs can be compiled for them, but they hold no arrays.
 
-    For CPUs, and where nothing is compiled, they are the simulated ones of this process.
+    For CPUs, and if nothing is compiled, these are the simulated devices of this process.
 
     Raises:
-      UserError: the compiler is not installed or refuses the shape; JAX shows too few CPU devices.
+      UserError: if the compiler is missing or rejects the shape, or there are too few CPU devices.
     """
     if topology.platform == "tpu":
         return _tpus(topology)
@@ -52,7 +53,7 @@ def devices_of(topology: Topology) -> list[Any]:
 
 
 def simulated_devices(topology: Topology) -> list[Any]:
-    """Return as many CPU devices as the machine has chips; raise UserError if there are fewer."""
+    """Return one CPU device per chip of the machine; UserError if there are too few."""
     devices = jax.devices("cpu")
     if len(devices) < topology.chips:
         raise UserError(
@@ -63,10 +64,10 @@ def simulated_devices(topology: Topology) -> list[Any]:
 
 
 def compile_for(topology: Topology, lowered: jax.stages.Lowered) -> jax.stages.Compiled | None:
-    """Compile for a machine; None: the program does not fit into its memory.
+    """Compile for a machine; None if the program does not fit into its memory.
 
     Raises:
-      UserError: the compiler refuses the program for another reason.
+      UserError: if the compiler rejects the program for another reason.
     """
     options = dict(_OPTIONS.get(topology.platform, {}))
     while True:
@@ -87,7 +88,7 @@ def _tpus(topology: Topology) -> list[Any]:
             f"--topology={topology.name} is compiled by libtpu, which is not installed: pip install"
             " -e '.[tpu]', best in an environment of its own"
         )
-    # What a host holds is not in the name: as many as 2x2, as in slices of more than one host.
+    # The name does not give the chips per host: assume 2x2, as in slices of several hosts.
     bounds = (*(min(2, n) for n in topology.shape[:2]), 1)
     options = {"chips_per_host_bounds": bounds}
     if topology.name.startswith("v4"):
@@ -115,14 +116,13 @@ def _gpus(topology: Topology) -> list[Any]:
 
 
 def _describe(topology: Topology, describe: Callable[[], Any]) -> list[Any]:
-    # JAX's cache of compilations, where its user has one, cannot read back what such a compiler
-    # made.
+    # JAX's compilation cache, if the user has enabled it, cannot read back such programs.
     jax.config.update("jax_enable_compilation_cache", False)
     try:
         return describe().devices
     except NotImplementedError:
         raise
-    except RuntimeError as error:  # JaxRuntimeError among them
+    except RuntimeError as error:  # includes JaxRuntimeError
         raise _refusal(topology, error) from None
 
 

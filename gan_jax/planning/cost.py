@@ -1,4 +1,4 @@
-"""What one chip's share of a compiled step costs, and how long a chip takes for it at best."""
+"""Cost of one chip's share of a compiled step, and a lower bound on its time."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from gan_jax.platform.chips import Chip
 
 @dataclasses.dataclass(frozen=True)
 class Cost:
-    """One chip's share of a train step, as compiled.
+    """Cost of one chip's share of a compiled train step.
 
     Attributes:
-      images: that one step takes from the data, over all chips.
+      images: images that one step takes from the data, over all chips.
       flops, bytes_accessed: XLA's counts; for a GPU, see `read_gpu_cost`.
-      arguments, outputs, temporaries, program: memory [bytes]; outputs without those that take the
-        place of donated arguments.
-      collectives: communications with other chips.
-      precision: "float32" or "bfloat16", which the peak depends on.
-      kernels, copied: as of `gan_jax.planning.hlo.Traffic`, for a GPU.
+      arguments, outputs, temporaries, program: memory [bytes]; outputs exclude those that reuse
+        donated arguments.
+      collectives: communication with other chips.
+      precision: "float32" or "bfloat16"; determines the peak FLOP/s.
+      kernels, copied: for a GPU, see `gan_jax.planning.hlo.Traffic`.
     """
 
     images: int
@@ -38,27 +38,27 @@ class Cost:
 
     @property
     def memory(self) -> int:
-        """All of the above memory [bytes]."""
+        """Total memory [bytes]."""
         return self.arguments + self.outputs + self.temporaries + self.program
 
     def compute_seconds(self, chip: Chip) -> float:
-        """Return the roofline time: the longer of arithmetic and memory traffic."""
+        """Return the roofline time [s]: the larger of arithmetic and memory traffic."""
         arithmetic = self.flops / chip.peak(self.precision)
         return max(arithmetic, self.bytes_accessed / chip.memory_bandwidth)
 
     def collective_seconds(self, chip: Chip) -> float:
-        """Return the time that the ring algorithm sends for, without latency, on all links."""
+        """Return the time [s] for sending by ring algorithms over all links, without latency."""
         return sum(c.sent_bytes for c in self.collectives) / chip.interconnect
 
     def step_seconds(self, chip: Chip) -> float:
-        """Return the sum of both: nothing is overlapped."""
+        """Return compute plus collective time [s], without overlap."""
         return self.compute_seconds(chip) + self.collective_seconds(chip)
 
 
 def read_cost(
     compiled: jax.stages.Compiled, images: int, devices: int, precision: str = "bfloat16"
 ) -> Cost:
-    """Return what XLA says of a compiled step of `images` images on `devices` chips."""
+    """Return the cost of a compiled step of `images` images on `devices` chips, from XLA."""
     counts = compiled.cost_analysis()
     return Cost(
         images=images,
@@ -73,11 +73,14 @@ def read_cost(
 def read_gpu_cost(
     compiled: jax.stages.Compiled, images: int, devices: int, precision: str, flops: float
 ) -> Cost:
-    """Return the same of a step that was compiled for GPUs, of which XLA only says the memory.
+    """Return the cost of a step compiled for GPUs, for which XLA reports memory only.
 
     Args:
-      flops: of one device, counted before compilation. Bytes accessed are what kernels read and
-        write, by the compiled program.
+      compiled: the step. Bytes accessed are those that its kernels read and write.
+      images: images per step.
+      devices: number of GPUs.
+      precision: "float32" or "bfloat16".
+      flops: FLOPs of one device, counted before compilation.
     """
     text = compiled.as_text()
     moved = traffic(text)

@@ -1,9 +1,9 @@
-"""What is read from the text of a compiled program: collectives, and what a GPU launches and moves.
+"""Parsing of optimised HLO: collectives, and the kernels and memory traffic of a GPU program.
 
-XLA's cost analysis counts no communication, and says nothing at all of a program for a GPU that is
-not here, so the optimised HLO is read. Shapes are logical: padding to a chip's tiles is not
-counted. The body of a loop counts as often as it runs, where the text says how often (it does where
-`lax.scan` made the loop), and once where not; of a conditional all branches are counted.
+XLA's cost analysis does not count communication, and is missing for GPUs that are not available
+here. Shapes are logical, without padding to a chip's tiles. A loop body counts once per iteration
+if the text gives their number (as it does for `lax.scan`), else once; all branches of a conditional
+count.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import re
 
 KINDS = ("all-reduce", "reduce-scatter", "all-gather", "all-to-all", "collective-permute")
 
-# "%name = SHAPE kind(%operand, ...), ..."; of an asynchronous pair only the start is counted.
+# "%name = SHAPE kind(%operand, ...), ..."; only the start of an asynchronous pair is counted.
 _INSTRUCTION = re.compile(r"^\s+(ROOT )?%([\w.-]+) = (\(.*?\)|\S+) ([\w-]+)\((.*?)\)(.*)$")
 _COMPUTATION = re.compile(r"^(ENTRY )?%([\w.-]+) ")
 _CALLED = re.compile(r"\b(calls|to_apply|body|\w+_computation)=%([\w.-]+)")
@@ -27,7 +27,7 @@ _ARRAY = re.compile(r"\b([a-z]+)(\d*)\w*\[([\d,]*)\]")
 _LISTS = re.compile(r"replica_groups=\{\{([\d,]*)\}")
 _IOTA = re.compile(r"replica_groups=\[(\d+),(\d+)\]<=")
 _MESH = re.compile(r"replica_groups=mesh\[(.*?)\] \{(.*?)\}")
-_AXIS = re.compile(r"'([^']+)'(?::\(\d+\)(\d+))?")  # 'a', or 'a':(2)4 for a part of 4 of it
+_AXIS = re.compile(r"'([^']+)'(?::\(\d+\)(\d+))?")  # 'a', or 'a':(2)4 for a sub-axis of size 4
 
 
 @dataclasses.dataclass(frozen=True)
@@ -36,8 +36,8 @@ class Collective:
 
     Attributes:
       kind: one of KINDS.
-      operand_bytes: what one chip puts in.
-      group: how many chips take part; each chip is in one group.
+      operand_bytes: size of one chip's operand.
+      group: number of participating chips; each chip is in one group.
     """
 
     kind: str
@@ -59,14 +59,14 @@ class Collective:
 
 @dataclasses.dataclass(frozen=True)
 class Traffic:
-    """What a GPU runs, one kernel after another.
+    """Kernels and memory traffic of a GPU program.
 
     Attributes:
-      kernels: instructions that are launched: fusions, calls of cuDNN, cuBLAS and others (one each,
-        though a library may launch several), copies, collectives.
-      bytes: of all their operands and results, wherever they lie; of what is sliced, the slice.
-      copied: the part of `bytes` that belongs to kernels which only put numbers elsewhere: copies,
-        transpositions, padding, concatenation and slicing, with casts on the way.
+      kernels: number of launched instructions: fusions, library calls such as cuDNN and cuBLAS (one
+        each, though a library may launch several kernels), copies, collectives.
+      bytes: size of all their operands and results, in any memory; of sliced arrays, the slice.
+      copied: the part of `bytes` of kernels that only move data: copies, transpositions, padding,
+        concatenation and slicing, including casts.
     """
 
     kernels: int
@@ -89,11 +89,11 @@ class _Instruction:
 
 
 def collectives(text: str, devices: int) -> list[Collective]:
-    """Return the collectives of an optimised module, in order; one in a loop as often as it runs.
+    """Return the collectives of an optimised module, in order, repeated for loop iterations.
 
     Args:
-      text: as of `jax.stages.Compiled.as_text()`.
-      devices: that the module is compiled for, the group where it names none.
+      text: the module, from `jax.stages.Compiled.as_text()`.
+      devices: number of devices of the module: the group size of collectives that name no group.
     """
     module, entry = _parse(text)
     runs = _runs(module, entry, within_fusions=True)
@@ -110,7 +110,11 @@ def collectives(text: str, devices: int) -> list[Collective]:
 
 
 def traffic(text: str) -> Traffic:
-    """Return what a module launches and moves that was compiled for a GPU; `text` as above."""
+    """Return the kernels and memory traffic of a module compiled for a GPU.
+
+    Args:
+      text: the module, from `jax.stages.Compiled.as_text()`.
+    """
     module, entry = _parse(text)
     kernels, total, copied = 0, 0.0, 0.0
     for name, times in _runs(module, entry, within_fusions=False).items():
@@ -141,16 +145,16 @@ _MOVES = (
     *("copy", "copy-start", "copy-done", "transpose", "reshape", "reverse", "pad", "concatenate"),
     *("slice", "dynamic-slice", _UPDATE),
 )
-_BESIDE = ("parameter", "constant", "bitcast", "tuple", "get-tuple-element", "convert")
+_NEUTRAL = ("parameter", "constant", "bitcast", "tuple", "get-tuple-element", "convert")
 
 
 def _only_moves(body: list[_Instruction]) -> bool:
     operations = {i.operation for i in body}
-    return operations.issubset((*_MOVES, *_BESIDE)) and not operations.isdisjoint(_MOVES)
+    return operations.issubset((*_MOVES, *_NEUTRAL)) and not operations.isdisjoint(_MOVES)
 
 
 def _read(i: _Instruction, body: list[_Instruction], shapes: dict[str, str]) -> float:
-    """Return the bytes that a kernel reads: of an operand of which it takes slices, those."""
+    """Return the bytes that a kernel reads; if it uses slices of an operand, only those."""
     if i.operation in _SLICES:
         return shape_bytes(i.shape)
     if i.operation == _UPDATE:
@@ -178,7 +182,7 @@ def _read(i: _Instruction, body: list[_Instruction], shapes: dict[str, str]) -> 
 
 
 def _written(i: _Instruction, body: list[_Instruction], shapes: dict[str, str]) -> float:
-    """Return the bytes that a kernel writes: of an update the new ones, no library's workspace."""
+    """Return the bytes that a kernel writes; of an update the new part, without workspaces."""
     if i.operation == "custom-call":
         return shape_bytes(_WORKSPACE.sub(")", i.shape))
     if body == [i]:
@@ -197,16 +201,16 @@ def _written(i: _Instruction, body: list[_Instruction], shapes: dict[str, str]) 
     return written(next(x for x in body if x.root))
 
 
-# The last result of a call of cuDNN or cuBLAS: memory to work in.
+# The workspace, which is the last result of a cuDNN or cuBLAS call.
 _WORKSPACE = re.compile(r", (?:/\*.*?\*/)?[su]8\[\d+\](?:\{0[^}]*\})?\)$")
 
 
 def _parse(text: str) -> tuple[dict[str, list[_Instruction]], str]:
-    """Return the instructions of every computation, and the name of that which is run."""
+    """Return the instructions of every computation, and the name of the entry computation."""
     module: dict[str, list[_Instruction]] = {}
     entry = name = ""
     for line in text.splitlines():
-        if found := _COMPUTATION.match(line):  # its names are its own
+        if found := _COMPUTATION.match(line):  # instruction names are local to it
             name = found[2]
             module[name] = []
             entry = name if found[1] else entry
@@ -219,10 +223,12 @@ def _parse(text: str) -> tuple[dict[str, list[_Instruction]], str]:
 def _runs(
     module: dict[str, list[_Instruction]], entry: str, *, within_fusions: bool
 ) -> dict[str, int]:
-    """Return how often each computation runs that is reached from the entry.
+    """Return how often each computation reachable from the entry runs.
 
     Args:
-      within_fusions: go into what is computed in one kernel too.
+      module: instructions by computation.
+      entry: name of the entry computation.
+      within_fusions: whether to descend into fusions, which are one kernel.
     """
     runs: dict[str, int] = containers.Counter()
 
@@ -239,7 +245,7 @@ def _runs(
 
 
 def _trips(loop: _Instruction, module: dict[str, list[_Instruction]]) -> int:
-    """Return how often a loop runs: as XLA for CUDA notes, or as it counts from 0 up to a limit."""
+    """Return a loop's iterations: XLA's annotation (CUDA), or the limit it counts to from 0."""
     if found := _TRIPS.search(loop.attributes):
         return int(found[1])
     condition = module.get(_CONDITION.search(loop.attributes)[1], [])
@@ -252,7 +258,7 @@ def _trips(loop: _Instruction, module: dict[str, list[_Instruction]]) -> int:
 
 
 def _called(i: _Instruction) -> list[str]:
-    """Return the computations that an instruction runs; not the condition of a loop."""
+    """Return the computations that an instruction calls, without a loop's condition."""
     branches = _BRANCHES.search(i.attributes)
     return [name for _, name in _CALLED.findall(i.attributes)] + _NAME.findall(
         branches[1] if branches else ""
@@ -268,12 +274,12 @@ def shape_bytes(shape: str) -> float:
 
 
 def _bits(kind: str, width: str) -> int:
-    """Return the bits of a number: of f32, bf16, s8, c64 ... what is in the name; 8 of pred."""
+    """Return the bits per element: f32, bf16, s8, c64 ... as in the name; 8 for pred."""
     return int(width) if width else {"pred": 8}.get(kind, 0)  # a token has no bytes
 
 
 def _group(attributes: str, devices: int) -> int:
-    """Return how many devices a group has; HLO writes it as lists, as an iota, or by mesh axes."""
+    """Return the group size; HLO writes groups as lists, as an iota, or by mesh axes."""
     if found := _LISTS.search(attributes):
         return len(found[1].split(","))
     if found := _IOTA.search(attributes):

@@ -1,4 +1,4 @@
-"""The largest batch that fits into a chip's memory, found by compiling."""
+"""Search for the largest batch that fits into a chip's memory, by compiling."""
 
 from __future__ import annotations
 
@@ -20,31 +20,32 @@ def largest_batch(
     *,
     unit: int,
 ) -> str:
-    """Search the largest batch that fits, by compiling: memory is nearly linear in the batch.
+    """Search for the largest batch that fits, assuming memory nearly linear in the batch size.
 
-    Nearly: where it gets tight the compiler recomputes what it would have kept, so the last that
-    fits may be slow.
+    When memory is short the compiler recomputes values instead of keeping them, so the largest
+    batch that fits may be slow.
 
     Args:
-      compile_at: batch size -> its cost, None where it does not fit.
-      topology: with a chip.
-      size: a batch that fits, with its `cost`.
-      unit: the batches that are tried are multiples of it; `size` need not be.
+      compile_at: batch size -> its cost, or None if it does not fit.
+      topology: a machine whose chip is known.
+      size: a batch size that fits.
+      cost: its cost.
+      unit: batch sizes to try are multiples of this; `size` need not be.
 
     Returns:
-      A sentence with the bounds that were found.
+      A sentence that states the bounds found.
     """
     chips, memory = topology.chips, topology.chip.limit
     cap = _LARGEST_A_CHIP * unit
     fits, too_large, first = size, cap + unit, cost
-    per_image = (cost.memory - cost.arguments) / size  # too high: the first guess is careful
+    per_image = (cost.memory - cost.arguments) / size  # an overestimate, for a cautious first guess
     for _ in range(_COMPILATIONS):
         if too_large - fits <= max(unit, fits // 20) or fits >= cap:
             break
         limit = fits + (memory - cost.memory) / per_image
         if too_large <= cap:
             guess = (fits + too_large) / 2
-        else:  # below the expected limit, and once that is reached, above
+        else:  # first below the expected limit, then above it
             guess = limit * (0.98 if fits < 0.96 * limit else 1.02)
         batch = min(max(int(guess) // unit, fits // unit + 1) * unit, too_large - unit)
         if (tried := compile_at(batch)) is None:

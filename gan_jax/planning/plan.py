@@ -1,20 +1,20 @@
-"""What training a config costs on a machine that is not here: compiled ahead of time, printed.
+"""Ahead-of-time compilation of a config's training for another machine, and a report of its cost.
 
-The steps that are compiled are those that training compiles, one for each phase of it (a stage of
-networks that grow, a term that is due at some steps only), on a mesh over the named devices, with
-shapes in place of arrays; only that their batches are given, not gathered (`data/resident.py`).
-Nothing runs and nothing is written. `gan_jax/planning/compilers.py` says who compiles; for
-"cuda:N", of which no chip is named, the step is lowered only.
+The compiled steps are those of training, one per phase (a stage of growing networks, or a
+combination of lazy regularisers), on a mesh over the named devices, with abstract arrays. One
+difference: batches are passed as arguments, not gathered from a resident split
+(`data/resident.py`). Nothing runs and nothing is written. `gan_jax/planning/compilers.py` lists the
+compilers; for "cuda:N", which names no chip, the step is lowered only.
 
 For TPUs and CPUs, counts are XLA's own for one chip's program (`cost_analysis`): a multiply-add is
 2 FLOPs, random numbers and element-wise arithmetic are included; "bytes accessed" are the operands
-and results of every fused operation, wherever they lie, which over-counts what stays in on-chip
-memory. On CPU the convolutions have other forms (`gan_jax/ops/convolution.py`) that cost other
+and results of every fused operation in any memory, which over-counts what stays in on-chip memory.
+On CPU the convolutions are computed in other forms (`gan_jax/ops/convolution.py`), with other
 counts.
 
-XLA has no such counts for a GPU that is not here. There FLOPs are XLA's for one device's part of
-the step before it is optimised, with its loops written out; kernels and the bytes that they read
-and write are read from the compiled program (`gan_jax/planning/hlo.py`).
+XLA has no such counts for GPUs that are not available here. For these, FLOPs are XLA's count for
+one device's part of the step before optimisation, with loops unrolled; kernels and the bytes that
+they read and write are parsed from the compiled program (`gan_jax/planning/hlo.py`).
 
 Times are estimates: a roofline that no real step reaches.
 """
@@ -73,24 +73,24 @@ _LOWERED = (
 def plan(
     config: ConfigDict, spec: DataSpec, topology: Topology, console: Console | None = None
 ) -> None:
-    """Compile the train steps of a config for a machine and print what they cost.
+    """Compile the train steps of a config for a machine and print their cost.
 
     Args:
-      config: already checked; `train.devices` is not read, the machine has the topology's.
-      spec: of the data.
-      topology: as of `parse_topology`.
+      config: a validated config; `train.devices` is ignored in favour of the topology.
+      spec: spec of the data.
+      topology: from `parse_topology`.
       console: where to print.
 
     Raises:
-      UserError: a batch that does not divide, a topology that the compiler refuses, no compiler, or
-        a step that does not fit into the chip's memory.
+      UserError: for a batch that is not divisible, a topology that the compiler rejects, a missing
+        compiler, or a step that does not fit into the chip's memory.
     """
     console = console or Console()
     check_plannable(config, topology)
     training = Training(config, spec, make_parallel_on(topology, config.train.fsdp))
     task, size, steps = training.task, config.train.batch_size, config.train.steps
     costs: dict[Phase, Cost] = {}
-    phases = collections.Counter(map(task.phase, range(steps)))  # in their order
+    phases = collections.Counter(map(task.phase, range(steps)))  # in order of first use
     for phase, count in phases.items():
         if len(phases) > 1:
             console.print(f"{describe(phase)}: {count:,} of {steps:,} steps")
@@ -141,13 +141,13 @@ def plan(
 
 
 def describe(phase: Phase) -> str:
-    """Return what a phase has that others of the same training have not."""
+    """Return a description of a phase: its stage and the terms due."""
     stage = [] if phase.stage is None else [f"stage {phase.stage}"]
     return ", ".join([*stage, *phase.due]) or "nothing due"
 
 
 def check_plannable(config: ConfigDict, topology: Topology) -> None:
-    """Raise UserError at what a config asks that cannot be planned for this machine."""
+    """Raise UserError for a config that cannot be planned for this machine."""
     size, chips = config.train.batch_size, topology.chips
     if config.train.parallel != "jit":
         raise UserError(
@@ -165,7 +165,11 @@ def check_plannable(config: ConfigDict, topology: Topology) -> None:
 
 
 def make_parallel_on(topology: Topology, shards: int = 1) -> Parallel:
-    """Return the mesh over a machine's devices, which need not be here; `shards` as of fsdp.
+    """Return the mesh over the devices of a machine, which need not be available here.
+
+    Args:
+      topology: the machine.
+      shards: number of FSDP shards, `train.fsdp`.
 
     Raises:
       UserError: see `gan_jax.planning.compilers.devices_of`.
@@ -176,11 +180,11 @@ def make_parallel_on(topology: Topology, shards: int = 1) -> Parallel:
 
 @dataclasses.dataclass(frozen=True)
 class Training:
-    """What a config trains, on devices that need not be here.
+    """The training of a config on devices that need not be available here.
 
     Attributes:
-      config: already checked.
-      spec: of the data.
+      config: a validated config.
+      spec: spec of the data.
       parallel: the devices.
     """
 
@@ -194,7 +198,7 @@ class Training:
         return make_task(self.config, self.spec)
 
     def lower(self, phase: Phase, batch_size: int, platform: str) -> jax.stages.Lowered:
-        """Lower the training step of a phase for a platform, with shapes for arrays."""
+        """Lower the training step of a phase for a platform, with abstract arrays."""
         key = jax.eval_shape(lambda: named_keys(0)["train"])
         key = jax.ShapeDtypeStruct(key.shape, key.dtype, sharding=self.parallel.replicated)
         state = abstract_state(self.task, self.parallel)
@@ -204,10 +208,10 @@ class Training:
 
 
 def count_flops(training: Training, topology: Topology, phase: Phase, batch_size: int) -> float:
-    """Return XLA's count of one device's FLOPs of a step that is lowered and not optimised.
+    """Return XLA's FLOP count of one device's part of a step, lowered but not optimised.
 
-    It is lowered on simulated devices as a CPU's step is, with loops written out, because XLA
-    counts the body of a loop once; but in the forms that the topology's platform has.
+    The step is lowered on simulated CPU devices, where loops are unrolled, because XLA counts a
+    loop body only once; operations have the forms of the topology's platform.
     """
     mesh = make_mesh(simulated_devices(topology), training.parallel.shards)
     simulated = dataclasses.replace(training, parallel=Parallel("jit", mesh))
@@ -222,17 +226,17 @@ def compile_cost(
     *,
     flops: float | None = None,
 ) -> Cost | None:
-    """Compile a training step and return its cost; None: it does not fit.
+    """Compile a training step and return its cost, or None if it does not fit.
 
     Args:
-      training: on the devices of the topology.
-      topology: as of `parse_topology`.
-      phase: of the step.
-      batch_size: images a draw, over all devices.
-      flops: of a GPU's step, if they need not be counted.
+      training: the training, on the devices of the topology.
+      topology: from `parse_topology`.
+      phase: phase of the step.
+      batch_size: images per draw, over all devices.
+      flops: FLOPs of a GPU's step, to skip counting them.
 
     Raises:
-      UserError: the compiler refuses the step.
+      UserError: if the compiler rejects the step.
     """
     compiled = compile_for(topology, training.lower(phase, batch_size, topology.platform))
     if compiled is None:
@@ -249,7 +253,7 @@ def compile_cost(
 
 
 def cost_table(topology: Topology, cost: Cost, phase: Phase, batch_size: int) -> Table:
-    """Return the table of a compiled step, a row a quantity of one chip."""
+    """Return the table of a compiled step, one row per quantity of one chip."""
     table = Table("per chip", topology.name)
     chip, chips = topology.chip, topology.chips
     draws = f", {phase.draws} times a step" if phase.draws > 1 else ""
@@ -291,7 +295,7 @@ def cost_table(topology: Topology, cost: Cost, phase: Phase, batch_size: int) ->
 def lowered_table(
     topology: Topology, lowered: jax.stages.Lowered, flops: float, images: int
 ) -> Table:
-    """Return the table of a step that was only lowered; `flops` are those of one chip."""
+    """Return the table of a step that was lowered only; `flops` are those of one chip."""
     table = Table("whole step", topology.name)
     leaves = jax.tree.leaves(lowered.args_info)
     arguments = sum(math.prod(x.shape) * x.dtype.itemsize for x in leaves)

@@ -1,6 +1,6 @@
-"""Machines to plan for: the names that --topology takes.
+"""Machines to plan for: the names accepted by --topology.
 
-Imports no JAX: the name is checked, and the environment that JAX will need is set, before that.
+Does not import JAX: the name is validated, and JAX's environment set, before JAX is imported.
 """
 
 from __future__ import annotations
@@ -19,11 +19,10 @@ class Topology:
     """A machine by name.
 
     Attributes:
-      name: as the user wrote it, such as "v5e:2x4".
+      name: as given by the user, such as "v5e:2x4".
       platform: "tpu", "cuda" or "cpu".
-      shape: chips along each axis.
-      chip: its figures; None where there are none, for "cuda", for which nothing is compiled, and
-        "cpu".
+      shape: number of chips along each axis.
+      chip: specifications of the chip; None for "cuda" (nothing is compiled) and "cpu".
     """
 
     name: str
@@ -33,20 +32,20 @@ class Topology:
 
     @property
     def chips(self) -> int:
-        """Number of chips, each of which is one device of JAX."""
+        """Number of chips, each one JAX device."""
         return math.prod(self.shape)
 
     @property
     def lowered_only(self) -> bool:
-        """Whether nothing is compiled: GPUs of which no chip is named."""
+        """Whether the step is lowered but not compiled: GPUs of an unnamed chip."""
         return self.platform == "cuda" and self.chip is None
 
 
 def parse_topology(name: str) -> Topology:
-    """Return the machine that `name` means: "v5e:2x4", "h100:8", "cpu:8", "cuda:4" or "cuda".
+    """Parse the name of a machine: "v5e:2x4", "h100:8", "cpu:8", "cuda:4" or "cuda".
 
     Raises:
-      UserError: no such machine; the message lists the known ones.
+      UserError: for an unknown machine; the message lists the known ones.
     """
     kind, _, size = name.partition(":")
     if kind in ("cpu", "cuda"):

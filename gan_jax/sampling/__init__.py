@@ -1,1 +1,1 @@
-"""What turns a trained generator into samples, beside a forward pass. Trains nothing."""
+"""Sampling from trained generators beyond a forward pass. Trains nothing."""

@@ -1,23 +1,23 @@
-"""Discriminator rejection sampling: keep a generated image as often as the discriminator says.
+"""Discriminator rejection sampling: accept images with a probability given by the discriminator.
 
-Azadi et al. 2018 (arXiv:1810.06758). Where the discriminator's logit is the log odds of real to
-generated, D(x) = log p(x) / q(x), keeping an image with probability e^(D(x) - M), M the largest
-logit, turns samples of q into samples of p. That probability is the sigmoid of
+Azadi et al. 2018 (arXiv:1810.06758). If the discriminator's logit is the log odds of real to
+generated, D(x) = log p(x) / q(x), accepting images with probability e^(D(x) - M), M the largest
+logit, turns samples of q into samples of p. This probability is the sigmoid of
 
     F(x) = D(x) - M - log(1 - e^(D(x) - M - epsilon)) - gamma
 
-at gamma 0 and small epsilon; with another gamma more or fewer images are kept. M is the largest
+for gamma = 0 and small epsilon; other values of gamma accept more or fewer images. M is the largest
 logit of a burn-in of generated images.
 
-An image of a request is tried until it is kept: trial j of image i has keys of its own, those of
-trial 0 are the image's of plain sampling. So an image depends on (seed, i) and its label only,
-whatever the batch and the number of images.
+Each requested image is resampled until it is accepted. Trial j of image i has its own key, and
+trial 0 has the key of plain sampling. An image thus depends on (seed, i) and its label only, not on
+the batch or the number of images.
 
-Deviations. gamma is that percentile of F over the burn-in, not over the batch at hand, and M does
-not grow while sampling: either would make an image depend on those beside and before it. The paper
-trains the discriminator on, or, for the hinge, a further layer of it; here `fit_log_odds` fits two
-numbers, the slope and the offset of a logistic regression of real against generated on the logit,
-to images held out of training, as in arXiv:1811.11357.
+Deviations: gamma is the percentile of F over the burn-in, not over the current batch, and M does
+not grow during sampling; either would make an image depend on other images. The paper continues to
+train the discriminator (for the hinge loss, an additional layer of it); here `fit_log_odds` fits
+the slope and offset of a logistic regression of real against generated on the logit, using images
+held out of training, as in arXiv:1811.11357.
 """
 
 from __future__ import annotations
@@ -56,21 +56,21 @@ OPTIONS = {
         high=100.0,
     ),
 }
-BURN_IN = 10_000  # generated images that M and gamma are estimated on, and the regression
-TRIALS = 10_000  # of one image
+BURN_IN = 10_000  # generated images for estimating M, gamma and the regression
+TRIALS = 10_000  # maximum number per image
 EPSILON = 1e-6
-# Folded into the seed's key, where no image has its number, nor standing statistics have theirs.
+# Folded into the seed's key; distinct from all image numbers and from that of standing statistics.
 _BURN_IN, _TRIALS, _KEPT = (2**32 - 2 - i for i in range(3))
 
 
 @dataclasses.dataclass(frozen=True)
 class Acceptance:
-    """How likely an image is kept, by its logit.
+    """The acceptance probability as a function of the logit.
 
     Attributes:
       slope, offset: the log odds are slope * logit + offset.
-      largest: M, of the log odds.
-      gamma: taken from F.
+      largest: M, the largest log odds.
+      gamma: subtracted from F.
     """
 
     slope: float = 1.0
@@ -79,18 +79,18 @@ class Acceptance:
     gamma: float = 0.0
 
     def probability(self, logits: np.ndarray) -> np.ndarray:
-        """Return the probability of keeping images with these logits, [N] float64."""
+        """Return the probability of accepting images with these logits, [N] float64."""
         scores = _scores(self.slope * logits + self.offset, self.largest) - self.gamma
         return 1 / (1 + np.exp(-np.clip(scores, -700, 700)))
 
 
 @dataclasses.dataclass(frozen=True)
 class Kept:
-    """Which trial of each image was kept.
+    """The accepted trial of each image.
 
     Attributes:
-      trials: int32 [N].
-      acceptance: how they were chosen.
+      trials: int32 [N], index of the accepted trial.
+      acceptance: the acceptance probability that was used.
     """
 
     trials: np.ndarray
@@ -108,9 +108,9 @@ def trial_keys(key: Key, places: jax.Array, trials: jax.Array) -> Key:
     """Return the key of one trial of each image, [N]: for trial 0 `fold_in(key, place)`.
 
     Args:
-      key: of the request.
-      places: int [N], of the images in it.
-      trials: int [N].
+      key: key of the request.
+      places: int [N], indices of the images in the request.
+      trials: int [N], indices of the trials.
     """
     others = jax.random.fold_in(key, _TRIALS)
 
@@ -124,16 +124,16 @@ def trial_keys(key: Key, places: jax.Array, trials: jax.Array) -> Key:
 def fit_log_odds(real_logits: np.ndarray, fake_logits: np.ndarray) -> tuple[float, float]:
     """Return (slope, offset) of the logistic regression of real against generated on the logit.
 
-    Both sides count alike, however many there are: the fitted odds are those of the densities.
-    Newton's method on the mean cross entropy, with 1e-6 times the squared slope for data that one
-    number tells apart.
+    Real and generated images have equal total weight, whatever their numbers, so the fitted odds
+    are those of the densities. Newton's method on the mean cross entropy, plus 1e-6 times the
+    squared slope for separable data.
 
     Args:
       real_logits: [N].
       fake_logits: [M].
 
     Raises:
-      UserError: the slope is not above 0: a larger logit does not mean more real.
+      UserError: if the slope is not positive, so that larger logits do not mean more real.
     """
     logits = np.concatenate([real_logits, fake_logits]).astype(np.float64)
     centre, spread = logits.mean(), max(logits.std(), 1e-12)
@@ -168,22 +168,22 @@ def keep(
     options: Mapping[str, Any],
     held_out: Callable[[], Split] | None = None,
 ) -> Kept | None:
-    """Choose the trial of each image that is kept; None without rejection.
+    """Find the accepted trial of each image; None without rejection sampling.
 
     Args:
       task: a method with `judge` and `check_odds`, whose latents are (z,) or (z, labels).
-      state: to sample from, with standing statistics if there are any.
-      parallel: the devices; the result does not depend on their number but by rounding.
-      key: of the request.
-      num: images that are wanted.
-      batch_size: images a pass, over all devices.
-      labels: places in the request -> int32 classes; None leaves them to the latents, and then
-        classes are kept as often as they are real.
-      options: of the task.
-      held_out: -> images that the discriminator was not trained on; for "calibrated".
+      state: the state to sample from, with standing statistics if requested.
+      parallel: the devices; their number changes the result by rounding only.
+      key: key of the request.
+      num: number of requested images.
+      batch_size: images per batch, over all devices.
+      labels: indices of images in the request -> int32 classes; None draws classes with the
+        latents, and rejection then corrects their frequencies too.
+      options: options of the task.
+      held_out: returns images that the discriminator was not trained on; for "calibrated".
 
     Raises:
-      UserError: the discriminator's logits are not good for it, or an image is never kept.
+      UserError: if the discriminator's logits are unsuitable, or an image is never accepted.
     """
     how = options.get("rejection", NONE)
     if how == NONE:
@@ -200,7 +200,7 @@ def keep(
     def logits_of(state: TrainState, keys: Key, labels: Any) -> jax.Array:
         latents = task.latents(keys, labels, **options)
         images = task.generate(state, latents, **options)
-        label = latents[1] if len(latents) > 1 else None  # as the generator was given it
+        label = latents[1] if len(latents) > 1 else None  # the class that the generator was given
         return task.judge(state, images, label)
 
     def burn_in(state: TrainState, key: Key, places: jax.Array, labels: Any) -> Any:
@@ -224,11 +224,11 @@ def keep(
         fit = fit_log_odds(_real_logits(task, state, parallel, size, held_out()), fake)
     acceptance = burnt_in(fake, *fit, options["percentile"])
     trials = np.zeros(num, np.int32)
-    waiting = np.arange(num, dtype=np.int32)
-    while len(waiting):
-        # As many further trials of each of the first that wait as fill a batch.
-        several = max(size // len(waiting), 1)
-        some = waiting[: size // several]
+    pending = np.arange(num, dtype=np.int32)
+    while len(pending):
+        # Fill a batch with equally many further trials of each of the first pending images.
+        several = max(size // len(pending), 1)
+        some = pending[: size // several]
         places = np.repeat(some, several)
         tried = (trials[some][:, None] + np.arange(several, dtype=np.int32)).ravel()
         fill = size - len(places)
@@ -243,17 +243,17 @@ def keep(
                 f"--rejection={how}: an image was rejected {TRIALS:,} times"
                 f" (M {acceptance.largest:.3g}): set --percentile, such as 80, to keep more"
             )
-        waiting = np.concatenate([some[~kept], waiting[len(some) :]])
+        pending = np.concatenate([some[~kept], pending[len(some) :]])
     return Kept(trials, acceptance)
 
 
 def burnt_in(logits: np.ndarray, slope: float, offset: float, percentile: float) -> Acceptance:
-    """Return how likely images are kept, after a burn-in.
+    """Return the acceptance estimated from a burn-in.
 
     Args:
-      logits: [N], of generated images.
-      slope, offset: of the log odds.
-      percentile: of F, which becomes gamma; 0 for a gamma of 0.
+      logits: [N], logits of generated images.
+      slope, offset: the log odds are slope * logit + offset.
+      percentile: gamma is this percentile of F; 0 for gamma = 0.
     """
     odds = slope * logits + offset
     largest = float(odds.max())
@@ -262,7 +262,7 @@ def burnt_in(logits: np.ndarray, slope: float, offset: float, percentile: float)
 
 
 def _scores(odds: np.ndarray, largest: float) -> np.ndarray:
-    """Return F without its gamma; log odds above M count as M."""
+    """Return F without gamma; log odds above M are clipped to M."""
     below = np.minimum(odds - largest, 0.0)
     return below - np.log(-np.expm1(below - EPSILON))
 
@@ -270,7 +270,7 @@ def _scores(odds: np.ndarray, largest: float) -> np.ndarray:
 def _real_logits(
     task: Task, state: TrainState, parallel: Parallel, size: int, split: Split
 ) -> np.ndarray:
-    """Return the logits of a split's images, of BURN_IN chosen at random if there are more."""
+    """Return the logits of a split's images, or of BURN_IN random ones if there are more."""
 
     def judged(state: TrainState, batch: Mapping[str, jax.Array]) -> tuple[jax.Array, jax.Array]:
         return task.judge(state, batch[task.stream], batch.get("label")), batch["mask"]

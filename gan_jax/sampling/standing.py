@@ -1,9 +1,9 @@
-"""Standing statistics: BatchNorm's estimated anew for sampling (arXiv:1809.11096, appendix A).
+"""Standing statistics: re-estimated BatchNorm statistics for sampling.
 
-A generator is trained on the statistics of each batch and used with a running average of them,
-which lags behind its weights and fits no moving average of theirs. Here the weights that sample are
-run in training mode over many batches, and each layer gets the mean of the means and of the
-variances that it saw, as in BigGAN's program.
+arXiv:1809.11096, appendix A. A generator is trained with batch statistics and used with a running
+average of them, which lags behind the weights and does not match their moving average. Here the
+sampling weights are run in training mode over many batches, and each layer gets the average of the
+batch means and variances, as in BigGAN's program.
 """
 
 from __future__ import annotations
@@ -26,19 +26,19 @@ from gan_jax.parallel.mesh import Parallel
 STANDING = Option(
     0, "batches that the generator's BatchNorm statistics are estimated on; 0: as trained", low=0
 )
-_STREAM = 2**32 - 1  # folded into the seed's key, where no image has its number
+_STREAM = 2**32 - 1  # folded into the seed's key; no image has this number
 
 
 def batch_statistics(module: nn.Module, variables: Mapping[str, Any], *inputs: Any) -> Any:
-    """Return what a network's "batch_stats" would be of one batch alone, in training mode.
+    """Return the "batch_stats" of a network from one batch only, in training mode.
 
-    A layer keeps k * old + (1 - k) * new. Its pass in training does not read the old ones, so that
-    the value at old = 0 and the derivative by it, k, give the new ones whatever k is.
+    A layer stores k * old + (1 - k) * new. Its output in training mode does not depend on old, so
+    the stored value at old = 0 and its derivative with respect to old, k, give new for any k.
 
     Args:
       module: called with `train=True`.
       variables: its collections.
-      *inputs: of its `__call__`: the batch.
+      *inputs: arguments of its `__call__`: the batch.
     """
 
     def moved(old: Any) -> Any:
@@ -65,12 +65,12 @@ def with_standing(
 
     Args:
       task: a method with `statistics`.
-      state: as trained.
+      state: the trained state.
       parallel: the devices; the result does not depend on their number.
-      seed: of the latents, which are others than those of the images of the same seed.
-      batch_size: images a batch: the statistics depend on it, so it is that of the training.
-      labels: places in the request -> int32 classes; None leaves them to the latents.
-      options: of the task, "standing" among them: the number of batches; 0 changes nothing.
+      seed: seed of the latents, which differ from those of images with the same seed.
+      batch_size: images per batch; the statistics depend on it, so use that of the training.
+      labels: indices of images in the request -> int32 classes; None draws them with the latents.
+      options: options of the task; "standing" is the number of batches, 0 returns `state`.
     """
     batches = options.get("standing", 0)
     if not batches:

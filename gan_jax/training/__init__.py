@@ -1,1 +1,1 @@
-"""The loop, its step and what they need; gets a task and an evaluator, builds neither."""
+"""The training loop and its parts. It is given a task and an evaluator and builds neither."""

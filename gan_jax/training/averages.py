@@ -1,4 +1,4 @@
-"""Moving averages of weights: whether a run keeps them, and how fast they move."""
+"""Exponential moving averages of weights: their configuration and decay."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ from ml_collections import ConfigDict
 
 
 def ema_decay_at(step: jax.Array, decay: float, start: int = 0) -> jax.Array:
-    """Return the decay for this step: min(decay, (1 + step) / (10 + step)).
+    """Return the decay at a step: min(decay, (1 + step) / (10 + step)).
 
-    The ramp (that of TensorFlow's ExponentialMovingAverage) lets the average leave the initial
+    The ramp is that of TensorFlow's ExponentialMovingAverage: the average forgets the initial
     weights quickly, without a start step to tune.
 
     Args:
-      step: int scalar, updates done before.
-      decay: share of the old average that is kept in the end, in [0, 1).
-      start: where above 0, the average is the weights themselves until that step and has the whole
-        decay from there on, as BigGAN's author and StudioGAN have it.
+      step: int scalar, number of updates before this one.
+      decay: final weight of the old average, in [0, 1).
+      start: if above 0, replaces the ramp: the average equals the weights until this step and uses
+        the full decay from then on, as BigGAN's author and StudioGAN do.
     """
     if start:
         return jnp.where(step < start, 0.0, decay)
@@ -29,15 +29,15 @@ def ema_decay_at(step: jax.Array, decay: float, start: int = 0) -> jax.Array:
 
 
 def keeps_average(train: ConfigDict) -> bool:
-    """Return whether a run's section `train` asks for moving averages of the weights."""
+    """Return whether a config section `train` enables moving averages of the weights."""
     return train.ema_decay > 0 or train.ema_half_life > 0
 
 
 def ema_schedule(train: ConfigDict) -> Callable[[jax.Array], jax.Array]:
-    """Return the decay of a run's moving averages by the step, see `ema_decay_at`.
+    """Return the decay as a function of the step, see `ema_decay_at`.
 
     Args:
-      train: the section of the config; a half-life, in images of a batch, comes before ema_decay.
+      train: config section `train`; `ema_half_life` (in training images) overrides `ema_decay`.
     """
     decay = train.ema_decay
     if train.ema_half_life:

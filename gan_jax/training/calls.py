@@ -1,7 +1,7 @@
-"""Which steps one dispatch runs: several at a time, never across a step where something happens.
+"""Grouping of training steps into calls, which never span a step that logs, saves or evaluates.
 
-Where a call begins and ends follows from the step's number alone, so a run that is killed and
-continued makes the same calls as one that is not, and computes the same bits.
+Calls begin and end at steps that depend on the step number alone, so a resumed run makes the same
+calls as an uninterrupted one and computes the same bits.
 """
 
 from __future__ import annotations
@@ -14,11 +14,11 @@ from gan_jax.core.task import Phase
 
 @dataclasses.dataclass(frozen=True)
 class Call:
-    """One dispatch.
+    """Training steps dispatched together.
 
     Attributes:
-      phase: of all its steps.
-      start, end: it takes the state from step `start` to step `end`.
+      phase: the phase of all its steps.
+      start, end: the call advances the state from step `start` to step `end`.
     """
 
     phase: Phase
@@ -27,7 +27,7 @@ class Call:
 
     @property
     def draws(self) -> int:
-        """Batches that it takes."""
+        """Number of batches that it consumes."""
         return (self.end - self.start) * self.phase.draws
 
 
@@ -42,11 +42,12 @@ def plan_calls(
     """Yield the calls of a training.
 
     Args:
-      phase: of each step, as `Task.phase`.
-      start: steps that are done.
-      total: steps in the whole training.
-      steps_per_call: the most steps in one call; calls end at its multiples.
-      intervals: of what happens between calls (log, save, evaluate), in steps; 0 for never.
+      phase: step -> its phase, as `Task.phase`.
+      start: number of steps already done.
+      total: number of steps in the whole training.
+      steps_per_call: maximum number of steps per call; calls end at its multiples.
+      intervals: intervals of logging, saving and evaluation [steps]; 0 for never. Calls end at
+        their multiples.
     """
     every = [steps_per_call, *(n for n in intervals if n > 0)]
     while start < total:

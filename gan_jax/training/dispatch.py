@@ -1,10 +1,10 @@
-"""How many steps one dispatch takes where `train.steps_per_call` is 0.
+"""Automatic choice of the number of steps per call, for `train.steps_per_call=0`.
 
-Dispatching a call takes 0.1 to 0.3 ms of the host, during which a GPU has long finished the step of
-a small network. On CPU a step is never that short, and taking several at once wins nothing.
+Dispatching a call takes the host 0.1 to 0.3 ms, longer than a GPU needs for a step of a small
+network. On CPU a step is never that short, and several steps per call gain nothing.
 
-The choice follows from the program and the kind of device alone, by no clock: a run that is
-continued on such a device makes the calls of the unbroken one.
+The choice depends on the program and the kind of device only, not on measured times, so a resumed
+run on the same kind of device makes the same calls as an uninterrupted one.
 """
 
 from __future__ import annotations
@@ -17,14 +17,14 @@ from gan_jax.platform.chips import chip_of
 
 logger = logging.getLogger(__name__)
 
-CALL_SECONDS = 2e-3  # of arithmetic at peak that a call should have, ten times what it costs
-MOST = 32
+CALL_SECONDS = 2e-3  # least duration of a call at peak speed: ten times the cost of dispatch
+MAX_STEPS = 32
 
 
 def fitting_steps(seconds: float) -> int:
-    """Return how many steps of so many seconds a call takes: a power of 2, at most MOST."""
+    """Return the steps per call for steps of `seconds`: a power of 2, at most `MAX_STEPS`."""
     steps = 1
-    while steps < MOST and steps * seconds < CALL_SECONDS:
+    while steps < MAX_STEPS and steps * seconds < CALL_SECONDS:
         steps *= 2
     return steps
 
@@ -32,12 +32,12 @@ def fitting_steps(seconds: float) -> int:
 def choose_steps_per_call(
     step: Any, arguments: tuple[Any, ...], *, device: Any, precision: str
 ) -> int:
-    """Return the steps of one dispatch, and say so in the log where they are several.
+    """Return the number of steps per call, and log it if there are several.
 
     Args:
-      step: compiled by `Parallel.compile_step`; under pmap it cannot be traced, and takes 1.
+      step: compiled by `Parallel.compile_step`; under pmap not traceable, and the result is 1.
       arguments: (phase, state, batch, key) of one step, or their shapes.
-      device: of those that train.
+      device: one of the training devices.
       precision: "float32" or "bfloat16".
     """
     chip = None if device.platform == "cpu" else chip_of(device.device_kind)
@@ -54,14 +54,14 @@ def choose_steps_per_call(
 
 
 def product_flops(jaxpr: Any) -> float:
-    """Return the operations of a program's products of matrices and convolutions.
+    """Return the FLOPs of a program's matrix products and convolutions.
 
-    A multiply-add is two; padding counts as pixels do. Of a conditional, such as the forms of a
-    convolution by platform, the longest branch counts; of a loop without a known length one turn.
-    (XLA's own count, `Lowered.cost_analysis`, is not there on GPUs and TPUs.)
+    A multiply-add counts as two; padded pixels count like others. A conditional, such as the
+    platform-dependent forms of a convolution, counts its most expensive branch; a loop of unknown
+    length one iteration. (XLA's own count, `Lowered.cost_analysis`, is missing on GPUs and TPUs.)
 
     Args:
-      jaxpr: closed or open; of one device, if it is mapped over several.
+      jaxpr: closed or open; that of one device if it is mapped over several.
     """
     total = 0.0
     for equation in getattr(jaxpr, "jaxpr", jaxpr).eqns:

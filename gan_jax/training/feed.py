@@ -1,4 +1,4 @@
-"""What a training takes: batches that are read ahead, or a split that lies on the devices."""
+"""The input of a training: prefetched batches, or a split that is resident on the devices."""
 
 from __future__ import annotations
 
@@ -24,17 +24,17 @@ def feed(
     position: int,
     draws: Iterable[int],
 ) -> Iterator[Batch | Resident]:
-    """Yield what each call takes; close it to end the thread that reads ahead.
+    """Yield the input of each call; close the iterator to end its prefetching thread.
 
     Args:
       split: the training examples.
       parallel: the devices.
-      config: of the training; read are `seed`, `train.batch_size` and `data.device_gib`.
-      position: examples drawn before.
-      draws: how many batches each call takes; the iterator ends with it.
+      config: the run's config; `seed`, `train.batch_size` and `data.device_gib` are used.
+      position: number of examples drawn before.
+      draws: number of batches of each call; the iterator ends when this does.
     """
     given = dict(seed=config.seed, position=position, batch_size=config.train.batch_size)
-    # pmap wants a slice for each device.
+    # pmap needs a separate slice of the input for each device.
     if parallel.mode == "jit" and fits(split, config.data.device_gib):
         return resident_batches(split, parallel.place_whole, draws=draws, **given)
     shard = (jax.process_index(), jax.process_count())
@@ -45,7 +45,7 @@ def feed(
 def abstract_batch(
     spec: DataSpec, phase: Phase, parallel: Parallel, batch_size: int
 ) -> dict[str, jax.ShapeDtypeStruct]:
-    """Return the shapes and shardings of a training batch, as `Parallel.place` makes it."""
+    """Return the shapes and shardings of a training batch as placed by `Parallel.place`."""
     sharding = parallel.split(axis=1)
     return {
         name: jax.ShapeDtypeStruct(

@@ -1,8 +1,8 @@
-"""Signs of a training's health that its step does not give: singular values and variety of samples.
+"""Diagnostics of a training: non-finite weights, singular values, and diversity of samples.
 
-They are computed where pictures are made, not at each step: singular values cost some passes over
-the weights, and variety needs the pictures. What the step gives (losses, logits, accuracies, norms
-of the gradients) is in its metrics.
+Singular values and diversity are computed whenever sample grids are, not at each step: singular
+values take several passes over the weights, and diversity needs the samples. Losses, logits,
+accuracies and gradient norms are part of each step's metrics.
 """
 
 from __future__ import annotations
@@ -23,13 +23,13 @@ from gan_jax.data.pipeline import eval_batches
 from gan_jax.models.blocks.spectral import COLLECTION, spectral_norm
 from gan_jax.parallel.mesh import Parallel
 
-ITERATIONS = 10  # of the power method, where no layer keeps a singular vector
-VARIETY_IMAGES = 64  # real images that the samples are compared with
-_MATRICES = ("kernel", "embedding")  # by their names, as in gan_jax.models.blocks.spectral
+ITERATIONS = 10  # of the power method, for layers that store no singular vector
+REAL_IMAGES = 64  # number of real images that samples are compared with
+_MATRICES = ("kernel", "embedding")  # parameter names, as in gan_jax.models.blocks.spectral
 
 
 def finite(state: TrainState) -> Metrics:
-    """Return {"weights/NET": 0, or nan if the network or its optimizer holds nan or infinity}."""
+    """Return {"weights/NET": 0, or NaN if the network or its optimizer holds NaN or Inf}."""
 
     def check(net: Any) -> jax.Array:
         floats = [x for x in jax.tree.leaves(net) if jnp.issubdtype(x.dtype, jnp.floating)]
@@ -41,11 +41,12 @@ def finite(state: TrainState) -> Metrics:
 def spectral_norms(state: TrainState) -> Metrics:
     """Estimate the largest singular value of every weight, from below.
 
-    Each weight is the matrix of `gan_jax.models.blocks.spectral`, before any division by its norm;
-    its sudden growth announces the collapse of a GAN (Brock et al. 2018, arXiv:1809.11096, section
-    4.1). A spectrally normalised layer keeps the singular vector, for which half a power iteration
-    is enough; others take `ITERATIONS` of them from a fixed start, which finds at least 0.9 of the
-    norm of a matrix of independent entries of up to 1,000 columns.
+    Weights are reshaped to matrices as in `gan_jax.models.blocks.spectral`, before any spectral
+    normalisation. Sudden growth of the norm announces the collapse of a GAN (Brock et al. 2018,
+    arXiv:1809.11096, section 4.1). Spectrally normalised layers store a singular vector, for which
+    half a power iteration is enough; other layers take `ITERATIONS` power iterations from a fixed
+    start, which find at least 0.9 of the norm of a matrix of independent entries with up to 1,000
+    columns.
 
     Returns:
       {"spectral_norm/NET/LAYER": float32 scalar}.
@@ -57,21 +58,21 @@ def spectral_norms(state: TrainState) -> Metrics:
     }
 
 
-class Signs:
-    """What is measured where pictures are made, compiled once.
+class Diagnostics:
+    """Spectral norms of the weights and diversity of the samples; compiled once.
 
     Args:
       parallel: the devices.
-      split: real images; the first of them are what samples are compared with.
-      stream: of the split, the images.
+      split: real images; samples are compared with the first of them.
+      stream: the stream of the split that holds the images.
     """
 
     def __init__(self, parallel: Parallel, split: Split, stream: str) -> None:
         self._split, self._stream = split, stream
         self._spectral_norms = parallel.compile_map(spectral_norms)
 
-    def read(self, state: TrainState, samples: np.ndarray | None = None) -> dict[str, float]:
-        """Return the spectral norms, and "diversity/samples" of samples [rows, columns, ...]."""
+    def measure(self, state: TrainState, samples: np.ndarray | None = None) -> dict[str, float]:
+        """Return the spectral norms, and "diversity/samples" of samples [rows, cols, H, W, C]."""
         found = {k: float(v) for k, v in jax.device_get(self._spectral_norms(state)).items()}
         if samples is not None and samples.shape[2:] == self._real.shape[1:]:
             images = samples.reshape(-1, *samples.shape[2:])
@@ -80,11 +81,11 @@ class Signs:
 
     @functools.cached_property
     def _real(self) -> np.ndarray:
-        return next(iter(eval_batches(self._split, VARIETY_IMAGES)))[self._stream]
+        return next(iter(eval_batches(self._split, REAL_IMAGES)))[self._stream]
 
 
 def _weights(net: NetState) -> Iterator[tuple[list[str], jax.Array, jax.Array | None]]:
-    """Yield (layer, weight, its singular vector if it keeps one)."""
+    """Yield (layer, weight, stored singular vector or None)."""
     names = lambda path: tuple(str(getattr(key, "key", key)) for key in path)  # noqa: E731
     vectors = {
         names(path)[:-1]: u
@@ -105,7 +106,7 @@ def _largest(kernel: jax.Array, u: jax.Array | None) -> jax.Array:
 
 
 def mean_distance(images: np.ndarray) -> float:
-    """Return the mean Euclidean distance of two of the images, [N, ...] with N >= 2."""
+    """Return the mean pairwise Euclidean distance of images [N, ...], N >= 2."""
     flat = images.reshape(len(images), -1).astype(np.float64)
     squares = (flat**2).sum(1)
     products = squares[:, None] + squares[None] - 2 * flat @ flat.T
@@ -114,15 +115,15 @@ def mean_distance(images: np.ndarray) -> float:
 
 
 def diversity(samples: np.ndarray, real: np.ndarray) -> float:
-    """Return how far samples are apart, by how far real images are.
+    """Return the mean pairwise distance of samples relative to that of real images.
 
     Args:
       samples: [N, H, W, C], N >= 2.
       real: [M, H, W, C] of the same range, M >= 2.
 
     Returns:
-      Ratio of their mean pairwise Euclidean distances: 0 when all samples are one image, about 1
-      when they are as different as real images. Noise is different too: a high value proves
-      nothing.
+      Ratio of their mean pairwise Euclidean distances: 0 if all samples are equal, about 1 if they
+      vary as much as real images. A low value indicates collapse; a high one proves nothing, since
+      noise has a high value too.
     """
     return mean_distance(samples) / max(mean_distance(real), np.finfo(np.float64).tiny)

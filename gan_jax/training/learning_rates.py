@@ -1,4 +1,4 @@
-"""The learning rates of a training, for its log."""
+"""Learning rates of a training, for logging."""
 
 from __future__ import annotations
 
@@ -13,13 +13,14 @@ from gan_jax.training.schedules import make_schedule
 
 
 class LearningRates:
-    """Each network's learning rate at every step that is logged, computed once.
+    """Learning rates of each network at every logged step, computed in advance.
 
-    Asked of the device at each step they would wait for all that is under way there.
+    Reading them from the device during training would wait for all dispatched calls.
 
     Args:
-      config: of the run.
-      networks: names of those that are trained; of several of one role, "gen0" or "gen_ab".
+      config: the run's config.
+      networks: names of the trained networks, such as "gen", or "gen0" and "gen_ab" where several
+        share a role.
     """
 
     def __init__(self, config: ConfigDict, networks: Collection[str]) -> None:
@@ -30,7 +31,7 @@ class LearningRates:
         for name, section in config.optim.items():
             if name not in trained:
                 continue
-            # Updates a step: of a GAN's discriminator there may be several, the last is logged.
+            # A GAN's discriminator may have several updates per step; log the rate of the last.
             updates = config.task.get("disc_updates", 1) if name == "disc" else 1
             rate = make_schedule(
                 lr=section.lr,

@@ -1,7 +1,8 @@
-"""The loop: batch -> step -> log -> evaluate -> sample -> checkpoint. Knows no method.
+"""The training loop: batch -> step -> log -> evaluate -> sample -> checkpoint, for any method.
 
-What happens at a step depends on the step's number alone, and what a step computes on the state,
-(seed, position) and the step's own key, so that a killed run continues as if it had not been.
+The step number alone determines when the loop logs, evaluates and saves; the state, (seed,
+position) and the step's own key determine what a step computes. A resumed run therefore equals an
+uninterrupted one.
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ from gan_jax.platform.logs import print_if_slow
 from gan_jax.runs.checkpoint import Checkpoints
 from gan_jax.runs.writer import NoWriter, Writer
 from gan_jax.training import health
-from gan_jax.training.ahead import Ahead
+from gan_jax.training.bounded_dispatch import BoundedDispatch
 from gan_jax.training.calls import plan_calls
 from gan_jax.training.dispatch import choose_steps_per_call
 from gan_jax.training.feed import abstract_batch, feed
@@ -43,15 +44,15 @@ from gan_jax.training.step import training_step
 
 logger = logging.getLogger(__name__)
 
-ROLLBACKS = 3  # most of them in a row, without a good checkpoint between
+ROLLBACKS = 3  # maximum number in a row, without a new checkpoint in between
 
 
 class Evaluated(NamedTuple):
-    """What an evaluation during training found.
+    """Results of an evaluation during training.
 
     Attributes:
-      values: metrics by name, with their protocol.
-      plain: the same by the names that `eval.best` has for them: "fid".
+      values: metrics by name with protocol.
+      plain: the same, by the names that `eval.best` uses, such as "fid".
     """
 
     values: dict[str, float]
@@ -59,11 +60,23 @@ class Evaluated(NamedTuple):
 
 
 class NotFinite(Exception):
-    """A number of the training that is none."""
+    """Raised on NaN or Inf."""
 
 
 class Loop:
-    """One training: the compiled functions and where their results go."""
+    """The loop of one training.
+
+    Args:
+      config: the run's config.
+      workdir: the run directory.
+      parallel: the devices.
+      task: the method.
+      dataset: the data; trains on split "train", samples and evaluates on split "eval".
+      evaluator: state -> metrics, called every `eval.every` steps.
+      checkpoints: the run's checkpoints.
+      writer: writes metrics and images.
+      restore: returns the state of the latest checkpoint and its step, or the initial state.
+    """
 
     def __init__(
         self,
@@ -80,61 +93,83 @@ class Loop:
         self.config, self.workdir, self.parallel = config, workdir, parallel
         self.task, self.spec, self.splits = task, dataset.spec, dataset.splits
         self.checkpoints, self.writer = checkpoints, writer
-        self.restore = restore  # the last good state and its step, or the initial one
+        self.restore = restore
         self.compiled = parallel.compile_step(training_step(task, config))
         self.evaluator = evaluator
         self.compute_finite = parallel.compile_map(health.finite)
         real = dataset.examples("eval", task.stream)
-        self.signs = health.Signs(parallel, real, task.stream)
+        self.diagnostics = health.Diagnostics(parallel, real, task.stream)
         self.grids = parallel.compile_map(task.grids) if task.grids else None
-        # Fetched when the next ones are due, so that logging never waits for the device.
+        # Metrics are fetched when the next ones are logged: logging never waits for the device.
         self.pending: tuple[int, Metrics, Reading] | None = None
         self.rates = LearningRates(config, task.modules)
-        self.drawn = 0  # examples: the position of the state that was made last
-        self.rollbacks = 0  # since the last good checkpoint
+        self.drawn = 0  # examples drawn: the position of the newest state
+        self.rollbacks = 0  # since the last checkpoint
         self.stopping = False
 
     def run(self, state: TrainState, step: int, keys: dict[str, Key], stop: list[int]) -> int:
-        """Train from `step` to the end, or to a signal; return the step that was saved last."""
+        """Train from `step` to the last one or to a stop signal, rolling back on NaN or Inf.
+
+        Args:
+          state: the state at `step`.
+          step: number of steps already done.
+          keys: named keys of the run.
+          stop: becomes non-empty when a signal asks to stop.
+
+        Returns:
+          The last saved step.
+
+        Raises:
+          UserError: see `roll_back`.
+        """
         while True:
             try:
-                return self.go_on(state, step, keys, stop)
+                return self.run_until(state, step, keys, stop)
             except NotFinite as error:
                 state, step = self.roll_back(str(error))
 
-    def go_on(self, state: TrainState, step: int, keys: dict[str, Key], stop: list[int]) -> int:
-        """Train as `run` does; raise NotFinite at a number that is none."""
+    def run_until(self, state: TrainState, step: int, keys: dict[str, Key], stop: list[int]) -> int:
+        """Train like `run`, without rolling back.
+
+        Raises:
+          NotFinite: on NaN or Inf.
+        """
         config, total = self.config.train, self.config.train.steps
         self.drawn = int(state.position)
-        happens = (config.log_every, config.save_every, config.sample_every, self.config.eval.every)
+        intervals = (
+            config.log_every,
+            config.save_every,
+            config.sample_every,
+            self.config.eval.every,
+        )
         calls = functools.partial(
             plan_calls,
             self.task.phase,
             start=step,
             total=total,
             steps_per_call=self.steps_per_call(state, keys["train"]),
-            intervals=happens,
+            intervals=intervals,
         )
         split, draws = self.splits["train"], (call.draws for call in calls())
         fed = feed(split, self.parallel, self.config, position=self.drawn, draws=draws)
-        speed, ahead, known = Speedometer(), Ahead(), set()
+        speed, dispatch, known = Speedometer(), BoundedDispatch(), set()
         with contextlib.closing(fed):
             for call in calls():
                 batch = speed.take(fed, call.draws * config.batch_size)
                 program = call.phase, call.draws
-                with contextlib.nullcontext() if program in known else self.said_if_compiling():
+                with contextlib.nullcontext() if program in known else self.announce_compilation():
                     state, metrics = self.compiled(call.phase, state, batch, keys["train"])
-                if not known:  # what is measured from here on is not compilation
+                if not known:  # leave compilation out of the measured speed
                     jax.block_until_ready(metrics)
                     self.writer.compiled(call.end)
                     if call.end % config.log_every and call.end < total:
                         speed.restart()
                 known.add(program)
-                ahead.wait(metrics)
+                dispatch.wait(metrics)
                 step, last = call.end, call.end == total
                 self.drawn = (self.drawn + call.draws * config.batch_size) % 2**32
-                # Asked once a call: what stops here is also saved here. Several processes agree
-                # when they log.
+                # Checked once per call; a run that stops here also saves here. Several processes
+                # agree on stopping when they log.
                 if not hosts.several():
                     self.stopping = bool(stop)
                 elif step % config.log_every == 0:
@@ -161,7 +196,7 @@ class Loop:
         return step
 
     def steps_per_call(self, state: TrainState, key: Key) -> int:
-        """Return the most steps in one dispatch."""
+        """Return the maximum number of steps per call."""
         config, phase = self.config.train, self.task.phase(self.config.train.steps - 1)
         if config.steps_per_call:
             return config.steps_per_call
@@ -175,17 +210,17 @@ class Loop:
 
     @staticmethod
     def due(step: int, every: int) -> bool:
-        """Return whether something that happens each `every` steps, 0 for never, is due."""
+        """Return whether `step` is a multiple of `every`; 0 is never."""
         return every > 0 and step % every == 0
 
     @staticmethod
-    def said_if_compiling() -> contextlib.AbstractContextManager[None]:
-        """Say that the step is compiled, if that takes long and no progress bar says so."""
+    def announce_compilation() -> contextlib.AbstractContextManager[None]:
+        """Print a line if compilation takes long, unless a progress bar is shown."""
         enabled = hosts.first() and not sys.stderr.isatty()
         return print_if_slow("compiling the step ...", enabled=enabled)
 
     def log(self, step: int, metrics: Metrics, speed: Reading) -> None:
-        """Take the metrics of this step, and write those that were taken before."""
+        """Start fetching the metrics of this step, and write the previously fetched ones."""
         self.flush()
         self.writer.end_step()
         for value in metrics.values():
@@ -193,7 +228,7 @@ class Loop:
         self.pending = (step, metrics, speed)
 
     def flush(self) -> None:
-        """Write the metrics that wait; stop the run at a number that is none."""
+        """Write the pending metrics; raise NotFinite on NaN or Inf."""
         if self.pending is None:
             return
         step, metrics, speed = self.pending
@@ -203,23 +238,24 @@ class Loop:
         self.require_finite(step, values)
 
     def require_finite(self, step: int, metrics: Mapping[str, Any]) -> None:
-        """Raise NotFinite at a number that is none, before a checkpoint is made of it."""
+        """Raise NotFinite on NaN or Inf, before the state is saved."""
         for name, value in metrics.items():
             if not math.isfinite(value):
                 raise NotFinite(f"{name} is {float(value)} at step {step}")
 
     def roll_back(self, reason: str) -> tuple[TrainState, int]:
-        """Return the last good state and its step, past the examples that were drawn since.
+        """Return the last saved state and its step, skipping the examples drawn since.
 
-        That is how PaLM's training went past its spikes (arXiv:2204.02311, section 5.1). It depends
-        on nothing but steps, so that a run that is killed meanwhile does the same again.
+        PaLM's training handled loss spikes this way (arXiv:2204.02311, section 5.1). Rollbacks
+        depend on step numbers only, so a run that is killed meanwhile repeats them when resumed.
 
         Raises:
-          UserError: to stop instead: so says `train.on_nan`, or going back did not help.
+          UserError: if `train.on_nan` is "stop", after a stop signal, or after too many rollbacks.
         """
         self.checkpoints.wait()
         last = self.checkpoints.latest()
-        # A signal looks at numbers where an unbroken run does not: going back is left to a resume.
+        # A stop signal checks metrics at a step where an uninterrupted run does not, so rolling
+        # back is left to the resumed run.
         if self.config.train.on_nan == "stop" or self.stopping or self.rollbacks == ROLLBACKS:
             there = "there is no checkpoint" if last is None else f"checkpoint {last} is kept"
             often = f" after {ROLLBACKS} rollbacks in a row" if self.rollbacks == ROLLBACKS else ""
@@ -241,7 +277,7 @@ class Loop:
         return state.replace(position=self.parallel.place_whole(np.uint32(self.drawn))), step
 
     def evaluate(self, step: int, state: TrainState) -> dict[str, float]:
-        """Measure on split "eval", write the result and return what may choose the best."""
+        """Evaluate on split "eval", write the metrics, and return them by `eval.best` names."""
         found, values = self.evaluator(state)
         self.writer.scalars(step, {log_name("eval", n): v for n, v in found.items()})
         metric, before = best_metric(self.config.eval.best), self.best()
@@ -255,17 +291,17 @@ class Loop:
         """Return step and value of the best checkpoint by `eval.best`, if there is one."""
         if not (metric := best_metric(self.config.eval.best)):
             return None
-        self.checkpoints.wait()  # a step that is still being written has no metrics yet
+        self.checkpoints.wait()  # a checkpoint that is still being written has no metrics yet
         step = self.checkpoints.best_step()
         return None if step is None else (step, self.checkpoints.measured(step)[metric])
 
     def sample(self, step: int, state: TrainState, key: Key) -> None:
-        """Write signs of health, and the task's pictures, of the same latents as at other steps."""
+        """Write diagnostics and the task's image grids, which use the same latents each time."""
         made = self.pictures(state, key) if self.grids else {}
-        signs = self.signs.read(state, made.get("samples"))
+        diagnostics = self.diagnostics.measure(state, made.get("samples"))
         if not hosts.first():
             return
-        self.writer.scalars(step, signs)
+        self.writer.scalars(step, diagnostics)
         metadata = {"run": self.workdir.name, "step": str(step), "seed": str(self.config.seed)}
         for name, images in made.items():
             picture = grid(images)
@@ -273,7 +309,7 @@ class Loop:
             self.writer.image(step, name, picture)
 
     def pictures(self, state: TrainState, key: Key) -> dict[str, np.ndarray]:
-        """Return the task's grids of pictures on the host."""
+        """Return the task's image grids on the host."""
         first: dict[str, np.ndarray] = {}
         for part in self.splits["eval"].parts.values():
             first |= next(iter(eval_batches(part, self.config.eval.grid)))

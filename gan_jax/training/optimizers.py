@@ -1,4 +1,4 @@
-"""Optimizers: one optax chain a network, from the keywords of its config section."""
+"""Optimizers: one optax chain per network, from the keywords of its config section."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from gan_jax.core.errors import UserError
 from gan_jax.ops.separately_compiled import separately_compiled
 from gan_jax.training.schedules import make_schedule
 
-DECAYED = ("kernel", "tensor")  # names of parameters that activations are multiplied by
+DECAYED = ("kernel", "tensor")  # names of the parameters with weight decay
 
 
 def adam(
@@ -32,18 +32,18 @@ def adam(
     schedule: str = "constant",
     warmup_steps: int = 0,
 ) -> optax.GradientTransformationExtraArgs:
-    """Return Adam (arXiv:1412.6980); AdamW (arXiv:1711.05101) where weights decay.
+    """Return Adam (arXiv:1412.6980), or AdamW (arXiv:1711.05101) with weight decay.
 
     Args:
       steps: updates in the whole training, for the schedule.
-      batch: images an update, for a warm-up that is counted in images.
+      batch: images per update, for a warm-up counted in images.
       lr: peak learning rate.
       b1: first-moment decay.
       b2: second-moment decay.
-      eps: added to the root of the second moment, as in PyTorch. (TensorFlow's and Chainer's add it
-        before the second moment is corrected: the same but for the first steps.)
-      weight_decay: decoupled, of the parameters that `decayed` names.
-      clip_norm: clip the gradient's global norm; 0 does not.
+      eps: added to the root of the second moment, as in PyTorch. (TensorFlow and Chainer add it
+        before bias correction, which differs in the first steps only.)
+      weight_decay: decoupled weight decay of the parameters selected by `decayed`.
+      clip_norm: maximum global norm of the gradient; 0 for no clipping.
       schedule, warmup_steps: see `training.schedules.make_schedule`.
     """
     _check_eps(eps)
@@ -68,7 +68,7 @@ def sgd(
     schedule: str = "constant",
     warmup_steps: int = 0,
 ) -> optax.GradientTransformationExtraArgs:
-    """Return gradient descent; `momentum` is the decay of its trace, other fields as of `adam`."""
+    """Return SGD; `momentum` is the decay of the gradient trace, other keywords as in `adam`."""
     rule = optax.trace(decay=momentum, nesterov=False) if momentum else optax.identity()
     rate = make_schedule(
         lr=lr,
@@ -95,9 +95,9 @@ def rmsprop(
     """Return RMSProp.
 
     Args:
-      steps, batch, lr, weight_decay, clip_norm: as of `adam`, and the schedule and warm-up.
-      decay: of the second moment, as PyTorch's alpha.
-      eps: added to the root of the second moment; not inside the root, which would slow down every
+      steps, batch, lr, weight_decay, clip_norm: as in `adam`; so are schedule and warm-up.
+      decay: second-moment decay, PyTorch's alpha.
+      eps: added to the root of the second moment, not inside the root, which would slow down every
         weight whose gradient is below the root of eps.
     """
     _check_eps(eps)
@@ -123,12 +123,12 @@ OPTIMIZERS = Choice(
 def make_optimizer(
     *, steps: int, batch: int, **section: Any
 ) -> optax.GradientTransformationExtraArgs:
-    """Return the optimizer of a section `optim.NET`: its name, and that function's keywords.
+    """Return the optimizer of a config section `optim.NET`.
 
     Args:
-      steps: updates in the whole training of this network.
-      batch: images an update.
-      **section: complete.
+      steps: updates of this network in the whole training.
+      batch: images per update.
+      **section: the complete section: "name" and the keywords of that function.
     """
     return optax.with_extra_args_support(
         build("optim.*", section, OPTIMIZERS, steps=steps, batch=batch)
@@ -152,24 +152,24 @@ def _rule(
 
 
 def chained(rules: Sequence[optax.GradientTransformation]) -> optax.GradientTransformationExtraArgs:
-    """Apply rules one after the other, as `optax.chain`, and keep what those remember that do.
+    """Chain rules like `optax.chain`, but keep the states of stateful rules only.
 
-    A rule without a memory, as clipping and weight decay, leaves no trace in the state: it can come
-    and go from a checkpoint on.
+    Stateless rules such as clipping and weight decay leave no entry in the state, so they can be
+    added or removed when training resumes from a checkpoint.
     """
     rules = [optax.with_extra_args_support(rule) for rule in rules]
     scalar = jax.ShapeDtypeStruct((), jnp.float32)
     empty = [jax.eval_shape(rule.init, scalar) for rule in rules]
-    remembers = [bool(jax.tree.leaves(state)) for state in empty]
+    stateful = [bool(jax.tree.leaves(state)) for state in empty]
 
     def init(params: Any) -> tuple[Any, ...]:
-        return tuple(rule.init(params) for rule, kept in zip(rules, remembers, strict=True) if kept)
+        return tuple(rule.init(params) for rule, kept in zip(rules, stateful, strict=True) if kept)
 
     def update(
         updates: Any, state: tuple[Any, ...], params: Any = None, **more: Any
     ) -> tuple[Any, tuple[Any, ...]]:
         states, new = iter(state), []
-        for rule, kept, nothing in zip(rules, remembers, empty, strict=True):
+        for rule, kept, nothing in zip(rules, stateful, empty, strict=True):
             old = next(states) if kept else nothing
             updates, after = rule.update(updates, old, params, **more)
             new += [after] * kept
@@ -179,11 +179,11 @@ def chained(rules: Sequence[optax.GradientTransformation]) -> optax.GradientTran
 
 
 def decayed(params: Any) -> Any:
-    """Return a tree of bool: the parameters that weight decay reaches, by their names.
+    """Return a tree of bool: whether each parameter has weight decay, by its name.
 
-    Not by the number of their axes: the scales and biases of a conditional BatchNorm have a row a
-    class, and to decay them would draw the features of every class to 0. Nor embeddings, of which
-    the rows without an example in the batch would only shrink.
+    The number of axes would select too much: scales and biases of a conditional BatchNorm have one
+    row per class, and decaying them would shrink the features of every class. Embeddings are
+    excluded too, since rows of classes that are not in the batch would only shrink.
     """
     return jax.tree_util.tree_map_with_path(
         lambda path, _: bool(path) and getattr(path[-1], "key", None) in DECAYED, params
@@ -193,8 +193,8 @@ def decayed(params: Any) -> Any:
 def clip_by_global_norm(max_norm: float) -> optax.GradientTransformationExtraArgs:
     """Scale gradients down to an L2 norm of at most `max_norm`.
 
-    As `optax.clip_by_global_norm`, but `update` is told the norm (`global_norm=`): the gradients at
-    hand may be one device's shards, see `gan_jax.parallel.fsdp`.
+    Like `optax.clip_by_global_norm`, but `update` takes the norm as a keyword, `global_norm`: the
+    gradients may be the shards of one device, see `gan_jax.parallel.fsdp`.
     """
 
     def update(
@@ -209,14 +209,14 @@ def clip_by_global_norm(max_norm: float) -> optax.GradientTransformationExtraArg
 def scale_by_adam(*, b1: float, b2: float, eps: float = 1e-8) -> optax.GradientTransformation:
     """Divide the first moment by the root of the second (arXiv:1412.6980, algorithm 1).
 
-    As `optax.scale_by_adam`, with its state, but on CPU an array's moments are computed by
-    themselves. XLA would compute them once more for the step, and turn the gradient of a
-    convolution's kernel about in each of the loops that read it.
+    Like `optax.scale_by_adam`, with the same state, but on CPU the moments of an array are compiled
+    separately. XLA would otherwise recompute them for the parameter update, and transpose the
+    gradient of a convolution kernel in each of the loops that read it.
 
     Args:
       b1: first-moment decay.
       b2: second-moment decay.
-      eps: what is added to the root.
+      eps: added to the root.
     """
     moments = functools.partial(_moments, b1=b1, b2=b2)
     on_cpu = functools.partial(separately_compiled, _moments, b1=b1, b2=b2)

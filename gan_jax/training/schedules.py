@@ -1,9 +1,9 @@
-"""Learning rates over a training: `optim.NET.schedule=NAME[,key=value,...]`, and warm-up.
+"""Learning-rate schedules, `optim.NET.schedule=NAME[,key=value,...]`, and warm-up.
 
-Any of them takes `warmup_images=N`, a warm-up that lasts as long with batches of any size.
+Every schedule takes `warmup_images=N`: a warm-up counted in images, independent of the batch size.
 
-A schedule is a factor of the peak learning rate, as a function of the updates since the warm-up.
-Everything is counted in updates of the network, of which there may be several a step.
+A schedule is a factor of the peak learning rate, as a function of the updates since the end of
+warm-up. All counts are updates of the network, of which there may be several per training step.
 """
 
 from __future__ import annotations
@@ -23,21 +23,21 @@ def constant(*, steps: int) -> optax.Schedule:
 
 
 def linear(*, steps: int, start: int = 0) -> optax.Schedule:
-    """Return 1 up to update `start`, then a straight line to 0 at the end of training.
+    """Return 1 up to update `start`, then linear decay to 0 at the end of training.
 
-    With `start` at half of the training it is that of CycleGAN (arXiv:1703.10593, section 4).
+    With `start` at half of the training this is CycleGAN's (arXiv:1703.10593, section 4).
     """
     _check(0 <= start < steps, f"start={start}: from 0 to below the {steps} updates to train")
     return optax.linear_schedule(1.0, 0.0, steps - start, transition_begin=start)
 
 
 def cosine(*, steps: int, first: int = 0, factor: float = 1.0) -> optax.Schedule:
-    """Return half a cosine from 1 to 0, which restarts (arXiv:1608.03983, equation 5).
+    """Return cosine decay from 1 to 0 with warm restarts (arXiv:1608.03983, equation 5).
 
     Args:
       steps: updates in the whole training.
-      first: updates of the first cycle; 0: all of them, without a restart.
-      factor: length of each further cycle, of the one before it; the paper's T_mult.
+      first: updates in the first cycle; 0 for all of them, without a restart.
+      factor: length of each cycle relative to the previous one; the paper's T_mult.
     """
     first = first or steps
     _check(0 < first <= steps, f"first={first}: from 1 to the {steps} updates to train")
@@ -50,7 +50,7 @@ def cosine(*, steps: int, first: int = 0, factor: float = 1.0) -> optax.Schedule
 
 
 def step(*, steps: int, at: tuple[int, ...], factor: float = 0.1) -> optax.Schedule:
-    """Return 1, times `factor` from each of the updates `at` on; `at=1000+2000` in a config."""
+    """Return 1, multiplied by `factor` at each of the updates `at`; `at=1000+2000` in a config."""
     _check(all(a < b for a, b in zip((0, *at), at, strict=False)), f"at={at}: rising, above 0")
     _check(factor > 0, f"factor={factor}: above 0")
     return lambda count: factor ** sum(jnp.where(count >= a, 1.0, 0.0) for a in at)
@@ -78,14 +78,13 @@ def make_schedule(
 
     Args:
       lr: peak learning rate.
-      schedule: "NAME" or "NAME,key=value,..." of `SCHEDULES`, from the end of the warm-up on.
-      warmup_steps: updates of a linear rise from 0 to the peak; 0 where the schedule counts them
-        in images.
+      schedule: "NAME" or "NAME,key=value,..." of `SCHEDULES`; starts at the end of warm-up.
+      warmup_steps: updates of linear warm-up from 0 to the peak; 0 if the schedule counts images.
       steps: length of training, in updates of this network.
-      batch: images an update.
+      batch: images per update.
 
     Raises:
-      UserError: no such schedule or field, or a value outside its range.
+      UserError: for an unknown schedule or field, or a value out of range.
     """
     name, *pairs = schedule.split(",")
     by_images = [pair for pair in pairs if pair.startswith(WARMUP)]
@@ -100,14 +99,14 @@ def make_schedule(
     if name != "constant" and warmup >= steps:
         given = f"schedule={schedule}" if by_images else f"warmup_steps={warmup}"
         raise UserError(f"optim.*.{given} leaves none of {steps} steps to train")
-    factor = _called(name, pairs, max(steps - warmup, 1))
+    factor = _parse(name, pairs, max(steps - warmup, 1))
     after = lambda count: lr * factor(count)  # noqa: E731
     if not warmup:
         return after
     return optax.join_schedules([optax.linear_schedule(0.0, lr, warmup), after], [warmup])
 
 
-def _called(name: str, pairs: list[str], steps: int) -> optax.Schedule:
+def _parse(name: str, pairs: list[str], steps: int) -> optax.Schedule:
     check_choice("optim.*.schedule", name, SCHEDULES)
     taken = {k: p for k, p in inspect.signature(SCHEDULES[name]).parameters.items() if k != "steps"}
     fields = {}
@@ -130,6 +129,6 @@ def _called(name: str, pairs: list[str], steps: int) -> optax.Schedule:
         raise UserError(f"optim.*.schedule={','.join([name, *pairs])}: {error}") from None
 
 
-def _check(fits: bool, said: str) -> None:
-    if not fits:
-        raise ValueError(said)
+def _check(valid: bool, message: str) -> None:
+    if not valid:
+        raise ValueError(message)

@@ -1,4 +1,4 @@
-"""How fast a training is, between two lines of its log."""
+"""Training speed between two logged steps."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ import jax
 
 
 class Reading:
-    """Images a second up to a call whose result may still be under way.
+    """Images per second up to a call whose result may still be pending.
 
-    The host dispatches calls long before they are done: only when the result of one is there has
-    its time passed. A thread waits for that, so that nothing else has to.
+    Calls are dispatched long before they complete. A thread waits for the result and records the
+    time, so that the loop does not have to wait.
     """
 
     def __init__(self, result: Any, images: int, start: float | Reading, wait: float) -> None:
@@ -26,39 +26,39 @@ class Reading:
     def _watch(self, result: Any) -> None:
         try:
             jax.block_until_ready(result)
-        except Exception:  # raised again where the numbers are read
+        except Exception:  # raised again when the metrics are read
             return
         finally:
             self._done = time.perf_counter()
 
     def done(self) -> float:
-        """Wait for the result; return when it was there, by time.perf_counter."""
+        """Wait for the result; return its completion time, by time.perf_counter."""
         self._thread.join()
         return self._done
 
     def values(self) -> dict[str, float]:
-        """Return images a second, and the share of the time spent waiting for them."""
+        """Return images per second, and the fraction of time spent waiting for input."""
         end = self.done()
         if isinstance(self._start, Reading):
-            self._start = self._start.done()  # and forget those before
+            self._start = self._start.done()  # frees the earlier readings
         passed = max(end - self._start, 1e-9)
         return {"time/images_per_second": self._images / passed, "time/input_wait": self._wait}
 
 
 class Speedometer:
-    """Counts images and the time spent waiting for them; restart it after what is not training."""
+    """Counts images and the time spent waiting for input; restart it after anything else."""
 
     def __init__(self) -> None:
         self.restart()
 
     def restart(self) -> None:
-        """Begin anew, with nothing under way."""
+        """Start a new measurement; no call may be pending."""
         self._asked = time.perf_counter()
         self._start: float | Reading = self._asked
         self._images, self._waited = 0, 0.0
 
     def take(self, feed: Iterator[Any], images: int) -> Any:
-        """Return the next batch, of so many images, and note how long it took to come."""
+        """Return the next input, of `images` images, and record the time spent waiting for it."""
         asked = time.perf_counter()
         batch = next(feed)
         self._waited += time.perf_counter() - asked
@@ -66,13 +66,13 @@ class Speedometer:
         return batch
 
     def read(self, result: Any) -> Reading:
-        """Return the speed since the last reading, and begin the next.
+        """Return the speed since the last reading, and start the next.
 
-        The host runs ahead of the devices, so waiting costs nothing until they have caught up: the
-        share is an upper bound of what input costs.
+        The host runs ahead of the devices, so waiting for input costs nothing until they catch up:
+        the fraction is an upper bound on the cost of input.
 
         Args:
-          result: of the last call.
+          result: result of the last call.
         """
         now = time.perf_counter()
         wait = min(self._waited / max(now - self._asked, 1e-9), 1.0)

@@ -1,4 +1,4 @@
-"""The training step: what is the same for all methods around what a task computes."""
+"""The training step: a task's own step with the bookkeeping shared by all methods."""
 
 from __future__ import annotations
 
@@ -17,15 +17,17 @@ from gan_jax.parallel.resident import Resident
 
 
 def make_step(task: Task, batch_size: int, prepare: Prepare | None = None) -> Any:
-    """Wrap a task's train step with what is the same for all: its key, `step` and `position`.
+    """Wrap a task's train step: derive its key, advance `step` and `position`.
 
     Args:
-      task: of the run.
-      batch_size: images a draw, over all devices.
+      task: the method.
+      batch_size: images per draw, over all devices.
       prepare: see `augment.real`; None leaves images as they are stored.
 
-    The function returned takes as many steps as its batch, [steps * draws, B, ...], holds, and
-    returns the metrics of the last. Images of the batch are uint8 as stored, or float32 in [-1, 1].
+    Returns:
+      (phase, state, batch, key) -> (state, metrics). It takes as many steps as the batch,
+      [steps * draws, B, ...], provides, and returns the metrics of the last one. Images of the
+      batch are uint8 as stored, or float32 in [-1, 1].
     """
 
     def step(
@@ -37,7 +39,7 @@ def make_step(task: Task, batch_size: int, prepare: Prepare | None = None) -> An
         def one(state: TrainState, batch: Batch) -> tuple[TrainState, Metrics]:
             if prepare is not None:
                 batch = prepare(batch, key, state.position)
-            # `state` has the old step until here, whatever the task reads it for.
+            # The task sees the step and position from before the update.
             new, metrics = task.train_step(phase, state, batch, jax.random.fold_in(key, state.step))
             drawn = np.uint32(phase.draws * batch_size)
             return new.replace(step=state.step + 1, position=state.position + drawn), metrics
@@ -50,12 +52,12 @@ def make_step(task: Task, batch_size: int, prepare: Prepare | None = None) -> An
 
 
 def training_step(task: Task, config: ConfigDict, batch_size: int = 0) -> Any:
-    """Return the step of a run, as `make_step`, with what the config does to stored images.
+    """Return the training step of a run: `make_step` with the config's image preparation.
 
     Args:
-      task: of the run.
-      config: of the run; read are `data` and `train.batch_size`.
-      batch_size: images a draw, where they are not `train.batch_size`.
+      task: the method.
+      config: the run's config; `data` and `train.batch_size` are used.
+      batch_size: images per draw; 0 for `train.batch_size`.
     """
     prepare = make_prepare(flip=config.data.flip, dequantize=config.data.dequantize)
     return make_step(task, batch_size or config.train.batch_size, prepare)

@@ -1,4 +1,4 @@
-"""Transfer: a training that starts from the networks of another run."""
+"""Transfer learning: training starts from the networks of another run."""
 
 from __future__ import annotations
 
@@ -18,19 +18,20 @@ Start = Callable[[jax.Array], TrainState]
 def starting_from(
     given: Mapping[str, NetState], start: Start, target: TrainState, *, source: Path
 ) -> Start:
-    """Return a start whose networks are those of another run, by name.
+    """Wrap an initialiser so that networks are copied from another run, matched by name.
 
-    Parameters, batch statistics and spectral vectors are copied, and moving averages where both
-    keep one; optimizers start anew. What the source has no network for is initialised as usual.
+    Parameters, batch statistics and spectral vectors are copied, and moving averages if this run
+    keeps them (from the weights if the other run kept none); optimizers start anew. Networks that
+    the other run lacks are initialised as usual.
 
     Args:
       given: networks of the other run.
-      start: key -> the first state.
-      target: what `start` returns, abstract.
-      source: the other run's directory, for messages.
+      start: key -> initial state.
+      target: abstract result of `start`.
+      source: directory of the other run, for error messages.
 
     Raises:
-      UserError: no network of these names, or networks of other layers or sizes.
+      UserError: if no network names match, or matching networks differ in layers or sizes.
     """
     theirs = given
     given = {name: net for name, net in theirs.items() if name in target.nets}
@@ -42,7 +43,7 @@ def starting_from(
         )
     for name, net in given.items():
         _check(source, name, net, target.nets[name])
-    # As host arrays: each is copied to where this run keeps it.
+    # Host arrays, which are then placed with this run's shardings.
     given = {name: jax.device_get(_kept(net)) for name, net in given.items()}
 
     def begin(key: jax.Array) -> TrainState:

@@ -1,4 +1,4 @@
-"""GAN-train and GAN-test of generators whose faults are known."""
+"""GAN-train and GAN-test of generators with known defects."""
 
 from __future__ import annotations
 
@@ -42,12 +42,12 @@ DIGITS = dict(
 
 @dataclasses.dataclass
 class Generator:
-    """Stands for a run: real images of the class asked for, with a fault.
+    """A stand-in for a run: returns real images of the requested class, with a known defect.
 
     Attributes:
-      shift: the image is of the class asked for plus this.
-      variety: how many images of a class it knows.
-      conditional: of its config.
+      shift: added to the requested class.
+      variety: number of distinct images per class.
+      conditional: `model.conditional` of its config.
     """
 
     spec: DataSpec
@@ -104,12 +104,12 @@ def test_both_scores_of_good_and_bad_generators(oracle, reader):
         ((key, test[name]),) = gan_test(generator, reader, num=200).items()
         assert key == "gan_test/cnn:reader/200"
     assert train["good"] > 0.9 and test["good"] > 0.9
-    # One image a class: each is read, and little is learnt from them.
+    # One image per class: GAN-test is high, GAN-train low.
     assert test["few"] > 0.8 and train["few"] < 0.75
 
 
 def test_training_is_that_of_the_loop(dataset):
-    """The same weights as by the project's loop on the same images."""
+    """`fit` gives the same weights as the training loop on the same images."""
     config = sgd(smoke_config("classifier", **{**DIGITS, "train__steps": 3, "data__flip": True}))
     task = make_task(config, dataset.spec)
     state = fit(task, config, dataset.splits["train"], make_parallel("jit", 1))

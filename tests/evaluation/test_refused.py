@@ -1,4 +1,4 @@
-"""Evaluations that cannot be: one line each says what, and nothing is written."""
+"""Invalid evaluations fail with a one-line error and write nothing."""
 
 from __future__ import annotations
 

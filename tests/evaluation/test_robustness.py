@@ -1,4 +1,4 @@
-"""The accuracy of a discriminator on changed images: against definitions, and by the command."""
+"""Accuracy of a discriminator on corrupted images: against definitions and from the CLI."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def changed(run: Run, **members: Any) -> Run:
 
 
 def halves(run: Run, num: int, seed: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return real images, generated ones and their classes: first the measured, then the others."""
+    """Return real images, generated ones and labels: measured images first, then the others."""
     split = open_data(run.config.data).splits["eval"]
     order = np.random.Generator(np.random.Philox(0)).permutation(len(split))[: 2 * num]
     real = split.get(order)
@@ -84,7 +84,7 @@ def test_the_command(
 
 
 def test_a_linear_discriminator(gan: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What PGD reaches is known, and an attack of radius 0 is none."""
+    """The result of PGD is known in closed form, and radius 0 changes nothing."""
     monkeypatch.setattr(module, "RADII", (0.0, 0.02, 0.2))
     run = gan_jax.load(gan)
     w = np.random.default_rng(0).normal(size=run.spec.image_shape).astype(np.float32)

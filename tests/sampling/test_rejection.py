@@ -20,9 +20,9 @@ from gan_jax.core.images import to_uint8
 from gan_jax.core.task import Task
 from gan_jax.data import open_data
 from gan_jax.data.dataset import array_split
-from gan_jax.evaluation.passes import Look, sample_pass
+from gan_jax.evaluation.image_statistics import IMAGES
+from gan_jax.evaluation.passes import FeatureProbe, sample_pass
 from gan_jax.evaluation.paths import perceptual_path_length
-from gan_jax.evaluation.side import IMAGES
 from gan_jax.methods.registry import make_task
 from gan_jax.parallel.mesh import make_parallel
 from gan_jax.sampling import rejection
@@ -189,8 +189,8 @@ def test_sampling_and_evaluation_keep_the_same_images(
     labels = lambda place: (place % 10).astype(np.int32)  # noqa: E731
     common = dict(parallel=run.parallel, batch_size=8, options=options)
     trials = keep(run.task, run.state, key=key, num=12, labels=labels, **common).trials
-    look = Look(None, frozenset({IMAGES}))
-    side = sample_pass(look, run.task, 10, **common)(run.state, key, 12, trials)
+    probe = FeatureProbe(None, frozenset({IMAGES}))
+    side = sample_pass(probe, run.task, 10, **common)(run.state, key, 12, trials)
     kept = run.sample(12, seed=1, labels=range(10), rejection="raw")
     assert np.abs(side.images.astype(int) - to_uint8(kept)).max() <= 1
     seen = {}

@@ -1,4 +1,4 @@
-"""Several steps in a dispatch: where calls end, and that they learn what single steps learn."""
+"""Several steps per call: where calls end, and that they train like single steps."""
 
 from __future__ import annotations
 
@@ -58,12 +58,12 @@ def test_calls_end_where_something_happens() -> None:
 @pytest.mark.parametrize("start", range(1, 20))
 def test_a_resumed_run_makes_the_calls_of_an_unbroken_one(start: int) -> None:
     whole = ends(0, 20, 4, 7, change=9)
-    if start in whole:  # where a run can have been saved
+    if start in whole:  # a step at which a run can be saved
         assert ends(start, 20, 4, 7, change=9) == [end for end in whole if end > start]
 
 
 def test_images_go_to_the_step_as_stored() -> None:
-    """And are floats in [-1, 1] for the task, whichever way they came."""
+    """The task gets floats in [-1, 1], whether the batch is uint8 or float32."""
     config = smoke_config("dcgan")
     dataset = open_data(config.data)
     task = dataclasses.replace(
@@ -114,7 +114,7 @@ def test_short_steps_share_a_dispatch(seconds: float, steps: int) -> None:
 
 @dataclasses.dataclass(frozen=True)
 class Device:
-    """What is asked of a device."""
+    """The attributes of a device that are used."""
 
     platform: str
     device_kind: str = ""

@@ -1,4 +1,4 @@
-"""The closed form of a step's operations against XLA's count of the program."""
+"""FLOPs of a step: closed form against XLA's count of the program."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def test_taps_are_the_pixels_that_a_convolution_sees(
 def test_a_step_of_dcgan_has_the_operations_that_xla_counts(
     monkeypatch: pytest.MonkeyPatch, updates: int
 ) -> None:
-    """XLA counts activations, BatchNorm and Adam too, which are small beside wide layers.
+    """XLA counts activations, BatchNorm and Adam too, which are small compared with wide layers.
 
     It is shown its own convolutions: the forms for CPU multiply by padding as well.
     """
@@ -78,7 +78,7 @@ def test_products_of_a_program_are_counted() -> None:
 
 
 def test_a_step_of_dcgan_is_counted_without_a_compiler() -> None:
-    """As the closed form, and a quarter more for what falls on padding."""
+    """Equal to the closed form, plus a quarter for padded pixels."""
     problem = PROBLEMS["DCGAN-64"]
     config, spec = problem.config(), problem.spec()
     task, parallel = make_task(config, spec), make_parallel("jit", 1)

@@ -1,4 +1,4 @@
-"""Singular values against NumPy's, variety by hand, and what a run writes of both."""
+"""Singular values against NumPy's, diversity by hand, and what a run writes of both."""
 
 from __future__ import annotations
 
@@ -33,12 +33,12 @@ def test_power_iterations(shape: tuple[int, ...]) -> None:
 
 
 def test_a_layer_that_keeps_its_vector() -> None:
-    """The norm of the weight as it is, not of the normalised one, from the vector at hand."""
+    """The norm of the unnormalised weight is estimated from the layer's stored vector."""
     module = nn.Sequential([SpectralDense(6), SpectralDense(4)])
     variables = module.init(jax.random.key(0), np.ones((1, 9)))
     weights = [variables["params"][f"layers_{i}"]["kernel"] for i in range(2)]
     lefts = [np.linalg.svd(np.asarray(w).T)[0] for w in weights]
-    # The first layer keeps its first singular vector, the second one its second.
+    # The first layer stores its first singular vector, the second layer its second.
     kept = {f"layers_{i}": {"u": lefts[i][:, i]} for i in range(2)}
     state = new_state({"net": NetState(variables["params"], {"spectral": kept}, (), None)})
     found = jax.jit(spectral_norms)(state)

@@ -1,4 +1,4 @@
-"""The learning rates that are logged are those that the optimizers take."""
+"""Logged learning rates equal those that the optimizers use."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def test_at_logged_steps(schedule: str, warmup: int) -> None:
     rates = LearningRates(config, ("gen", "disc"))
     for step in (4, 8, 11):
         found = rates.at(step)
-        # Step 4 took the generator's fourth update, of number 3, and the discriminator's eighth.
+        # Step 4 contains the generator's 4th update (count 3) and the discriminator's 8th.
         for name, lr, updates in (("gen", 0.5, 1), ("disc", 0.25, 2)):
             expected = make_schedule(
                 lr=lr, schedule=schedule, warmup_steps=warmup, steps=11 * updates, batch=8

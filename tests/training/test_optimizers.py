@@ -1,4 +1,4 @@
-"""Optimizers against optax's own, and learning rates at the steps that matter."""
+"""Optimizers against optax's and PyTorch's."""
 
 from __future__ import annotations
 
@@ -84,7 +84,7 @@ RULES = {
 
 
 def moved(rule: dict, size: float, *, steps: int = 50, lr: float = 1e-3) -> float:
-    """Return how far constant gradients of that size have moved a weight."""
+    """Return how far constant gradients of a given size move a weight."""
     rule = make_optimizer(**rule, lr=lr, steps=steps, batch=8)
     params, gradient = jnp.zeros(1), jnp.full(1, size)
 
@@ -108,7 +108,7 @@ def rmsprop_by_hand(size: float, *, decay: float, eps: float, steps: int = 50) -
 
 @pytest.mark.parametrize("size", [1e-9, 1e-7, 1e-5, 1e-2])
 def test_rmsprop_adds_epsilon_to_the_root(size: float) -> None:
-    """WGAN's generator has gradients of 1e-5, which an epsilon inside the root slows down."""
+    """WGAN's generator has gradients of 1e-5, which epsilon inside the root would slow down."""
     expected = rmsprop_by_hand(size, decay=0.99, eps=1e-8)
     assert moved(RULES["rmsprop"], size) == pytest.approx(expected, rel=1e-4)
 
@@ -130,7 +130,7 @@ def test_like_pytorch(name: str, size: float) -> None:
 
 
 def test_weight_decay_is_decoupled_and_goes_by_role() -> None:
-    """A conditional BatchNorm's scale and bias have two axes, as a matrix has."""
+    """Scale and bias of a conditional BatchNorm have two axes, like a matrix, and no decay."""
     rule = make(name="sgd", weight_decay=0.25)
     table = {"scale": jnp.ones((10, 3)), "bias": jnp.ones((10, 3)), "embedding": jnp.ones((10, 3))}
     params = {"block0": {"norm": table, **PARAMS}, "minibatch": {"tensor": jnp.ones((2, 3, 4))}}
@@ -145,7 +145,7 @@ def test_weight_decay_is_decoupled_and_goes_by_role() -> None:
 
 
 def test_every_parameter_has_a_role() -> None:
-    """A network that names a parameter otherwise says here whether weight decay reaches it."""
+    """New parameter names must be added here, with or without weight decay."""
     kept = {"bias", "dense_bias", "scale", "gain", "embedding"}
     named = set()
     for path in (ROOT / "gan_jax").rglob("*.py"):
@@ -161,7 +161,7 @@ def test_clipping_is_of_the_global_norm() -> None:
 
 
 def test_the_state_does_not_depend_on_numbers() -> None:
-    """So that they can change from a checkpoint on; what remembers nothing is not in the state."""
+    """Hyperparameters can change on resume, since stateless rules are not in the state."""
     numbers = dict(lr=1.0, weight_decay=0.3, clip_norm=0.1, warmup_steps=2, schedule="cosine")
     for rule in (dict(name="adam"), dict(name="sgd", momentum=0.9), dict(name="rmsprop")):
         states = [make(**rule, **more).init(PARAMS) for more in ({}, numbers)]
@@ -177,7 +177,7 @@ def test_errors() -> None:
         make(schedule="cosin")
     with pytest.raises(UserError, match=r"optim\.\*\.eps=0"):
         make(eps=0.0)
-    with pytest.raises(TypeError, match="momentum"):  # of a section that was not completed
+    with pytest.raises(TypeError, match="momentum"):  # an incomplete section
         make(momentum=0.9)
     with pytest.raises(UserError, match="warmup_steps=10 leaves none of 10 steps"):
         make(schedule="linear", warmup_steps=10)
@@ -191,7 +191,7 @@ def test_config_section_has_every_keyword() -> None:
 
 
 def update_of_a_kernel() -> tuple[Callable, tuple]:
-    """Return Adam's step for a kernel whose gradient comes turned about, and its arguments."""
+    """Return Adam's step for a kernel whose gradient is transposed, and its arguments."""
     rule, kernel = make(), jnp.ones((64, 4, 128))
 
     def update(gradient: jax.Array, state: Any, kernel: jax.Array) -> tuple[Any, jax.Array]:

@@ -1,4 +1,4 @@
-"""Schedules against values that can be read off their definitions, and against PyTorch's."""
+"""Schedules against closed-form values and PyTorch's schedules."""
 
 from __future__ import annotations
 

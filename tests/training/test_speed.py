@@ -1,4 +1,4 @@
-"""Images a second and the share of waiting, by a clock of our own."""
+"""Images per second and the fraction of waiting, with a fake clock."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from gan_jax.training import speed
 
 @pytest.fixture
 def now(monkeypatch: pytest.MonkeyPatch) -> list[float]:
-    """Return a clock that is moved by hand."""
+    """Return a clock that the test advances."""
     now = [100.0]
     monkeypatch.setattr(speed.time, "perf_counter", lambda: now[0])
     return now
@@ -21,13 +21,13 @@ def now(monkeypatch: pytest.MonkeyPatch) -> list[float]:
 def test_counts_images_and_waiting(now: list[float]) -> None:
     def feed():
         for i in range(4):
-            now[0] += 0.25  # a batch takes a quarter of a second to come
+            now[0] += 0.25  # wait 0.25 s for a batch
             yield i
 
     meter, batches = speed.Speedometer(), feed()
     for expected in range(3):
         assert meter.take(batches, 8) == expected
-        now[0] += 0.75  # and as much again, thrice, to train on
+        now[0] += 0.75  # train on it for 0.75 s
     assert meter.read(None).values() == {
         "time/images_per_second": 8.0,
         "time/input_wait": 0.25,
@@ -44,7 +44,7 @@ def test_counts_images_and_waiting(now: list[float]) -> None:
 def test_time_passes_until_the_result_is_there(
     now: list[float], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Twice 100 images are dispatched in no time; the device takes 2 s and 3 s for them."""
+    """Two calls of 100 images are dispatched at once; the device takes 2 s and 3 s for them."""
     finished = [threading.Event(), threading.Event()]
     monkeypatch.setattr(speed.jax, "block_until_ready", lambda result: finished[result].wait(60))
     meter = speed.Speedometer()

@@ -1,4 +1,4 @@
-"""A training that starts from another run's networks, and one that keeps some of their layers."""
+"""Training from another run's networks, with and without frozen layers."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def test_frozen_stages_stay_those_of_the_other_run(gan: Path, tmp_path: Path) ->
     chex.assert_trees_all_equal(before["down0"], after["down0"])
     for name in before.keys() - {"down0"}:
         moved = jax.tree.map(lambda a, b: np.abs(a - b).max(), before[name], after[name])
-        # One step of Adam at its learning rate, from their weights and not from new ones.
+        # One Adam step from the other run's weights, not from new ones.
         assert 0 < max(jax.tree.leaves(moved)) < 3 * config.optim.disc.lr, (name, moved)
     for net in ("gen", "disc"):
         assert int(jax.tree.leaves(mine.nets[net].opt_state)[0]) == 1, "optimizers start anew"

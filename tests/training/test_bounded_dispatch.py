@@ -1,12 +1,12 @@
-"""How far the host runs ahead, counted with results that note who waits for them."""
+"""The bound on asynchronous dispatch, with results that record when they are awaited."""
 
 from __future__ import annotations
 
-from gan_jax.training.ahead import BURST, Ahead
+from gan_jax.training.bounded_dispatch import BURST, BoundedDispatch
 
 
 class Result:
-    """Stands for what a call returned."""
+    """A stand-in for the result of a call."""
 
     def __init__(self, call: int, waited: list[int]) -> None:
         self.call, self.waited = call, waited
@@ -16,10 +16,10 @@ class Result:
         return self
 
 
-def test_two_handfuls_of_calls_are_under_way_at_most_and_one_at_least() -> None:
-    ahead, waited = Ahead(), []
+def test_between_16_and_32_calls_are_in_flight() -> None:
+    dispatch, waited = BoundedDispatch(), []
     for call in range(1, 4 * BURST + 1):
-        ahead.wait({"loss": Result(call, waited)})
+        dispatch.wait({"loss": Result(call, waited)})
         done = max(waited, default=0)
         assert call - done <= 2 * BURST
         if call >= BURST:

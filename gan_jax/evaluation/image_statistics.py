@@ -1,8 +1,8 @@
-"""A side of a comparison, real or generated: what one pass over its images leaves for the metrics.
+"""Statistics of a set of images, real or generated, from which metrics are computed.
 
-Only what the metrics asked for need is kept: sums alone for the Fréchet distance, so that memory
-does not grow with the images, feature vectors for the others. The real side is also kept as a file,
-named by what it was made of, so that the next evaluation need not look at the real images again.
+They are collected in one pass, and hold only what the requested metrics need: for the Fréchet
+distance running sums, whose memory does not grow with the number of images, for others the feature
+vectors. Statistics of real images are cached in a file for the next evaluation.
 """
 
 from __future__ import annotations
@@ -28,21 +28,21 @@ from gan_jax.metrics.statistics import read_statistics, write_statistics
 logger = logging.getLogger(__name__)
 
 MOMENTS, FEATURES, LOGITS, IMAGES, LABELS = "moments", "features", "logits", "images", "labels"
-ARRAYS = (FEATURES, LOGITS, IMAGES, LABELS)  # one row an image
+ARRAYS = (FEATURES, LOGITS, IMAGES, LABELS)  # one row per image
 
 
 @dataclasses.dataclass(eq=False)
-class Side:
-    """What is known of the images of one side; what was not asked for is None.
+class ImageStatistics:
+    """Statistics of a set of images; fields that no metric needs are None.
 
     Attributes:
-      count: how many images.
+      count: number of images.
       moments: mean and covariance of their features.
       features: float32 [N, D].
       logits: float32 [N, K].
       images: uint8 [N, H, W, C].
       labels: int32 [N].
-      pairs: means over the images of what compares each with its own target, by name.
+      pairs: mean distances between each image and its own target, by name.
     """
 
     count: int = 0
@@ -54,48 +54,48 @@ class Side:
     pairs: dict[str, float] = dataclasses.field(default_factory=dict)
 
     def has(self, needs: Iterable[str]) -> bool:
-        """Return whether all of what is needed was kept."""
+        """Return whether all of the needed fields are present."""
         return all(getattr(self, name) is not None for name in needs)
 
 
-def collect(batches: Iterable[Mapping[str, np.ndarray]], needs: Iterable[str]) -> Side:
-    """Go over batches once.
+def collect(batches: Iterable[Mapping[str, np.ndarray]], needs: Iterable[str]) -> ImageStatistics:
+    """Collect the statistics of batches in one pass.
 
     Args:
-      batches: rows by name: "features" where moments or features are needed, "logits", "images",
-        "labels"; every other name is a number of a pair of images. "mask" float32 [B] is 0 at rows
-        that only fill the last batch.
-      needs: what is to be kept.
+      batches: per-image arrays by name: "features" if moments or features are needed, "logits",
+        "images", "labels"; any other name is a distance [B] between an image and its target. "mask"
+        float32 [B] is 0 for padding in the last batch.
+      needs: the fields of `ImageStatistics` to collect.
     """
-    side, kept, sums = Side(), {name: [] for name in ARRAYS if name in needs}, {}
+    statistics, kept, sums = ImageStatistics(), {name: [] for name in ARRAYS if name in needs}, {}
     for batch in batches:
         there = batch["mask"] > 0
         rows = {name: np.asarray(x)[there] for name, x in batch.items() if name != "mask"}
-        side.count += int(there.sum())
+        statistics.count += int(there.sum())
         if MOMENTS in needs:
-            if side.moments is None:
-                side.moments = Moments(rows[FEATURES].shape[1])
-            side.moments.update(rows[FEATURES])
+            if statistics.moments is None:
+                statistics.moments = Moments(rows[FEATURES].shape[1])
+            statistics.moments.update(rows[FEATURES])
         for name in kept.keys() & rows.keys():  # data without classes have no labels
             kept[name].append(rows[name])
         for name in rows.keys() - {*ARRAYS}:
             sums[name] = sums.get(name, 0.0) + rows[name].astype(np.float64).sum()
     for name, parts in kept.items():
         if parts:
-            setattr(side, name, np.concatenate(parts))
-    side.pairs = {name: float(total) / side.count for name, total in sums.items()}
-    return side
+            setattr(statistics, name, np.concatenate(parts))
+    statistics.pairs = {name: float(total) / statistics.count for name, total in sums.items()}
+    return statistics
 
 
 def features_dir() -> Path:
-    """Return where real sides are kept: $XDG_CACHE_HOME/gan_jax/features (default ~/.cache)."""
+    """Return the cache folder: $XDG_CACHE_HOME/gan_jax/features (default ~/.cache)."""
     home = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
     return Path(home) / "gan_jax" / "features"
 
 
 @functools.cache
 def code_fingerprint() -> str:
-    """Return the SHA-256 of this package's code: features of other code are computed again."""
+    """Return the SHA-256 of this package's code; changed code invalidates the cache."""
     digest = hashlib.sha256()
     for path in sorted(PACKAGE.rglob("*.py")):
         digest.update(path.relative_to(PACKAGE).as_posix().encode() + path.read_bytes())
@@ -103,15 +103,15 @@ def code_fingerprint() -> str:
 
 
 @dataclasses.dataclass(frozen=True)
-class Origin:
-    """What a real side was made of: equal origins have equal features.
+class CacheKey:
+    """Identifies cached statistics of real images: equal keys mean equal features.
 
     Attributes:
-      name: of data set and split, for people.
+      name: name of data set and split, readable in the file name.
       data: fingerprint of the images and of which of them were chosen.
-      count: how many.
+      count: number of images.
       protocol: name of the feature network.
-      dimensions: of its features.
+      dimensions: dimension of its features.
       weights: fingerprint of its variables.
     """
 
@@ -124,47 +124,47 @@ class Origin:
 
     @property
     def path(self) -> Path:
-        """Where the moments are kept; the rows are beside, in NAME.rows.npz."""
+        """File of the moments, NAME.npz; per-image arrays are in NAME.rows.npz next to it."""
         record = json.dumps([dataclasses.astuple(self), code_fingerprint()])
         digest = hashlib.sha256(record.encode()).hexdigest()[:16]
         plain = "".join(c if c.isalnum() else "-" for c in f"{self.name}-{self.protocol}")
         return features_dir() / f"{plain}-{self.count}-{digest}.npz"
 
 
-def kept_side(origin: Origin, needs: Iterable[str]) -> Side | None:
-    """Return a side that was kept, if all that is needed of it is there and whole.
+def load_cached(key: CacheKey, needs: Iterable[str]) -> ImageStatistics | None:
+    """Return cached statistics, or None if a needed field is missing or a file is damaged.
 
-    A file that does not fit what it should hold is said to be computed again, in one line.
+    A damaged or mismatched file is reported with a one-line warning.
     """
-    path, wanted = origin.path, {MOMENTS, *needs} - {LABELS}
+    path, wanted = key.path, {MOMENTS, *needs} - {LABELS}
     rows = path.with_suffix(".rows.npz")
     if not path.is_file() or (wanted - {MOMENTS} and not rows.is_file()):
         return None
     try:
         moments = read_statistics(
             path,
-            protocol=origin.protocol,
-            dimensions=origin.dimensions,
-            weights=origin.weights,
+            protocol=key.protocol,
+            dimensions=key.dimensions,
+            weights=key.weights,
         )
-        side = Side(moments.count, moments)
+        statistics = ImageStatistics(moments.count, moments)
         for name, array in (_read_rows(rows) if wanted - {MOMENTS} else {}).items():
-            setattr(side, name, array)
-            if len(array) != origin.count:
-                raise UserError(f"{rows}: {len(array)} rows of {name} for {origin.count} images")
+            setattr(statistics, name, array)
+            if len(array) != key.count:
+                raise UserError(f"{rows}: {len(array)} rows of {name} for {key.count} images")
     except UserError as error:
         logger.warning("computing the real features again: %s", error)
         return None
-    return side if side.has(wanted) else None
+    return statistics if statistics.has(wanted) else None
 
 
-def keep_side(origin: Origin, side: Side) -> None:
-    """Keep a side for the next evaluation; a place that cannot be written keeps nothing."""
-    arrays = {name: getattr(side, name) for name in (FEATURES, LOGITS, LABELS)}
+def save_cached(key: CacheKey, statistics: ImageStatistics) -> None:
+    """Cache statistics for the next evaluation; only warn if the file cannot be written."""
+    arrays = {name: getattr(statistics, name) for name in (FEATURES, LOGITS, LABELS)}
     arrays = {name: array for name, array in arrays.items() if array is not None}
-    path = origin.path
+    path = key.path
     try:
-        write_statistics(path, side.moments, protocol=origin.protocol, weights=origin.weights)
+        write_statistics(path, statistics.moments, protocol=key.protocol, weights=key.weights)
         if arrays.keys() - {LABELS}:
             with written_whole(path.with_suffix(".rows.npz")) as file:
                 np.savez(file, sha256=np.str_(_digest(arrays)), **arrays)
