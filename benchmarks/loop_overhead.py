@@ -32,7 +32,7 @@ from gan_jax.methods.registry import make_task
 from gan_jax.parallel.mesh import make_parallel
 from gan_jax.platform.heap import reuse_host_memory
 from gan_jax.platform.logs import set_up_logging
-from gan_jax.runs.writer import read_metrics
+from gan_jax.rundir.writer import read_metrics
 from gan_jax.training.step import make_step
 
 LOG_EVERY = 48

@@ -16,7 +16,7 @@ __version__ = "0.1.0"
 _LAZY = {
     "Progress": "gan_jax.library.progress",
     "Run": "gan_jax.library.run",
-    "find_runs": "gan_jax.library.find_runs",  # `runs` is a room
+    "runs": "gan_jax.library.runs_table",
     "load": "gan_jax.library.run",
     "load_config": "gan_jax.methods.configs",
     "progress": "gan_jax.library.progress",

@@ -33,7 +33,7 @@ from gan_jax.models.blocks.norm import BatchNorm, InstanceNorm, LayerNorm, Modul
 from gan_jax.models.blocks.spectral import SpectralConv, SpectralDense, SpectralEmbed
 from gan_jax.parallel.mesh import make_parallel
 from gan_jax.parallel.precision import training_apply
-from gan_jax.runs.checkpoint import abstract_state
+from gan_jax.rundir.checkpoint import abstract_state
 from gan_jax.training.feed import abstract_batch
 from gan_jax.training.step import make_step
 

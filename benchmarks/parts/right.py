@@ -176,7 +176,7 @@ def across(cpu: Steps, device: Steps, start: Any) -> dict[str, Any]:
     import jax
     import numpy as np
 
-    from gan_jax.runs.checkpoint import Checkpoints, abstract_state
+    from gan_jax.rundir.checkpoint import Checkpoints, abstract_state
 
     equal = []
     with tempfile.TemporaryDirectory() as folder, Checkpoints(Path(folder) / "c", keep=9) as kept:

@@ -23,7 +23,7 @@ from gan_jax.methods.configs import load_config
 from gan_jax.methods.configs import resolve as complete_config
 from gan_jax.planning.topology import parse_topology
 from gan_jax.platform.host import compile_only, deterministic_gpus
-from gan_jax.runs.workdir import check_workdir, read_config, read_spec
+from gan_jax.rundir.workdir import check_workdir, read_config, read_spec
 
 QUICKSTART = "configs/quickstart.py"
 WEIGHTS = ("ema", "raw", None)  # values of the task option of that name

@@ -26,7 +26,7 @@ from gan_jax.evaluation.run_measures import measure_run
 from gan_jax.library.run import load
 from gan_jax.metrics.confusion import Confusion
 from gan_jax.parallel import hosts
-from gan_jax.runs.workdir import write_text
+from gan_jax.rundir.workdir import write_text
 
 logger = logging.getLogger(__name__)
 

@@ -14,7 +14,7 @@ from gan_jax.features import efficientnet_extractor, inception_weights
 from gan_jax.features.extractor import Extractor, Features, checked
 from gan_jax.features.resize import preprocess
 from gan_jax.library.run import load
-from gan_jax.runs.workdir import read_config
+from gan_jax.rundir.workdir import read_config
 
 
 def make_extractor(

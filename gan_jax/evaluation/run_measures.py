@@ -14,7 +14,7 @@ from gan_jax.evaluation.protocol import Request
 from gan_jax.evaluation.robustness import robustness
 from gan_jax.features.lpips import make_efficientnet_distance, make_lpips
 from gan_jax.library.run import Run, load
-from gan_jax.runs.workdir import read_config
+from gan_jax.rundir.workdir import read_config
 
 
 def _accuracy_scores(

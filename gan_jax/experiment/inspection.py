@@ -16,8 +16,8 @@ from gan_jax.core.state import TrainState, count_parameters
 from gan_jax.core.task import Task
 from gan_jax.data import open_data
 from gan_jax.methods.registry import make_task
-from gan_jax.runs.changes import read_changes
-from gan_jax.runs.workdir import has_begun, read_spec
+from gan_jax.rundir.changes import read_changes
+from gan_jax.rundir.workdir import has_begun, read_spec
 
 
 def inspect(

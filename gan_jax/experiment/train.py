@@ -29,15 +29,15 @@ from gan_jax.parallel.mesh import make_parallel
 from gan_jax.platform.host import check_deterministic
 from gan_jax.platform.logs import print_if_slow, quiet_libraries
 from gan_jax.platform.signals import stop_on_signals
-from gan_jax.runs.changes import DATA, write_changes
-from gan_jax.runs.checkpoint import (
+from gan_jax.rundir.changes import DATA, write_changes
+from gan_jax.rundir.checkpoint import (
     Checkpoints,
     abstract_state,
     disk_errors,
     last_good,
     memory_errors,
 )
-from gan_jax.runs.workdir import (
+from gan_jax.rundir.workdir import (
     alone,
     check_spec,
     check_workdir,
@@ -47,7 +47,7 @@ from gan_jax.runs.workdir import (
     saved_steps,
     write_record,
 )
-from gan_jax.runs.writer import NoWriter, Writer
+from gan_jax.rundir.writer import NoWriter, Writer
 from gan_jax.training.loop import Loop
 from gan_jax.training.transfer import starting_from
 

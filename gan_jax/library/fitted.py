@@ -23,7 +23,7 @@ from gan_jax.core.task import Fit, Task
 from gan_jax.data import Split
 from gan_jax.data.pipeline import eval_batches, prefetch
 from gan_jax.parallel.mesh import Parallel
-from gan_jax.runs.checkpoint import digest_of
+from gan_jax.rundir.checkpoint import digest_of
 
 logger = logging.getLogger(__name__)
 

@@ -24,8 +24,8 @@ from gan_jax.core.metric_names import MetricName, log_name, split_log_name
 from gan_jax.core.places import place
 from gan_jax.library.frames import pandas_for
 from gan_jax.library.summary import last_grid
-from gan_jax.runs.workdir import in_use, read_config
-from gan_jax.runs.writer import read_metrics
+from gan_jax.rundir.workdir import in_use, read_config
+from gan_jax.rundir.writer import read_metrics
 
 if TYPE_CHECKING:
     import pandas

@@ -33,8 +33,8 @@ from gan_jax.methods.registry import make_task
 from gan_jax.parallel import hosts
 from gan_jax.parallel.mesh import Parallel, make_parallel
 from gan_jax.platform.logs import quiet_libraries
-from gan_jax.runs.checkpoint import Checkpoints, abstract_state
-from gan_jax.runs.workdir import check_spec, read_config, read_spec, remember_places
+from gan_jax.rundir.checkpoint import Checkpoints, abstract_state
+from gan_jax.rundir.workdir import check_spec, read_config, read_spec, remember_places
 from gan_jax.sampling.rejection import keep, trial_keys
 from gan_jax.sampling.standing import with_standing
 

@@ -42,7 +42,7 @@ from gan_jax.planning.cost import Cost, read_cost, read_gpu_cost
 from gan_jax.planning.hlo import KINDS
 from gan_jax.planning.largest_batch import largest_batch
 from gan_jax.planning.topology import Topology
-from gan_jax.runs.checkpoint import abstract_state
+from gan_jax.rundir.checkpoint import abstract_state
 from gan_jax.training.feed import abstract_batch
 from gan_jax.training.step import training_step
 

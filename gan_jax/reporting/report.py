@@ -21,9 +21,9 @@ from gan_jax.core.config import RESUMABLE, flatten
 from gan_jax.core.errors import UserError, did_you_mean
 from gan_jax.core.metric_names import MetricName, Protocol
 from gan_jax.metrics.confusion import CONFUSION, DIRECTION, Confusion, markdown
-from gan_jax.runs.changes import read_changes
-from gan_jax.runs.evaluations import evaluated_steps, read_evaluation
-from gan_jax.runs.workdir import read_config, read_spec, write_text
+from gan_jax.rundir.changes import read_changes
+from gan_jax.rundir.evaluations import evaluated_steps, read_evaluation
+from gan_jax.rundir.workdir import read_config, read_spec, write_text
 
 BY_CLASS = "by_class"  # the evaluation of --mode=eval
 BEGIN, END = "<!-- results: {} -->", "<!-- end of results -->"

@@ -31,8 +31,8 @@ from gan_jax.data.pipeline import eval_batches
 from gan_jax.parallel import hosts
 from gan_jax.parallel.mesh import Parallel
 from gan_jax.platform.logs import print_if_slow
-from gan_jax.runs.checkpoint import Checkpoints
-from gan_jax.runs.writer import NoWriter, Writer
+from gan_jax.rundir.checkpoint import Checkpoints
+from gan_jax.rundir.writer import NoWriter, Writer
 from gan_jax.training import health
 from gan_jax.training.bounded_dispatch import BoundedDispatch
 from gan_jax.training.calls import plan_calls

@@ -32,7 +32,7 @@ from gan_jax.data.dataset import as_floats
 from gan_jax.experiment.train import train
 from gan_jax.parallel.mesh import Parallel
 from gan_jax.parallel.resident import Resident
-from gan_jax.runs.writer import read_metrics
+from gan_jax.rundir.writer import read_metrics
 
 
 def test_nan_names_metric_and_step(capsys: pytest.CaptureFixture, workdir: Path) -> None:

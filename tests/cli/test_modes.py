@@ -25,7 +25,7 @@ from tensorboardX.proto.event_pb2 import Event
 
 import gan_jax
 from gan_jax.data.folders import HIDDEN, NO_IMAGE, scan
-from gan_jax.runs.writer import read_metrics
+from gan_jax.rundir.writer import read_metrics
 
 GRIDS = {
     "dcgan": ["samples"],

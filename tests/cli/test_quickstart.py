@@ -14,7 +14,7 @@ from sklearn.svm import SVC
 import gan_jax
 from gan_jax.data import open_data
 from gan_jax.methods.configs import load_config
-from gan_jax.runs.writer import read_metrics
+from gan_jax.rundir.writer import read_metrics
 
 
 @pytest.fixture(scope="module")

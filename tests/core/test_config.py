@@ -374,7 +374,7 @@ import gan_jax
 from gan_jax.cli import flags
 from gan_jax.core import config, errors, spec
 from gan_jax.methods import configs
-from gan_jax.runs import workdir
+from gan_jax.rundir import workdir
 for name in ("quickstart", "dcgan", "vae", "classifier", "pix2pix"):
     for field, text in (("train.stesp", "3"), ("train.steps", "many"), ("train", "3"), ("a", "")):
         try:

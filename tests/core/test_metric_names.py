@@ -120,7 +120,7 @@ def test_names_in_the_log() -> None:
 # The rooms that name numbers. Others have the slashes of paths and of addresses.
 ROOMS = ("evaluation", "experiment", "library", "methods", "metrics", "reporting", "runs")
 ROOMS += ("training",)
-OTHERS = {"gan_jax/runs/checkpoint.py"}  # names arrays by their paths in the state
+OTHERS = {"gan_jax/rundir/checkpoint.py"}  # names arrays by their paths in the state
 
 
 def _joins(source: str) -> list[int]:

@@ -26,7 +26,7 @@ from gan_jax.evaluation.protocol import Request
 from gan_jax.metrics.ms_ssim import diversity
 from gan_jax.metrics.sliced import pyramid_distance
 from gan_jax.parallel.mesh import make_parallel
-from gan_jax.runs.writer import read_metrics
+from gan_jax.rundir.writer import read_metrics
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ from conftest import Trained
 
 import gan_jax
 from gan_jax.core.errors import UserError
-from gan_jax.runs.workdir import read_config
+from gan_jax.rundir.workdir import read_config
 
 
 def test_forms_of_a_config(

@@ -22,8 +22,8 @@ import gan_jax
 from gan_jax.data import open_data
 from gan_jax.data.pipeline import batches
 from gan_jax.experiment.train import train
-from gan_jax.runs.checkpoint import Checkpoints
-from gan_jax.runs.writer import read_metrics
+from gan_jax.rundir.checkpoint import Checkpoints
+from gan_jax.rundir.writer import read_metrics
 
 # Long enough for the kill to come before the end, on a busy machine too.
 STEPS, SAVE_EVERY = 40, 4

@@ -17,7 +17,7 @@ import pytest
 import gan_jax
 from gan_jax.core.errors import UserError
 from gan_jax.library import progress as module
-from gan_jax.runs.workdir import alone
+from gan_jax.rundir.workdir import alone
 
 
 @pytest.fixture

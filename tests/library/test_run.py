@@ -18,7 +18,7 @@ from gan_jax.core.images import to_uint8
 from gan_jax.core.state import count_parameters
 from gan_jax.evaluation.evaluate import evaluate
 from gan_jax.library.summary import last_grid
-from gan_jax.runs.writer import read_metrics
+from gan_jax.rundir.writer import read_metrics
 
 
 def test_labels_choose_the_class(run_of: Callable[[str], Trained]) -> None:

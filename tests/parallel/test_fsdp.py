@@ -23,7 +23,7 @@ from gan_jax.parallel import fsdp
 from gan_jax.parallel.mesh import make_parallel
 from gan_jax.planning.hlo import Collective, collectives
 from gan_jax.planning.plan import Training
-from gan_jax.runs.checkpoint import abstract_state
+from gan_jax.rundir.checkpoint import abstract_state
 
 pytestmark = pytest.mark.filterwarnings("ignore:Some donated buffers")
 

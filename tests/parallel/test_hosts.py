@@ -24,8 +24,8 @@ from learning import DRAWING, sgd
 import gan_jax
 from gan_jax.evaluation import passes
 from gan_jax.experiment.train import train
-from gan_jax.runs.workdir import read_spec
-from gan_jax.runs.writer import read_metrics
+from gan_jax.rundir.workdir import read_spec
+from gan_jax.rundir.writer import read_metrics
 
 FOUR = {
     **os.environ,

@@ -38,7 +38,7 @@ from gan_jax.planning.largest_batch import largest_batch
 from gan_jax.planning.topology import Topology, parse_topology
 from gan_jax.platform.chips import CHIPS, Chip
 from gan_jax.platform.host import compile_only
-from gan_jax.runs.workdir import write_record
+from gan_jax.rundir.workdir import write_record
 
 
 @pytest.fixture(autouse=True)

@@ -21,7 +21,7 @@ from gan_jax.data.dataset import as_floats
 from gan_jax.data.pipeline import batches
 from gan_jax.experiment.train import train
 from gan_jax.methods.registry import make_task
-from gan_jax.runs.writer import read_metrics
+from gan_jax.rundir.writer import read_metrics
 from gan_jax.training.calls import plan_calls
 from gan_jax.training.dispatch import choose_steps_per_call, fitting_steps
 from gan_jax.training.step import make_step

@@ -13,7 +13,7 @@ from gan_jax.core.keys import named_keys
 from gan_jax.methods.registry import make_task
 from gan_jax.ops import convolution
 from gan_jax.parallel.mesh import make_parallel
-from gan_jax.runs.checkpoint import abstract_state
+from gan_jax.rundir.checkpoint import abstract_state
 from gan_jax.training.dispatch import product_flops
 from gan_jax.training.feed import abstract_batch
 from gan_jax.training.step import make_step

@@ -14,7 +14,7 @@ from scipy.spatial.distance import pdist
 import gan_jax
 from gan_jax.core.state import NetState, new_state
 from gan_jax.models.blocks.spectral import SpectralDense
-from gan_jax.runs.writer import read_metrics
+from gan_jax.rundir.writer import read_metrics
 from gan_jax.training.health import diversity, mean_distance, spectral_norms
 
 

@@ -19,9 +19,9 @@ from commands import refuse, succeed
 
 import gan_jax
 from gan_jax.core.config import flatten
-from gan_jax.runs import schema
-from gan_jax.runs.workdir import read_config
-from gan_jax.runs.writer import read_metrics
+from gan_jax.rundir import schema
+from gan_jax.rundir.workdir import read_config
+from gan_jax.rundir.writer import read_metrics
 
 KEPT = Path(__file__).with_name("schemas")
 RUNS = sorted(path.name for path in KEPT.iterdir())

@@ -16,8 +16,8 @@ from conftest import ROOT
 
 import gan_jax
 from gan_jax.core.errors import UserError
-from gan_jax.library.find_runs import COLUMNS
-from gan_jax.runs.workdir import alone
+from gan_jax.library.runs_table import COLUMNS
+from gan_jax.rundir.workdir import alone
 
 FID = "fid/cnn:run/eval/16"
 
@@ -66,7 +66,7 @@ def test_table(gan: Path, tmp_path: Path) -> None:
     (root / "empty").mkdir()
     (root / "circle").symlink_to(root)
     with alone(third):
-        frame = gan_jax.find_runs(root)
+        frame = gan_jax.runs(root)
     assert frame["workdir"].tolist() == [str(root / name) for name in ("a", "b/first", "c")]
     assert frame["method"].tolist() == ["gan"] * 3 and frame["data"].tolist() == ["synthetic"] * 3
     assert frame["seed"].tolist() == [7, 0, 0]
@@ -92,16 +92,16 @@ def test_table(gan: Path, tmp_path: Path) -> None:
     assert not any("\n" in reason for reason in left_out.values())
     # Numbers of other feature weights do not compare.
     evaluated(second, 2, 20.0, weights="cd" * 32)
-    frame = gan_jax.find_runs(root)
+    frame = gan_jax.runs(root)
     names = [name for name in frame.columns if name.startswith("fid")]
     assert len(names) == 2 and frame[names].notna().sum().tolist() == [1, 1]
     assert all(name.startswith(f"{FID} (data ") for name in names)
     assert "weights abababab" in names[0] and "weights cdcdcdcd" in names[1]
     # A folder that is a run, one that has none, and none.
-    assert gan_jax.find_runs(first)["workdir"].tolist() == [str(first)]
-    assert list(gan_jax.find_runs(root / "empty").columns) == list(COLUMNS)
+    assert gan_jax.runs(first)["workdir"].tolist() == [str(first)]
+    assert list(gan_jax.runs(root / "empty").columns) == list(COLUMNS)
     with pytest.raises(UserError, match="there is no such folder"):
-        gan_jax.find_runs(root / "nothing")
+        gan_jax.runs(root / "nothing")
 
 
 def test_without_pandas(monkeypatch: pytest.MonkeyPatch, gan: Path) -> None:
@@ -113,7 +113,7 @@ def test_without_pandas(monkeypatch: pytest.MonkeyPatch, gan: Path) -> None:
         return plain(name, *args, **kwargs)
 
     monkeypatch.setattr(builtins, "__import__", without)
-    for call in (lambda: gan_jax.find_runs(gan), lambda: gan_jax.progress(gan).metrics):
+    for call in (lambda: gan_jax.runs(gan), lambda: gan_jax.progress(gan).metrics):
         with pytest.raises(UserError, match="needs pandas: pip install pandas"):
             call()
 
@@ -122,7 +122,7 @@ def test_neither_jax_nor_pandas_is_imported_unasked(gan: Path) -> None:
     pytest.importorskip("pandas")
     program = (
         "import sys, gan_jax; dir(gan_jax); assert not {'pandas', 'jax'} & {*sys.modules}\n"
-        "assert len(gan_jax.find_runs(sys.argv[1])) == 1 and 'jax' not in sys.modules\n"
+        "assert len(gan_jax.runs(sys.argv[1])) == 1 and 'jax' not in sys.modules\n"
         "assert gan_jax.progress(sys.argv[1]).step == 2"
     )
     # A platform that is not there: whatever asks for a device fails.

@@ -14,7 +14,7 @@ from ml_collections import ConfigDict
 from gan_jax.core.errors import UserError
 from gan_jax.core.spec import DataSpec, Stream
 from gan_jax.methods.configs import load_config
-from gan_jax.runs.workdir import (
+from gan_jax.rundir.workdir import (
     alone,
     check_spec,
     check_workdir,

@@ -13,9 +13,9 @@ from gan_jax.core.errors import UserError
 from gan_jax.core.metric_names import MetricName, Protocol
 from gan_jax.core.places import place
 from gan_jax.library.frames import pandas_for
-from gan_jax.runs.evaluations import evaluated_steps, read_evaluation
-from gan_jax.runs.workdir import in_use, read_config, read_spec, saved_steps
-from gan_jax.runs.writer import read_last_metrics
+from gan_jax.rundir.evaluations import evaluated_steps, read_evaluation
+from gan_jax.rundir.workdir import in_use, read_config, read_spec, saved_steps
+from gan_jax.rundir.writer import read_last_metrics
 
 if TYPE_CHECKING:
     import pandas
@@ -37,7 +37,7 @@ class _Found:
     numbers: dict[MetricName, tuple[Protocol, float]]
 
 
-def find_runs(folder: str | Path = "runs") -> pandas.DataFrame:
+def runs(folder: str | Path = "runs") -> pandas.DataFrame:
     """Return a table of the runs below a folder, one a row, sorted by path.
 
     Columns:
@@ -59,10 +59,10 @@ def find_runs(folder: str | Path = "runs") -> pandas.DataFrame:
     Raises:
       UserError: no such folder, or no pandas.
     """
-    pandas = pandas_for("gan_jax.find_runs")
+    pandas = pandas_for("gan_jax.runs")
     root = place(folder)
     if not root.is_dir():
-        raise UserError(f"find_runs({str(folder)!r}): there is no such folder")
+        raise UserError(f"runs({str(folder)!r}): there is no such folder")
     found: list[_Found] = []
     left_out: dict[str, str] = {}
     _search(root, found, left_out, set())

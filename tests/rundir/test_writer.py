@@ -17,7 +17,7 @@ from conftest import ROOT
 from tensorboardX.proto.event_pb2 import Event, SessionLog
 from tensorboardX.proto.plugin_hparams_pb2 import HParamsPluginData
 
-from gan_jax.runs.writer import Writer, read_metrics
+from gan_jax.rundir.writer import Writer, read_metrics
 
 
 def lines(workdir: Path) -> list[str]:
@@ -80,7 +80,7 @@ def test_hyper_parameters(tmp_path: Path) -> None:
 def test_pytorch_is_not_imported_for_it() -> None:
     """That takes seconds, and is possible afterwards."""
     program = (
-        "import sys, gan_jax.runs.writer\n"
+        "import sys, gan_jax.rundir.writer\n"
         "assert not any(m.split('.')[0] == 'torch' for m in sys.modules)\n"
     )
     if importlib.util.find_spec("torch"):

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from gan_jax.runs.workdir import write_text
+from gan_jax.rundir.workdir import write_text
 
 DATA = "data"  # stands for a config field if the examples themselves change
 

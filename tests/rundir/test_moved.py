@@ -16,8 +16,8 @@ from gan_jax.core.errors import UserError
 from gan_jax.data import open_data
 from gan_jax.evaluation.protocol import Request
 from gan_jax.evaluation.run_measures import measure_run
-from gan_jax.runs.workdir import read_config, read_spec, write_record
-from gan_jax.runs.writer import read_metrics
+from gan_jax.rundir.workdir import read_config, read_spec, write_record
+from gan_jax.rundir.writer import read_metrics
 
 FIELDS = dict(data__source="folder", data__channels=0)
 

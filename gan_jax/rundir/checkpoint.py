@@ -30,8 +30,8 @@ from gan_jax.core.state import TrainState
 from gan_jax.core.task import Task
 from gan_jax.parallel import hosts
 from gan_jax.parallel.mesh import Parallel
-from gan_jax.runs import layouts
-from gan_jax.runs.workdir import write_text
+from gan_jax.rundir import layouts
+from gan_jax.rundir.workdir import write_text
 
 logger = logging.getLogger(__name__)
 

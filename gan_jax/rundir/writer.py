@@ -17,7 +17,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
 from gan_jax.core.metric_names import MetricName, split_log_name
-from gan_jax.runs.workdir import write_text
+from gan_jax.rundir.workdir import write_text
 
 # tensorboardX imports PyTorch if it is installed, to recognise tensors. That takes seconds and is
 # not needed, so PyTorch is hidden from it.

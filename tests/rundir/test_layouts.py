@@ -14,7 +14,7 @@ from commands import refuse, succeed
 from learning import build
 
 from gan_jax.core.state import NetState, new_state
-from gan_jax.runs import layouts, schema
+from gan_jax.rundir import layouts, schema
 
 RUN = Path(__file__).with_name("schemas") / "1_vae"
 

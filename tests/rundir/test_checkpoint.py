@@ -18,7 +18,7 @@ from gan_jax.core.errors import UserError
 from gan_jax.core.state import NetState, TrainState, new_state
 from gan_jax.parallel.mesh import make_parallel
 from gan_jax.platform.logs import set_up_logging
-from gan_jax.runs.checkpoint import Checkpoints
+from gan_jax.rundir.checkpoint import Checkpoints
 
 
 def make_state(seed: int = 0, width: int = 3, bulk: int = 0) -> TrainState:

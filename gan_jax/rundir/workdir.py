@@ -28,7 +28,7 @@ from gan_jax.core.errors import UserError
 from gan_jax.core.files import PACKAGE, written_whole
 from gan_jax.core.places import DATA, absolute_places
 from gan_jax.core.spec import DataSpec
-from gan_jax.runs.schema import SCHEMA, migrated
+from gan_jax.rundir.schema import SCHEMA, migrated
 
 logger = logging.getLogger(__name__)
 

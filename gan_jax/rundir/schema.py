@@ -2,7 +2,7 @@
 
 If you change config fields so that the config.json of existing runs changes its meaning: increase
 `SCHEMA` by one, add a migration from the previous schema to `MIGRATIONS`, and add a run with the
-old schema to `tests/runs/schemas/`, which a test samples, evaluates and resumes.
+old schema to `tests/rundir/schemas/`, which a test samples, evaluates and resumes.
 """
 
 from __future__ import annotations

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from gan_jax.runs.changes import Change, read_changes, write_changes
+from gan_jax.rundir.changes import Change, read_changes, write_changes
 
 LR, DECAY = "optim.net.lr", "optim.net.weight_decay"
 
