@@ -1,4 +1,4 @@
-"""Mistakes at training end in one line: what, got, allowed and the fix; nothing is written."""
+"""Mistakes in training commands give one line (what, got, allowed, the fix), and write nothing."""
 
 from __future__ import annotations
 
@@ -163,7 +163,7 @@ def test_truncated_image_and_changed_data(
     ]
     spec = json.loads((workdir / "spec.json").read_text())
     assert spec["preprocess"]["skipped"] == 1 and sum(spec["counts"].values()) == 39
-    # Then the data change under the run.
+    # Then the data of the run change.
     make_images(broken, ["3/2.png"])
     says = ["have changed", "fingerprint", "another --workdir"]
     refuse(capsys, f"--workdir={workdir}", "--config.train.steps=2", says=says, keeps=workdir)
@@ -219,7 +219,7 @@ def test_workdir_of_another_config(capsys: pytest.CaptureFixture, copied: Path) 
     changed = ["--config.optim.gen.lr=0.1", "--config.seed=1", "--config.train.save_every=7"]
     err = refuse(capsys, *arguments, *changed, says=says, keeps=copied)
     assert "train.steps" not in err and "save_every" not in err
-    # What may differ on resume does, and is said.
+    # Fields that may differ on resume do, and are reported.
     out = succeed(capsys, *arguments, "--config.train.save_every=7")
     assert "changed for this resume: train.steps: 2 -> 3" in out
     assert "changed for this resume: train.save_every: 1 -> 7" in out

@@ -1,4 +1,4 @@
-"""Mistakes in using a run end in one line: what, got, allowed and the fix; nothing is written."""
+"""Mistakes in using a run give one line (what, got, allowed, the fix), and write nothing."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A number that is none and a disk that is full stop a training; what it had stays good."""
+"""NaN and a full disk stop a training; its checkpoints stay intact."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ def test_nan_between_logs_makes_no_checkpoint(
 
 
 def poison(monkeypatch: pytest.MonkeyPatch, *positions: int, endless: bool = False) -> None:
-    """Make nan of the training examples drawn at these positions, or of all later ones too."""
+    """Set the training examples drawn at these positions (or all later ones too) to NaN."""
     real = Resident.gather
 
     def poisoned(self: Resident, position: jax.Array, batch_size: int) -> dict[str, jax.Array]:
@@ -89,7 +89,7 @@ def poison(monkeypatch: pytest.MonkeyPatch, *positions: int, endless: bool = Fal
 
 
 def vae(workdir: Path, **changes: object) -> None:
-    """Train a VAE of 8 examples a step, saved each fourth, that rolls back."""
+    """Train a VAE with 8 examples per step, saved every fourth step, with rollback on NaN."""
     fields = dict(train__steps=10, train__save_every=4, train__log_every=2, train__sample_every=0)
     fields |= dict(train__on_nan="rollback", eval__every=0, eval__best="", train__devices=1)
     config = smoke_config("vae", **{**fields, **changes})
@@ -97,7 +97,7 @@ def vae(workdir: Path, **changes: object) -> None:
 
 
 def logged(workdir: Path) -> list[dict[str, float]]:
-    """Return the metrics without those of time."""
+    """Return the metrics without timings."""
     lines = [{k: v for k, v in m.items() if "time/" not in k} for m in read_metrics(workdir)]
     return [line for line in lines if "loss" in line]
 
@@ -112,7 +112,7 @@ def test_rollback_skips_what_was_drawn(
     poison(monkeypatch, 5 * 8 + 3)  # in the batch of step 6
     changes = dict(train__steps_per_call=steps_per_call)
     vae(tmp_path / "unbroken", **changes)
-    # Step 6 is logged at step 8, which is to be saved. The examples of steps 5 to 8 are skipped.
+    # Step 6 is logged at step 8, before that is saved. The examples of steps 5 to 8 are skipped.
     says = "is nan at step 6: back to step 4, past the 32 examples drawn since (rollback 1 of at"
     assert says in caplog.text
     state = gan_jax.load(tmp_path / "unbroken", checkpoint="latest").state
@@ -122,7 +122,7 @@ def test_rollback_skips_what_was_drawn(
     assert [line["step"] for line in lines] == [2, 4, 6, 8, 10], "a line twice, or one missing"
     assert all(np.isfinite(list(line.values())).all() for line in lines)
 
-    # A run that stopped there, as one that was killed, and goes on does the same.
+    # A run that stopped there (as if killed) and resumes does the same.
     broken = tmp_path / "broken"
     with pytest.raises(UserError, match=r"is nan at step 6: .* checkpoint 4 is kept; .*rollback"):
         vae(broken, train__on_nan="stop", **changes)
@@ -157,7 +157,7 @@ def limited(workdir: Path, *arguments: str) -> subprocess.CompletedProcess:
     return subprocess.run(
         [sys.executable, "-c", program, SMOKE, *CONDITIONAL, f"--workdir={workdir}", *arguments],
         cwd=ROOT,
-        # The cache of compiled programs cannot be written either, and JAX would warn of that.
+        # The compilation cache cannot be written either, and JAX would warn about it.
         env={**os.environ, "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "1000"},
         capture_output=True,
         text=True,
@@ -179,7 +179,7 @@ def test_full_disk(capsys: pytest.CaptureFixture, gan: Path, workdir: Path, begu
 
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """Return a file system of 3 MB; skip where none can be mounted."""
+    """Return a file system of 3 MB; skip if none can be mounted."""
     folder = tmp_path / "disk"
     folder.mkdir()
     mount = ["mount", "-t", "tmpfs", "-o", "size=3m", "none", str(folder)]
@@ -194,7 +194,7 @@ def test_small_and_read_only_disk(
 ) -> None:
     workdir = small_disk / "run"
     command = [SMOKE, *CONDITIONAL, f"--workdir={workdir}", "--config.train.keep=50"]
-    # A process of its own: threads that met the error keep files open, and the disk busy.
+    # In its own process: threads that met the error keep files open, and the disk busy.
     training = [sys.executable, "main.py", *command, "--config.train.steps=50"]
     done = subprocess.run(training, cwd=ROOT, capture_output=True, text=True)
     err = done.stderr.splitlines(keepends=True)[-1]
@@ -213,7 +213,7 @@ def test_small_and_read_only_disk(
 def test_a_full_device_is_one_line_and_loses_nothing(
     capsys: pytest.CaptureFixture, copied: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """What a GPU says when a step does not fit, by an allocation that no machine has."""
+    """The out-of-memory error of a GPU, simulated by an allocation too large for any machine."""
     compile_step = Parallel.compile_step
 
     def full(self: Parallel, step: Callable) -> Callable:
@@ -245,7 +245,7 @@ def test_a_full_device_is_one_line_and_loses_nothing(
 def test_networks_larger_than_memory_are_one_line(
     capsys: pytest.CaptureFixture, workdir: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Before there is a run, and in a mode that trains nothing."""
+    """Out of memory before there is a run, and in a mode that does not train."""
     full = lambda *_: jnp.zeros(2**48, jnp.uint8).block_until_ready()  # noqa: E731
     monkeypatch.setattr(Parallel, "compile_init", lambda self, init: full)
     code = main.main(["--config=configs/vae.py:smoke", f"--workdir={workdir}"])

@@ -1,4 +1,4 @@
-"""Every mode of main.py on a run of each family: what it leaves, prints and repeats."""
+"""Every mode of main.py on a run of each family: files, output, and reproducibility."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ def pixels(path: Path) -> np.ndarray:
 
 
 def events(folder: Path) -> list[Event]:
-    """Return what TensorBoard would read."""
+    """Return the values that TensorBoard would read."""
     found = []
     for path in sorted(folder.iterdir()):
         content = path.read_bytes()
@@ -258,7 +258,7 @@ def test_an_output_holds_one_call(
     assert "wrote 3 images" in succeed(capsys, *known, "--num=3", "--overwrite")
     images = [f"{i:06d}.png" for i in range(3)]
     assert sorted(snapshot(output)) == [".grid.png", *images, "samples.csv"]
-    # Nothing is deleted that another wrote, a training of ours among them.
+    # Files of others are never deleted, nor those of a training of ours.
     grid = next((run_of("vae").workdir / "samples").iterdir())
     for name, content in (("notes.txt", b"mine"), ("0.png", grid.read_bytes())):
         (output / name).write_bytes(content)
@@ -313,7 +313,7 @@ def test_transform(
     text = text_of(tmp_path / "out" / "sub" / "deep" / "tall.png")
     assert text == {"run": "run", "step": "2", "seed": "0", "source": "sub/deep/tall.jpg"}
     chex.assert_trees_all_equal(made, transform(odd_images, "again"))
-    # An image does not depend on those beside it; the first has the same place and key alone.
+    # A result does not depend on the other images; alone, the first has the same index and key.
     (tmp_path / "one").mkdir()
     shutil.copy(odd_images / "alpha.png", tmp_path / "one")
     assert np.abs(transform(tmp_path / "one", "alone")["alpha.png"] - made["alpha.png"]).max() <= 1

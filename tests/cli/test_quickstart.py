@@ -1,4 +1,4 @@
-"""What `python main.py` leaves: digits that are read as the classes they were asked for."""
+"""The run of `python main.py`: its samples are recognised as the requested digits."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def quickstart() -> Path:
 
 @pytest.fixture(scope="module")
 def reader() -> SVC:
-    """Return a classifier of another library, trained on the real digits; 98 % on held-out ones."""
+    """Return a scikit-learn classifier trained on the real digits; 98 % on held-out ones."""
     splits = open_data(load_config("configs/quickstart.py").data).splits
     real = {name: split.get(np.arange(len(split))) for name, split in splits.items()}
     model = SVC(C=10).fit(flat(real["train"]["image"]), real["train"]["label"])
@@ -68,7 +68,7 @@ def test_samples_are_what_was_asked_and_differ(quickstart: Path, reader: SVC) ->
     asked = np.arange(500) % 10
     images = run.sample(500, seed=1, labels=list(asked))
     assert (reader.predict(flat(images)) == asked).mean() >= 0.8
-    # Not one picture a class: within a class they differ, by a third of what real ones do at least.
+    # No collapse within classes: samples vary at least a third as much as real images.
     split = open_data(run.config.data).splits["eval"]
     real = split.get(np.arange(len(split)))
     for digit in range(10):

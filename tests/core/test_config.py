@@ -1,4 +1,4 @@
-"""Configs: what a person may mistype, and that it is said at once and in one line."""
+"""Configs: mistyped fields and values are reported at once and in one line."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def test_every_config_loads(name: str) -> None:
 
 
 def test_a_config_has_the_fields_that_it_uses() -> None:
-    """No term, network or optimizer that is not chosen leaves a field."""
+    """Terms, networks and optimizers that are not selected leave no fields."""
     fields = flatten(load_config("configs/lsgan.py"))
     assert len(fields) < 90 and not any(name.startswith("terms.") for name in fields)
     assert fields["model.disc.name"] == "dcgan" and "model.disc.pool" not in fields
@@ -81,7 +81,7 @@ def test_mistakes_in_what_is_chosen(overrides: dict[str, str], message: str) -> 
 
 
 def test_of_two_names_for_a_section_the_last_counts() -> None:
-    """Whatever the order of a set is in this process: of six pairs each."""
+    """The later override wins, whatever the iteration order of sets in this process; six pairs."""
     fields = ("model.gen", "model.disc", "optim.gen", "optim.disc", "augment", "model.conditional")
     names = (("resnet", "mlp"),) * 2 + (("sgd", "rmsprop"),) * 2
     names += (("ada", "distortion"), ("projection", "concat"))

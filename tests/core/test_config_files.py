@@ -1,4 +1,4 @@
-"""Configs of one's own: where they may lie, and what is said of a mistake in them."""
+"""User configs: where they may be located, and how mistakes in them are reported."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ def test_a_mistake_is_one_line(
 def test_lies_anywhere_and_imports_its_neighbours(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Without the checkout at hand, and with a package `configs` of another project imported."""
+    """Without the checkout, and with another project's package `configs` already imported."""
     other = tmp_path / "other" / "configs"
     other.mkdir(parents=True)
     (other / "__init__.py").write_text("WHOSE = 'theirs'\n")
@@ -97,7 +97,7 @@ def test_lies_anywhere_and_imports_its_neighbours(
     before = [*sys.path]
     for location in ("configs/own.py", str(experiments / "own.py")):
         assert load_config(location).train.steps == 7
-    # One that came with the package, by the name that the documentation has for it.
+    # A shipped config, by its documented name.
     found = load_config("configs/quickstart.py:smoke")
     assert flatten(found) == flatten(load_config(str(ROOT / "configs" / "quickstart.py:smoke")))
     with pytest.raises(UserError, match=r"mean 'configs/quickstart.py'.*configs/own\.py"):
@@ -109,7 +109,7 @@ def test_lies_anywhere_and_imports_its_neighbours(
 
 
 def test_a_wheel_holds_the_package_and_its_configs(tmp_path: Path) -> None:
-    """A copy of what the wheel has trains in another directory, as `gan_jax` and with -m."""
+    """A copy of the wheel's files trains in another directory, as `gan_jax` and with -m."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())
     packages = project["tool"]["setuptools"]["packages"]
     folders = {path.parent.relative_to(ROOT) for path in (ROOT / "gan_jax").rglob("*.py")}

@@ -1,4 +1,4 @@
-"""Image files of every kind that people have, and the pictures that the project writes."""
+"""Reading image files of all common kinds, and writing pictures."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ HEIGHT, WIDTH = 12, 20
 
 
 def picture(channels: int) -> np.ndarray:
-    """Return a smooth uint8 [H, W, C]: lossy formats stay near it."""
+    """Return a smooth uint8 [H, W, C], which lossy formats change little."""
     y, x = np.mgrid[0:HEIGHT, 0:WIDTH]
     planes = [x * 12, y * 20, 255 - x * 6 - y * 8, 40 + x * 8]
     return np.stack(planes[:channels], -1).astype(np.uint8)
@@ -42,7 +42,7 @@ def test_formats(suffix: str, channels: int, tmp_path: Path) -> None:
     image = Image.fromarray(stored[..., 0] if channels == 1 else stored)
     image.save(path, **({"quality": 95} if lossy else {"lossless": True}))
     read = images.read_image(path)
-    if suffix == ".webp" and channels == 1:  # WebP has no grey: it comes back as RGB
+    if suffix == ".webp" and channels == 1:  # WebP has no grey mode: it is read as RGB
         read = images.to_channels(read, 1)
     assert read.dtype == np.uint8 and read.shape == stored.shape
     np.testing.assert_allclose(read.astype(int), stored, atol=16 if lossy else 0)
@@ -148,7 +148,7 @@ def test_exif_orientation(suffix: str, orientation: int, tmp_path: Path) -> None
     upright = undo[orientation](picture(3))
     assert read.shape == upright.shape
     np.testing.assert_allclose(read.astype(int), upright, atol=24 if suffix == ".jpg" else 0)
-    if suffix == ".tif":  # of modes that Pillow would map into memory
+    if suffix == ".tif":  # in modes that Pillow would memory-map
         for channels in (1, 4):
             stored = picture(channels)
             image = Image.fromarray(stored[..., 0] if channels == 1 else stored)
@@ -204,7 +204,7 @@ def test_a_white_of_twelve_bits(tmp_path: Path) -> None:
     assert images.read_image(tmp_path / "x.png").max() == 19
     read = images.read_image(tmp_path / "x.png", white=4095)
     assert read[0, :, 0].tolist() == [0, 0, 128, 255, 255, 255]
-    Image.fromarray(picture(1)[..., 0]).save(tmp_path / "8.png")  # which has its range
+    Image.fromarray(picture(1)[..., 0]).save(tmp_path / "8.png")  # `white` is ignored
     assert (images.read_image(tmp_path / "8.png", white=4095) == picture(1)).all()
 
 
@@ -214,7 +214,7 @@ def test_an_image_above_the_limit_of_pixels(
     images.save_png(tmp_path / "large.png", picture(3))
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", HEIGHT * WIDTH // 2 + 1)
     with warnings.catch_warnings(record=True) as warned:
-        set_up_logging()  # above the limit, below twice that: read, and nothing is said
+        set_up_logging()  # between the limit and twice the limit: read without a warning
         assert (images.read_image(tmp_path / "large.png") == picture(3)).all()
     assert not warned
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", HEIGHT * WIDTH // 2 - 1)
@@ -225,7 +225,7 @@ def test_an_image_above_the_limit_of_pixels(
 
 @pytest.mark.parametrize("suffix", [".png", ".jpg", ".webp", ".tif"])
 def test_header_says_what_is_read(suffix: str, tmp_path: Path) -> None:
-    """Without decoding: of every mode, and of an image that its EXIF turns."""
+    """Headers are read without decoding, for every mode and for an image rotated by its EXIF."""
     palette = Image.fromarray(picture(3)).quantize(16)
     modes = {"L": picture(1)[..., 0], "RGB": picture(3), "1": picture(1)[..., 0] > 100}
     if suffix != ".jpg":
@@ -242,7 +242,7 @@ def test_header_says_what_is_read(suffix: str, tmp_path: Path) -> None:
             shape = header.height, header.width, header.channels
             assert shape == images.read_image(path).shape, path
             assert header.deep == (mode == "deep")
-            if suffix in (".png", ".jpg"):  # whose pixels come last: none are decoded
+            if suffix in (".png", ".jpg"):  # truncate the pixels: the header must suffice
                 path.write_bytes(path.read_bytes()[:-34])
                 assert images.read_header(path) == header
                 with pytest.raises(UserError, match="cannot read"):
@@ -289,7 +289,7 @@ def test_fits_keep_what_they_say() -> None:
     padded = images.resize_image(wide, (30, 30), fit="pad")
     assert (padded[:10] == 255).all() and (padded[20:] == 255).all()
     assert (padded[10:20] == wide).all()
-    thin = np.full((2, 80, 3), 200, np.uint8)  # at its size 0.2 pixels high
+    thin = np.full((2, 80, 3), 200, np.uint8)  # resized to 0.2 pixels of height
     assert (images.resize_image(thin, (8, 8), fit="pad") == 200).all(2).sum() == 8
     assert images.resize_image(wide, (10, 30)) is wide
 

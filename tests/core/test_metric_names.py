@@ -1,4 +1,4 @@
-"""Names of numbers: the text that they always were, made and read by one file only."""
+"""Metric names: their text is stable, and only one file formats and parses them."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from conftest import ROOT
 from gan_jax.core.metric_names import MetricName, Protocol, log_name, split_log_name
 
 EFFICIENTNET = "efficientnet_lite0/clean"
-# What runs have in their files, and how it is made.
+# Names in the files of existing runs, and how they are constructed.
 NAMES = {
     "loss": MetricName("loss"),
     "accuracy/test/10000": MetricName("accuracy").extended("test", 10_000),
@@ -69,7 +69,7 @@ def test_a_name_is_the_text_that_it_was_and_is_read_back(text: str) -> None:
 
 
 def test_any_text_is_kept() -> None:
-    """Files may hold what this version does not write."""
+    """Files may hold names that this version does not write."""
     draw = random.Random(0)
     for _ in range(20_000):
         text = "".join(draw.choices("ab/[]|\n=.", k=draw.randint(0, 9)))
@@ -117,17 +117,17 @@ def test_names_in_the_log() -> None:
     assert split_log_name("gen") == ("", "gen")
 
 
-# The rooms that name numbers. Others have the slashes of paths and of addresses.
-ROOMS = ("evaluation", "experiment", "library", "methods", "metrics", "reporting", "runs")
+# The packages that use metric names. In others, slashes belong to paths and URLs.
+ROOMS = ("evaluation", "experiment", "library", "methods", "metrics", "reporting", "rundir")
 ROOMS += ("training",)
-OTHERS = {"gan_jax/rundir/checkpoint.py"}  # names arrays by their paths in the state
+OTHERS = {"gan_jax/rundir/checkpoint.py"}  # array names are paths in the state
 
 
 def _joins(source: str) -> list[int]:
-    """Return the lines of what puts words together by "/", or takes them apart there."""
+    """Return the lines with code that joins or splits text at "/"."""
     found = []
     for node in ast.walk(ast.parse(source)):
-        if isinstance(node, ast.JoinedStr):  # f"{a}/b", and not a sentence that has a slash
+        if isinstance(node, ast.JoinedStr):  # f"{a}/b", but not a sentence with a slash
             pieces = [p.value if isinstance(p, ast.Constant) else "{}" for p in node.values]
             text = "".join(pieces)
             if "/" in text and "{}" in pieces and not any(c in text for c in " :<;"):

@@ -1,4 +1,4 @@
-"""Code of one's own that a config names, and that a run of a stranger may not execute."""
+"""External code named in a config; a stranger's run must not execute it."""
 
 from __future__ import annotations
 
@@ -105,7 +105,7 @@ def source(section):
 
 @pytest.fixture
 def mine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Return a directory on the path with a module `own_nets`, forgotten after the test."""
+    """Return a directory on the path with a module `own_nets`, unloaded after the test."""
     import sys
 
     folder = tmp_path / "mine"
@@ -129,7 +129,7 @@ NETS = (
 def test_a_run_of_own_networks(
     capsys: pytest.CaptureFixture, mine: Path, workdir: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """It trains, resumes and samples; its fields are those of the module; a run imports nothing."""
+    """It trains, resumes and samples with the module's fields; loading a run imports nothing."""
     succeed(capsys, SMOKE, *NETS, f"--workdir={workdir}")
     recorded = json.loads((workdir / "config.json").read_text())
     assert recorded["model"]["gen"] == {"name": "own_nets:Generator", "width": 5}
@@ -155,7 +155,7 @@ def test_a_run_of_own_networks(
 
 
 def config_with(folder: Path, **entry: object) -> Path:
-    """Write a config of one's own, DCGAN's with a term "mine" of the discriminator."""
+    """Write a user config: DCGAN with a discriminator term "mine"."""
     own = folder / "own_config.py"
     own.write_text(
         "from configs import dcgan\n"
@@ -250,7 +250,7 @@ def test_a_term_that_does_not_fit(
 def test_a_translation_by_own_networks(
     capsys: pytest.CaptureFixture, mine: Path, workdir: Path
 ) -> None:
-    """A generator that drops nothing, and a discriminator of whole pairs."""
+    """A generator without dropout, and a discriminator of whole pairs."""
     nets = ("--config.model.gen=own_nets:Translator", "--config.model.disc=own_nets:Judge")
     command = f"--config={ROOT}/configs/pix2pix.py:smoke"
     succeed(capsys, command, *nets, f"--workdir={workdir}")
@@ -262,7 +262,7 @@ def test_a_translation_by_own_networks(
 def test_only_what_can_be_ones_own_is_imported(
     capsys: pytest.CaptureFixture, mine: Path, workdir: Path
 ) -> None:
-    """The other sections choose from this package."""
+    """The other sections allow only names from this package."""
     for field in ("model.conditional", "model.codes", "task.growth"):
         says = ["own_nets:small", "none"]
         command = (SMOKE, f"--config.{field}=own_nets:small", f"--workdir={workdir}")
@@ -301,7 +301,7 @@ def test_trust_is_asked_for_and_ends() -> None:
         import_outside("x", "json:dumps")
     with trusting():
         assert import_outside("x", "json:dumps") is json.dumps
-        with trusting(False):  # of a run within: it inherits
+        with trusting(False):  # nested: it inherits the outer setting
             assert import_outside("x", "json:dumps") is json.dumps
         with pytest.raises(UserError, match=r"x=json:dmps: json has no 'dmps'.*mean 'dumps'"):
             import_outside("x", "json:dmps")

@@ -1,4 +1,4 @@
-"""Places: `~`, variables and relative paths mean the same on the command line and in a config."""
+"""Paths: `~`, variables and relative paths mean the same on the command line and in a config."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from gan_jax.data import open_data
 
 @pytest.fixture
 def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Return a home folder, in which the test runs."""
+    """Return a home folder that is the test's working directory."""
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.setenv("PHOTOS", "photos")
     monkeypatch.chdir(tmp_path)

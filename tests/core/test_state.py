@@ -1,4 +1,4 @@
-"""TrainState: one update by hand, the moving average, and networks that do not learn."""
+"""TrainState: one update by hand, the moving average, and frozen networks."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def test_init_net() -> None:
 
 
 def test_average_is_a_copy() -> None:
-    """A donated state may hold no buffer twice: neither as it is made nor after an update."""
+    """A donated state must not hold a buffer twice, neither initially nor after an update."""
     made = jax.jit(lambda: new_state({"net": init()}))()
 
     @functools.partial(jax.jit, donate_argnums=0)
@@ -72,7 +72,7 @@ def test_one_update_by_hand() -> None:
     chex.assert_trees_all_close(new.params, jax.tree.map(lambda p: p - 0.5, net.params))
     chex.assert_trees_all_equal(new.extra["batch_stats"], statistics["batch_stats"])
     chex.assert_trees_all_equal(new.extra["spectral"], net.extra["spectral"])
-    # Both the weights and the statistics go a quarter of the way.
+    # Both weights and statistics move a quarter of the way.
     expected = jax.tree.map(lambda p: p - 0.125, net.params)
     chex.assert_trees_all_close(new.ema["params"], expected, atol=1e-6)
     expected = jax.tree.map(lambda x: x + 2.5, net.extra["batch_stats"])
@@ -96,7 +96,7 @@ def test_which_weights() -> None:
 
 
 def test_frozen_net() -> None:
-    """A net without optimizer is carried along, and is a legal part of what is saved."""
+    """A network without optimizer stays unchanged, and can be saved."""
     frozen = NetState(params={"w": jnp.ones(2)}, extra={}, opt_state=(), ema=None)
     state = new_state({"frozen": frozen, "net": init()})
     assert frozen.variables("ema") == {"params": frozen.params}
@@ -124,12 +124,12 @@ def test_ema_decay(step: int, expected: float) -> None:
 
 @pytest.mark.parametrize(("step", "expected"), [(0, 0), (999, 0), (1000, 0.9999), (10**6, 0.9999)])
 def test_an_average_that_starts_has_no_ramp(step: int, expected: float) -> None:
-    """As StudioGAN and BigGAN's author have it: a copy of the weights until then."""
+    """As in StudioGAN and in BigGAN's author's code: a copy of the weights until `ema_start`."""
     assert float(ema_decay_at(jnp.int32(step), 0.9999, 1000)) == pytest.approx(expected)
 
 
 def test_a_half_life_is_in_images() -> None:
-    """After so many images half of the average is new, whatever the batch."""
+    """After `ema_half_life` images half of the average is new, for any batch size."""
     for batch_size in (16, 64):
         train = ConfigDict(
             dict(ema_decay=0.0, ema_start=0, ema_half_life=20_000.0, batch_size=batch_size)

@@ -1,4 +1,4 @@
-"""Decoded images are read back as they were, decoded again when damaged, and deleted in time."""
+"""Cached images are read back unchanged, decoded again if damaged, and evicted at the limit."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def _cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 class Decoder:
-    """Counts how often it is asked."""
+    """Counts its calls."""
 
     def __init__(self, value: int = 0, size: int = 10) -> None:
         self.calls, self.value, self.size = 0, value, size
@@ -83,7 +83,7 @@ def test_a_disk_that_cannot_be_written(tmp_path: Path) -> None:
 
 
 def test_mnist(data_at_hand: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The test images, decoded and as kept; and another size is another entry."""
+    """Test images, decoded and from the cache; another size is another entry."""
 
     def config(size: int) -> ConfigDict:
         data = base("gan").data

@@ -1,4 +1,4 @@
-"""Unpaired data: two domains, each in an order of its own, from two folders, one, or pairs."""
+"""Unpaired data: two domains, each with its own order, from two folders, one, or pairs."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from gan_jax.data.resident import fits, resident_batches
 
 
 def domains(first: int = 23, second: int = 15) -> Domains:
-    """Return two domains whose examples tell which they are; those of b count from 100."""
+    """Return two domains whose examples hold their index; domain b starts at 100."""
     a = {"image": np.arange(first, dtype=np.uint8)}
     return Domains(
         {"a": array_split(a), "b": array_split({"target": np.arange(100, 100 + second)})}
@@ -77,7 +77,7 @@ def two(tmp_path: Path) -> Path:
 
 
 def unpaired(dataset: Dataset, split: str) -> tuple[list[int], list[int]]:
-    """Return the grey levels of a split of both domains; those of b as of the file's name."""
+    """Return the grey levels of a split of both domains; for b, as in the file's name."""
     parts = dataset.splits[split].parts
     return tuple(
         levels(Dataset(dataset.spec, {split: part}), split, stream)

@@ -1,4 +1,4 @@
-"""Folders of images as people have them: flat, by class, in pairs, and with files that are bad."""
+"""Image folders as users have them: flat, by class, in pairs, and with damaged files."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def test_classes_are_sub_folders(tmp_path: Path) -> None:
         shade = (batch["image"][:, 0, 0, 0] + 1) * 127.5
         assert ((shade < 9.5) == (batch["label"] == 1)).all()
         assert batch["label"].dtype == np.int32 and batch["image"].dtype == np.float32
-    write(tmp_path, "99.png")  # beside the sub-folders: those are no classes then
+    write(tmp_path, "99.png")  # beside the sub-folders, which then are not classes
     spec = open_data(settings(tmp_path)).spec
     assert spec.num_classes == 0
     assert "no classes, since 1 of its images lie beside" in spec.notes[0]
@@ -96,7 +96,7 @@ def test_pairs_by_name(both: Path) -> None:
     assert dataset.splits["train"].get(np.arange(2))["target"].shape == (2, 6, 4, 3)
     same = open_data(pairs(both, channels=3))
     assert same.spec.image_shape == same.spec.streams["target"].shape == (6, 4, 3)
-    # The split is that of the names: the same as without the other half.
+    # The split depends on the names: it is the same as without the targets.
     alone = open_data(settings(both / "one"))
     assert levels(alone, "eval") == levels(dataset, "eval")
 
@@ -135,7 +135,7 @@ def test_bad_files(both: Path, memory_gib: float) -> None:
     if memory_gib:
         with pytest.raises(UserError, match=r"one/c/4\.png"):
             open_data(config)
-    else:  # by the header that says the channels, or when it is read
+    else:  # by the header (for the channels), or when it is read
         with pytest.raises(UserError, match=r"one/c/4\.png"):
             open_data(config)
         dataset = open_data(changed(config, channels=3))
@@ -164,7 +164,7 @@ def test_nothing_there(tmp_path: Path) -> None:
 
 
 def test_mixed_files(tmp_path: Path) -> None:
-    """One model input, whatever depth, channels and size the files have."""
+    """The model input is the same for any bit depth, channels and size of the files."""
     Image.fromarray(np.full((30, 10), 65535, np.uint16)).save(tmp_path / "a.png")
     Image.fromarray(np.zeros((5, 50, 4), np.uint8)).save(tmp_path / "b.png")  # clear: white
     Image.fromarray(np.full((8, 8, 3), 255, np.uint8)).save(tmp_path / "c.jpg")
@@ -211,7 +211,7 @@ def test_emoji(data_at_hand: Path) -> None:
 
 @pytest.mark.parametrize("odd", ["000.png", "200.png"])
 def test_the_widest_image_says_the_channels(odd: str, tmp_path: Path) -> None:
-    """Wherever its name stands: one grey image among coloured ones, and the other way round."""
+    """At any position: one grey image among colour images, and one colour among grey ones."""
     names = [f"{i}.png" for i in range(100, 108)]
     for few, many, said in ((1, 3, "1 grey"), (3, 1, "8 grey"), (4, 3, "8 RGB")):
         root = tmp_path / f"{few}{many}"
@@ -235,13 +235,13 @@ def test_twelve_bits(tmp_path: Path) -> None:
 
 
 def test_few_images_hold_one_out(tmp_path: Path) -> None:
-    """Of the eight the hash alone holds out none at a tenth."""
+    """With holdout 0.1 the hash alone holds out none of the eight images."""
     write(tmp_path, *(f"{i}.png" for i in range(8)))
     dataset = open_data(changed(settings(tmp_path), holdout=0.1))
     assert dataset.spec.counts == {"train": 7, "eval": 1}
     (note,) = dataset.spec.notes
     assert "of 8 images data.holdout=0.1 by hash takes none: the nearest 1 is held out" in note
-    # The one that a number of 1 takes, and that a larger share would take first.
+    # The same image as with holdout=1, and the first that a larger fraction would take.
     for holdout in (1.0, 0.3):
         more = levels(open_data(changed(settings(tmp_path), holdout=holdout)), "eval")
         assert set(levels(dataset, "eval")) <= set(more)
@@ -273,7 +273,7 @@ def test_integer_classes_are_in_the_order_of_numbers(tmp_path: Path) -> None:
     write(tmp_path, *(f"{c}/{i}.png" for c in range(12) for i in range(3)))
     dataset = open_data(settings(tmp_path))
     assert dataset.spec.class_names == tuple(map(str, range(12)))
-    # Runs from before sorted them as text, and must not go on with these labels.
+    # Older runs sorted them as text, and must not resume with these labels.
     before = fingerprint_before(tmp_path)
     assert dataset.spec.fingerprint != before
     shutil.rmtree(tmp_path / "10")
@@ -282,7 +282,7 @@ def test_integer_classes_are_in_the_order_of_numbers(tmp_path: Path) -> None:
 
 
 def fingerprint_before(root: Path) -> str:
-    """Return the fingerprint that runs of 2026-11-26 have of a grey folder."""
+    """Return the fingerprint of a grey folder as computed by the version of 2026-11-26."""
     names = sorted(path.relative_to(root).as_posix() for path in root.rglob("*.png"))
     how = dict(size=[6, 4], channels=1, resize="bicubic", fit="stretch")
     description = [names, [(root / name).stat().st_size for name in names], how, 0, 0.3]

@@ -1,4 +1,4 @@
-"""Which files of a folder are images: by content, through links, and with a count of the rest."""
+"""Scanning a folder: images by content and through links, and a count of other files."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def test_names_and_what_is_left_out(tmp_path: Path) -> None:
     assert f"{tmp_path}: left out 5 (hidden" in notes and ".cache/, .hidden.png, @eaDir/" in notes
     assert folders.shortened([str(i) for i in range(11)]).endswith("8, 9, ...")
     assert "left out 3 (no PNG, JPEG, WebP, BMP or TIFF): Thumbs.db, a/notes.txt, l" in notes
-    # Only what is inside counts: a hidden folder may be the root itself.
+    # Only contents are skipped if hidden: the root itself may be a hidden folder.
     assert folders.scan(tmp_path / ".cache").names == ("x.png",)
     with pytest.raises(UserError, match="is not there"):
         folders.scan(tmp_path / "gone")
@@ -53,7 +53,7 @@ def test_names_and_what_is_left_out(tmp_path: Path) -> None:
 
 
 def test_unknown_suffixes_are_looked_into(tmp_path: Path) -> None:
-    """Every format without a suffix, or with that of something else; and JPEG as .jfif."""
+    """Every format without a suffix, or with another suffix; and JPEG as .jfif."""
     image = Image.fromarray(np.zeros((3, 5, 3), np.uint8))
     formats = ("PNG", "JPEG", "WEBP", "BMP", "TIFF")
     for kind in formats:

@@ -1,4 +1,4 @@
-"""Many files at once: those that are damaged are named, and so are odd ranges of values."""
+"""Many files at once: damaged files and unusual value ranges are reported."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def test_values_far_below_their_range_are_said(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(("colour", "channels"), [(2, 3), (6, 4), (4, 2)])
 def test_values_of_sixteen_bit_colours_are_said(colour: int, channels: int, tmp_path: Path) -> None:
-    """RGB, RGBA and grey with transparency, of which Pillow keeps the upper 8 bits."""
+    """RGB, RGBA and grey with alpha, for which Pillow keeps the upper 8 bits."""
     stored = np.full((4, 5, channels), 4095, ">u2")
     stored[..., 3 if channels == 4 else 1 if channels == 2 else 3 :] = 65535
     rows = b"".join(b"\0" + row.tobytes() for row in stored)

@@ -1,4 +1,4 @@
-"""Few labels: which examples keep theirs, and what the others come with."""
+"""Semi-supervised data: which examples keep labels, and which labelled ones are added."""
 
 from __future__ import annotations
 

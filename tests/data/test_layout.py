@@ -1,4 +1,4 @@
-"""What sub-folders are: splits, classes in them, or neither."""
+"""Sub-folders as splits, as classes within them, or neither."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from gan_jax.data import open_data
 
 
 def of_splits(root: Path, *names: str, classes: str = "ab") -> None:
-    """Write three images of each class into each of the folders; levels count up."""
+    """Write three images of each class into each folder, with increasing grey levels."""
     numbers = iter(range(200))
     for name in names:
         for c in classes:
@@ -41,7 +41,7 @@ def test_splits_without_val(tmp_path: Path) -> None:
     assert dataset.spec.counts == {"train": 6, "eval": 6, "test": 6}
     assert sorted(levels(dataset, "eval")) == sorted(levels(dataset, "test")) == list(range(6, 12))
     assert "no split val: the test images are split eval too" in dataset.spec.notes[0]
-    # With train alone, or named itself, the same images are held out.
+    # With folder train alone, or opened directly, the same images are held out.
     shutil.rmtree(tmp_path / "test")
     held_out = [
         levels(open_data(settings(path)), "eval") for path in (tmp_path, tmp_path / "train")

@@ -1,4 +1,4 @@
-"""Batches are a function of (seed, position), whoever reads them and from wherever."""
+"""Batches are a function of (seed, position), independent of reader and starting point."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ SIZE = 23
 
 
 def numbers(size: int = SIZE) -> Split:
-    """Return a split whose examples are their own index."""
+    """Return a split whose examples hold their index."""
     return array_split({"index": np.arange(size)})
 
 
@@ -86,7 +86,7 @@ def test_position_is_all_there_is(batch_size: int) -> None:
     for done in range(6):
         rest = indices(numbers(), count=6 - done, batch_size=batch_size, position=done * batch_size)
         assert (rest == whole[done * batch_size :]).all()
-    # Draws only group them: the order of the examples stays.
+    # Draws only group examples: their order is the same.
     assert (indices(numbers(), count=3, batch_size=batch_size, draws=2) == whole).all()
     mixed = [b["index"] for b in take(numbers(), draws=1, count=1, batch_size=batch_size)]
     assert mixed[0].shape == (1, batch_size)
@@ -109,7 +109,7 @@ def test_shards_are_disjoint_and_complete(draws: int) -> None:
 
 
 def test_position_wraps_as_the_state_does() -> None:
-    """The state holds it as uint32: a run that is resumed and one that is not stay the same."""
+    """The position is uint32 in the state: a resumed run must equal an uninterrupted one."""
     unbroken = indices(numbers(), position=2**32 - 16, count=4)
     assert (unbroken[16:] == indices(numbers(), position=0, count=2)).all()
 
@@ -168,7 +168,7 @@ def test_prefetch_works_ahead_no_further_than_it_may() -> None:
     while len(taken) < 4 and time.monotonic() < deadline:
         time.sleep(0.01)
     time.sleep(0.05)
-    assert len(taken) == 4  # one taken, two ready, one waiting for a place
+    assert len(taken) == 4  # one consumed, two ready, one blocked
     feed.close()
     assert not prefetch_threads()
 

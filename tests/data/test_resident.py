@@ -1,4 +1,4 @@
-"""Batches that a step gathers on the devices are those that the host would have made."""
+"""Batches gathered on the devices equal those that the host would make."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ SPLITS = {
 def test_the_batches_are_those_of_the_host(
     kind: str, position: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(resident, "STRETCH", 29)  # several on the way, and one shorter than a call
+    monkeypatch.setattr(resident, "STRETCH", 29)  # several stretches, one shorter than a call
     given = dict(seed=1, position=position, batch_size=BATCH)
     draws = [1, 2, 1, 5, 1, 1]
     feed = resident.resident_batches(SPLITS[kind], jax.device_put, draws=draws, **given)
@@ -53,7 +53,7 @@ def test_the_batches_are_those_of_the_host(
 
 @struct.dataclass
 class Counter:
-    """As much of a TrainState as a step needs to gather."""
+    """The part of a TrainState that gathering needs."""
 
     position: jax.Array
     seen: jax.Array
@@ -85,7 +85,7 @@ def test_every_device_gathers_its_slice(devices: int) -> None:
 
 
 def test_what_fits() -> None:
-    split = numbered(10)  # of 4 bytes and 4 each
+    split = numbered(10)  # 4 + 4 bytes per example
     assert resident.fits(split, 80 / 2**30)
     assert not resident.fits(split, 79 / 2**30)
     assert not resident.fits(Split(10, split.read), 1.0), "not in memory"

@@ -1,4 +1,4 @@
-"""Bundled digits, .npz files, synthetic data, and what is said where one of them is bad."""
+"""Bundled digits, .npz files, synthetic data, and errors for invalid ones."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def open_npz(path: Path, _config: ConfigDict | None = None, **arrays: np.ndarray
 
 
 def everything(dataset: Dataset, stream: str) -> np.ndarray:
-    """Return a stream of both splits in the order of the source."""
+    """Return a stream over both splits, in the order of the source."""
     train, held_out = split_at_random(12, 0.25)
     whole = [dataset.splits[name].get(np.arange(n)) for name, n in dataset.spec.counts.items()]
     joined = np.concatenate([batch[stream] for batch in whole])
@@ -130,7 +130,7 @@ def test_a_file_of_another_name_holds_the_same_data(tmp_path: Path) -> None:
     (tmp_path / "x.npz").rename(tmp_path / "moved.npz")
     moved = open_data(settings("npz", path=str(tmp_path / "moved.npz"))).spec
     assert (moved.name, moved.fingerprint) == ("moved", spec.fingerprint)
-    # The name was part of it once, and so a run of that day has this one.
+    # The file's name was once part of the fingerprint, so older runs have this one.
     arrays = {"image": IMAGES, "label": LABELS.astype(np.int32)}
     how = {**spec.preprocess}
     old = dataclasses.replace(spec, fingerprint=fingerprint(["x", how, 0.25], arrays), former=())

@@ -1,4 +1,4 @@
-"""TFDS without TensorFlow: a prepared set is read, else one line says what to do."""
+"""TFDS without TensorFlow: read a prepared data set, or report in one line how to prepare it."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def test_in_memory_or_not(data_at_hand: Path) -> None:
     two = open_data(settings(data_at_hand / "tfds", size=(4, 4), memory_gib=1.0))
     assert one.spec == two.spec
     assert two.splits["train"].in_memory and not one.splits["train"].in_memory
-    # Only the split that is used is decoded: here the smallest official one.
+    # Only splits that are used are decoded: here the smallest official one.
     some = np.asarray([9999, 0, 17, 17])
     for stream in ("image", "label"):
         expected = one.splits["test"].get(some)[stream]

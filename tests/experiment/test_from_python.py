@@ -1,4 +1,4 @@
-"""`gan_jax.train`: what it takes and what it gives back."""
+"""`gan_jax.train`: its arguments and its result."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from gan_jax.rundir.workdir import read_config
 def test_forms_of_a_config(
     copied: Path, trained: Callable[..., Trained], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """A place's name and a dict are as good as what load_config returns; outcomes say what is."""
+    """A path and a dict work like the result of load_config; outcomes describe the run."""
     config = read_config(copied)
     complete = gan_jax.train(config, str(copied))
     assert repr(complete) == f"complete: step 2 of 2\n  run = gan_jax.load({str(copied)!r})"

@@ -1,4 +1,4 @@
-"""--mode=inspect says what would be trained, for every source, and writes nothing."""
+"""--mode=inspect describes what would be trained, for every source, and writes nothing."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from gan_jax.core.state import count_parameters
 def inspect(
     capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, *arguments: str
 ) -> str:
-    """Run --mode=inspect in an empty folder, where it must write nothing."""
+    """Run --mode=inspect in an empty folder, in which it must write nothing."""
     (tmp_path / "empty").mkdir()
     monkeypatch.chdir(tmp_path / "empty")
     name, _, rest = arguments[0].partition(":")

@@ -43,7 +43,7 @@ class MLP(nn.Module):
         return nn.Dense(self.outputs)(x)
 
 
-# Weights at which a term of the non-saturating game's discriminator helps or does not hinder here.
+# Weights at which a discriminator term of the non-saturating game helps or does no harm here.
 TERMS = {
     "gradient_penalty": 0.1,
     "zero_centred_penalty": 0.1,
@@ -57,7 +57,7 @@ TERMS = {
     "orthogonal": 1e-4,
     "historical": 1e-3,
 }
-SAMPLE = ("r1", "lecam")  # the others are marked slow
+SAMPLE = ("r1", "lecam")  # terms in the default suite; the others are marked slow
 
 
 def covers(
@@ -69,13 +69,13 @@ def covers(
     disc_updates: int = 1,
     clip: float = 0.0,
 ) -> tuple[float, int]:
-    """Return the share of samples near a mode, and the samples of the rarest mode, of 2,000."""
+    """Return the fraction of samples near a mode, and the count of the rarest mode, of 2,000."""
     game, generator, discriminator = GAMES[game_name], MLP(2), MLP(1)
     gen_optimizer, disc_optimizer = rule(lr), rule(2 * lr)
     key = jax.random.key(0)
     net = lambda module, inputs, rule, **more: Net(  # noqa: E731
         module,
-        # An MLP knows no `train` and has nothing that moves.
+        # An MLP has no argument `train` and no mutable collections.
         lambda variables, *x, train, mutable: (module.apply(variables, *x), {}),
         rule,
         (jax.ShapeDtypeStruct((1, inputs), jnp.float32),),
@@ -140,7 +140,7 @@ def test_every_game_covers_all_modes(name: str) -> None:
 
 
 def test_clipped_weights_cover_all_modes() -> None:
-    """As arXiv:1701.07875 trains its critic: RMSProp, five updates; Adam covers half as well."""
+    """The critic as in arXiv:1701.07875: RMSProp, five updates; Adam covers half as well."""
     share, least = covers("wasserstein", {}, rule=RMSPROP, lr=5e-4, disc_updates=5, clip=0.1)
     assert share > 0.5 and least > 10, (share, least)
 

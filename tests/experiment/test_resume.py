@@ -35,7 +35,7 @@ CHANGES = dict(
     eval__every=8,
 )
 VAE = "--config=configs/vae.py:smoke"
-# Two devices, so that each batch is shared out; eight would mostly wait for two cores.
+# Two devices, so that each batch is split; eight would mostly wait for two cores.
 ENVIRONMENT = {**os.environ, "XLA_FLAGS": xla_flags(2)}
 
 
@@ -46,7 +46,7 @@ def command(name: str, workdir: Path) -> list[str]:
 
 
 def kill_after_step(name: str, workdir: Path, step: int) -> None:
-    """Start a training in a process of its own and SIGKILL it once `step` is saved."""
+    """Start a training in its own process, and SIGKILL it once `step` is saved."""
     process = subprocess.Popen(
         command(name, workdir),
         cwd=ROOT,
@@ -67,7 +67,7 @@ def kill_after_step(name: str, workdir: Path, step: int) -> None:
 
 
 def logged(workdir: Path) -> list[dict]:
-    """Return the metrics without what measures time."""
+    """Return the metrics without timings."""
     return [
         {k: v for k, v in line.items() if not k.startswith("time/")}
         for line in read_metrics(workdir)
@@ -115,7 +115,7 @@ def test_killed_and_resumed_equals_unbroken(name: str, tmp_path: Path) -> None:
         if {"loss", "gen", "level0/gen", "gen_ab"} & set(line)
     ]
     assert steps == list(range(1, STEPS + 1)), "a line twice, or one missing"
-    # What the next step would see is the same as well: the order is a function of (seed, position).
+    # The next batch is the same as well: the order is a function of (seed, position).
     split = open_data(one.config.data).splits["train"]
     nexts = [
         next(batches(split, seed=0, position=int(run.state.position), batch_size=8, draws=[1]))
@@ -125,7 +125,7 @@ def test_killed_and_resumed_equals_unbroken(name: str, tmp_path: Path) -> None:
 
 
 def killing(how: str, value: str, folder: Path, *arguments: str) -> list[str]:
-    """Run tests/killing.py; return its lines, "killed" or "ended", one an attempt."""
+    """Run tests/killing.py; return its lines, "killed" or "ended", one per attempt."""
     killing = Path(__file__).parents[1] / "killing.py"
     program = [sys.executable, str(killing), how, value, str(folder)]
     done = subprocess.run(
@@ -207,7 +207,7 @@ def test_signals_save_and_exit_cleanly(number: int, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", OTHERS)
 def test_resumed_equals_unbroken(name: str, tmp_path: Path) -> None:
-    """Of the other families, without the kill: what a process holds is not what a run is."""
+    """The other families, without a kill: a run depends on no state held by the process."""
     changes = dict(train__devices=1, train__save_every=2, train__sample_every=0, eval__every=0)
     config = smoke_config(name, eval__best="", **changes)
     if name == "classifier":
@@ -219,7 +219,7 @@ def test_resumed_equals_unbroken(name: str, tmp_path: Path) -> None:
     one, two = (gan_jax.load(path).state for path in (broken, unbroken))
     chex.assert_trees_all_equal(jax.device_get(one), jax.device_get(two))
     for line, expected in zip(logged(broken), logged(unbroken), strict=True):
-        assert expected.items() <= line.items()  # where it first ended it logged its health too
+        assert expected.items() <= line.items()  # at its first end it also logged health metrics
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""What is fitted after training: of one checkpoint, kept in the run, and used when it is loaded."""
+"""Fits after training: for one checkpoint, stored in the run, and used when it is loaded."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def test_moments() -> None:
     expected = factor @ factor.T + 2.25
     np.testing.assert_allclose(found["factor"] @ found["factor"].T, expected, rtol=0.05)
     assert found["factor"][0, 1] == 0
-    still = latent_moments({"latents": np.ones((5, 2))}, classes=0)  # one that never moves
+    still = latent_moments({"latents": np.ones((5, 2))}, classes=0)  # a constant latent
     assert set(still) == {"mean", "factor"} and np.abs(still["factor"]).max() < 1e-4
 
 
@@ -54,20 +54,20 @@ def test_of_a_run(
     succeed(capsys, *sample)
     run = gan_jax.load(workdir, checkpoint=2)
     moments = jax.device_get(run.state.buffers[FITTED]["latents"])
-    # The draws behind them are those of the posterior of the training images.
+    # They are computed from posterior draws of the training images.
     split = run.dataset.splits["train"]
     means = run.encode(split.get(np.arange(len(split)))["image"])
     assert np.abs(moments["mean"] - means.mean(0)).max() < 4 / np.sqrt(len(split))
     made = run.sample(3, prior="fitted")
-    latents = run.task.latents(jax.random.split(jax.random.key(0), 3))  # a draw of the prior
+    latents = run.task.latents(jax.random.split(jax.random.key(0), 3))  # draws from the prior
     moved = moments["mean"] + latents @ moments["factor"].T
     options = run.task.check_options({})
     decoded = run.task.generate(run.state, moved, **options)
     fitted = run.task.generate(run.state, latents, **{**options, "prior": "fitted"})
     np.testing.assert_allclose(fitted, decoded, atol=1e-5)
     assert np.abs(made - before.sample(3)).max() > 0
-    np.testing.assert_array_equal(run.sample(3), before.sample(3))  # the prior stays
-    # A class moves every latent by the same.
+    np.testing.assert_array_equal(run.sample(3), before.sample(3))  # the prior is unchanged
+    # A class shifts every latent by the same vector.
     images = split.get(np.arange(3))["image"]
     toward = run.transform(images, "toward", labels=[2])
     shift = moments["class_means"][2] - moments["mean"]
@@ -75,7 +75,7 @@ def test_of_a_run(
     np.testing.assert_allclose(toward, expected, atol=1e-5)
     with pytest.raises(UserError, match="takes the class of each result"):
         run.transform(images, "toward")
-    # Of another checkpoint, or damaged, it is not there.
+    # For another checkpoint, or if damaged, it is not loaded.
     assert FITTED not in gan_jax.load(workdir, checkpoint=1).state.buffers
     chex.assert_trees_all_equal(before.fit().state.buffers[FITTED]["latents"], moments)
     file = workdir / "fitted" / "latents.npz"

@@ -1,4 +1,4 @@
-"""Folders that are written into: one call each, and nothing of others is lost."""
+"""Output folders: one call each, and no other files are lost."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def test_no_two_outputs_have_one_name() -> None:
     assert output_names(["a.jpg", "b/a.png"]) == {"a.jpg": "a.png", "b/a.png": "b/a.png"}
     for names, expected in (
         (["a.jpg", "a.png"], ["a.jpg.png", "a.png.png"]),
-        # The whole name of one is what the key of another becomes.
+        # One image's full name equals the PNG name from another's key.
         (["a.jpg", "a.jpg.jpg", "a.png"], ["a.jpg.png", "a.jpg.jpg.png", "a.png.png"]),
         (["cat.night", "cat.night.jpg"], ["cat.night.png", "cat.night.jpg.png"]),
     ):
@@ -26,7 +26,7 @@ def test_no_two_outputs_have_one_name() -> None:
 
 
 def test_an_interrupted_call(tmp_path: Path) -> None:
-    """What it left is refused, and deleted on request; hidden files don't count."""
+    """Earlier outputs are refused, or deleted on request; hidden files are ignored."""
     out = tmp_path / "out"
     check_output(out)
     save_png(out / SHEET, PIXEL)
@@ -34,11 +34,11 @@ def test_an_interrupted_call(tmp_path: Path) -> None:
     save_png(out / "a" / "3.png", PIXEL, {"run": "r", "source": "a/3.jpg"})
     with pytest.raises(UserError, match=r"out holds 1 files \(a/3\.png\).*--overwrite"):
         check_output(out)
-    with pytest.raises(UserError, match="holds 1 files"):  # which came after the first check
+    with pytest.raises(UserError, match="holds 1 files"):  # it appeared after the first check
         clear(out, overwrite=False)
     (out / TABLE).write_text("file,run,step,seed,index\n")
     check_output(out, overwrite=True)
-    assert (out / "a" / "3.png").is_file()  # until there is something to write
+    assert (out / "a" / "3.png").is_file()  # not deleted until there is something to write
     clear(out, overwrite=True)
     assert [path.name for path in out.rglob("*")] == ["a"]
 
@@ -46,7 +46,7 @@ def test_an_interrupted_call(tmp_path: Path) -> None:
 def test_what_is_never_deleted(tmp_path: Path) -> None:
     for name, text in (
         ("photo.png", {}),
-        ("0001_samples.png", {"run": "r", "step": "1", "seed": "0"}),  # a training's
+        ("0001_samples.png", {"run": "r", "step": "1", "seed": "0"}),  # from a training
     ):
         save_png(tmp_path / name / name, PIXEL, text)
     (tmp_path / "link").mkdir()

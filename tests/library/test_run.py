@@ -1,4 +1,4 @@
-"""A run in Python: `gan_jax.load`, and what its methods take and give."""
+"""A run in Python: `gan_jax.load`, and the arguments and results of its methods."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def test_labels_choose_the_class(run_of: Callable[[str], Trained]) -> None:
     run = gan_jax.load(run_of("dcgan").workdir)
     images = [run.sample(2, seed=1, labels=label) for label in (3, [3, 3], [3, 4])]
     np.testing.assert_array_equal(images[0], images[1])
-    assert run.spec.class_names[3] == "3"  # by name, too
+    assert run.spec.class_names[3] == "3"  # labels may also be names
     np.testing.assert_array_equal(images[2], run.sample(2, seed=1, labels=["3", 4]))
     np.testing.assert_array_equal(images[0][0], images[2][0])
     assert np.abs(images[0][1] - images[2][1]).max() > 1e-6
@@ -44,7 +44,7 @@ def test_python(run_of: Callable[[str], Trained]) -> None:
     made = run.transform(stored)
     assert made.shape == images.shape
     np.testing.assert_allclose(run.transform(stored[:1]), made[:1], atol=1e-5)
-    # Floats are as the model sees them.
+    # Floats are passed to the model unchanged.
     np.testing.assert_allclose(run.transform(images.astype(np.float64)), run.transform(images))
     exact = np.stack([np.asarray(Image.fromarray(x[..., 0])) for x in to_uint8(images)])[..., None]
     assert np.abs(run.transform(exact) - run.transform(images)).max() < 0.05
@@ -65,7 +65,7 @@ def test_python(run_of: Callable[[str], Trained]) -> None:
 
 
 def wrong_floats(run: gan_jax.library.run.Run) -> None:
-    """Floats of another range are refused, and what may be of another range is said."""
+    """Floats outside the range are refused, and a suspicious range gives a warning."""
     shares = np.random.default_rng(1).uniform(0, 1, (2, 16, 16, 1))
     for bad, says in (
         (shares * 255, "in .*, 25.*floats are in .-1, 1.; give them as uint8"),
@@ -91,7 +91,7 @@ def test_floats_without_a_negative_value_are_doubted(
 
 
 def photos_of_unlike_sizes(run: gan_jax.library.run.Run) -> None:
-    """A list of arrays or of Pillow's images is as each of them alone, grey or with alpha too."""
+    """A list of arrays or Pillow images gives the same as each alone, also grey or with alpha."""
     draw = np.random.default_rng(2)
     shapes = ((30, 20, 3), (9, 40), (16, 16, 1), (12, 8, 4))
     photos = [draw.integers(0, 256, shape, np.uint8) for shape in shapes]
@@ -154,7 +154,7 @@ def test_classifier_encodes(run_of: Callable[[str], Trained]) -> None:
 
 @pytest.mark.parametrize("checkpoint", ["", "best", "1", 1])
 def test_checkpoint(run_of: Callable[[str], Trained], checkpoint: str | int) -> None:
-    run = run_of("classifier").workdir  # which chooses the best
+    run = run_of("classifier").workdir  # it selects a best checkpoint
     found = {m["step"]: m["eval/accuracy"] for m in read_metrics(run) if "eval/accuracy" in m}
     best = max(found, key=lambda step: (found[step], step))
     step = gan_jax.load(run, checkpoint=checkpoint).step

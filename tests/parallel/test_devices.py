@@ -1,4 +1,4 @@
-"""One step, any machine: every family learns the same on one device, on eight, and under pmap."""
+"""One step, any machine: each family trains equally on one device, on eight, and under pmap."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ SLOW = [
     pytest.param(name, marks=pytest.mark.slow)
     for name in ("sngan", "wgan_gp", "lapgan", "cyclegan", "iwae", "vae_gan")
 ]
-# What pmap does with a step does not depend on the step.
+# How pmap runs a step does not depend on the step.
 BY_MARKER = [pytest.param(n, marks=pytest.mark.slow) for n in FAMILIES if n != "dcgan"] + SLOW
 
 

@@ -1,4 +1,4 @@
-"""Shards, microbatches, bfloat16, rematerialisation: alone, together, what they communicate."""
+"""Sharding, microbatches, bfloat16, rematerialisation: alone, combined, and their collectives."""
 
 from __future__ import annotations
 
@@ -45,12 +45,12 @@ SLOW = [
 
 @pytest.mark.parametrize("name", ["vae", *SLOW])
 def test_all_together(name: str) -> None:
-    """Shards, microbatches and rematerialisation on eight devices compute what one computes."""
+    """Sharding, microbatches and rematerialisation on eight devices compute the same as one."""
     expected = trained(name, 1, train__microbatches=2)
     got = trained(name, 8, train__microbatches=2, train__fsdp=4, train__remat=True)
     chex.assert_trees_all_close(got, expected, atol=1e-5, rtol=1e-5)
-    # In plain SGD of three steps rounding grows, for pix2pix's generator, from a cosine of 0.993 to
-    # 0.944 and 0.879.
+    # Over three steps of plain SGD rounding errors grow: for pix2pix's generator from a cosine of
+    # 0.993 to 0.944 and 0.879.
     steps = 1 if name == "pix2pix" else 3
     start, whole = (trained(name, 1, steps=n, train__microbatches=2) for n in (0, steps))
     half = trained(
@@ -153,7 +153,7 @@ def bytes_of(found: list[Collective], kind: str) -> int:
 
 @pytest.mark.parametrize("microbatches", [1, 2])
 def test_gradients_cross_the_devices_once(microbatches: int) -> None:
-    """A VAE has no batch statistics: all that crosses is its gradient and six metrics."""
+    """A VAE has no batch statistics: it communicates only its gradient and six metrics."""
     found, state = communicated("vae", train__microbatches=microbatches)
     weights = sum(math.prod(shape) for shape in sizes(state, "encoder", "decoder"))
     assert {c.kind for c in found} == {"all-reduce"}
@@ -169,17 +169,17 @@ def test_shards_are_reduced_by_scattering_and_gathered_once(microbatches: int) -
     assert split and whole
     weights = sum(map(math.prod, split))
     assert bytes_of(found, "reduce-scatter") == 4 * weights
-    # Gathered from the shards at the start; what the update made stays in shards.
+    # Parameters are gathered at the start; the updated ones stay sharded.
     assert bytes_of(found, "all-gather") == 4 * weights / 4
-    # The scattered sums cross the other axis of the mesh, two wide, in shards; one number more a
-    # network makes the norm of its whole gradient.
+    # The scattered sums are reduced over the other mesh axis, of size 2, in shards; one more number
+    # per network completes the norm of its gradient.
     assert bytes_of(found, "all-reduce") == 4 * (weights / 4 + sum(map(math.prod, whole)) + 6 + 2)
 
 
 def test_batch_statistics_are_few_and_apart() -> None:
-    """A GAN with two discriminator updates: gradients once each, statistics once a layer and pass.
+    """A GAN with two discriminator updates: one reduction per gradient, and per layer and pass.
 
-    Every pass of BatchNorm sends [2, C] forward and, where gradients flow, [2, C] back.
+    Every pass of BatchNorm reduces statistics [2, C] forward and, if gradients flow, [2, C] back.
     """
     updates = DRAWING["dcgan"]["task__disc_updates"]
     found, state = communicated("dcgan")

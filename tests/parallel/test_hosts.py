@@ -1,4 +1,4 @@
-"""Two real processes of four simulated devices each: they train and evaluate, or one dies."""
+"""Two real processes of four simulated devices each: training, evaluation, and failures."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ hosts.SILENCE, hosts._PULSE = 8.0, 1.0
 import main
 sys.exit(main.main(sys.argv[1:]))
 """
-# The images of one process are no numbers while position 48 is drawn.
+# The images of one process are NaN while position 48 is drawn.
 POISON = """
 import gan_jax.training.feed as t
 from gan_jax.data.dataset import as_floats
@@ -60,7 +60,7 @@ CHANGES = dict(train__batch_size=16, train__log_every=1, eval__batch_size=16)
 
 
 def start(workdir: Path, name: str, changes: dict, before: str = "") -> list[subprocess.Popen]:
-    """Start both processes of a training, each of which runs the Python code `before` first."""
+    """Start both processes of a training; each runs the Python code `before` first."""
     fields = [f"--config.{k.replace('__', '.')}={v}" for k, v in changes.items()]
     return both([f"--config=configs/{name}.py:smoke", f"--workdir={workdir}", *fields], before)
 
@@ -86,7 +86,7 @@ def both(arguments: list[str], before: str = "") -> list[subprocess.Popen]:
 
 
 def finish(processes: list[subprocess.Popen]) -> list[str]:
-    """Wait for both to end well; return what they printed, without what gloo prints."""
+    """Wait for both to succeed; return their output without gloo's messages."""
     found = [process.communicate(timeout=300) for process in processes]
     assert [process.returncode for process in processes] == [0, 0], found
     return [
@@ -96,7 +96,7 @@ def finish(processes: list[subprocess.Popen]) -> list[str]:
 
 
 def plain(config_name: str, **changes: object) -> dict:
-    """Return fields of a config with plain SGD, as flags take them."""
+    """Return config fields for plain SGD, in the form of flags."""
     config = sgd(smoke_config(config_name))
     rules = {"name": "sgd", "lr": 0.01}
     optim = {f"optim__{net}__{k}": v for net in config.optim for k, v in rules.items()}
@@ -127,7 +127,7 @@ def test_two_processes_learn_what_one_learns(name: str, tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_two_processes_measure_what_one_measures(trained, tmp_path: Path) -> None:
-    """Features of both sides, moments and patches are of the images of both processes."""
+    """Features (real and generated), moments and patches cover the images of both processes."""
     measured = dict(eval__metrics="fid,swd", eval__features=f"cnn:{trained('classifier').workdir}")
     changes = plain("dcgan", train__steps=2, eval__every=2, train__save_every=2, **measured)
     finish(start(tmp_path / "two", "dcgan", changes))
@@ -141,7 +141,7 @@ def test_two_processes_measure_what_one_measures(trained, tmp_path: Path) -> Non
     assert two == pytest.approx(one, rel=1e-3)
 
 
-# The images of each pass are kept beside.
+# The images of each pass are stored as well.
 KEEP = """
 import pathlib, jax, numpy as np
 import gan_jax.evaluation.passes as p
@@ -160,7 +160,7 @@ p.collect = keeping
 def test_two_processes_evaluate_as_one(
     trained, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
 ) -> None:
-    """Every image within a grey level, every number within 1e-3; one process prints and writes."""
+    """Images agree within one grey level, metrics within 1e-3; one process prints and writes."""
     draw = np.random.default_rng(0)
     image = draw.integers(0, 256, (1400, 16, 16, 1), np.uint8)
     np.savez(tmp_path / "data.npz", image=image, label=np.arange(1400) % 10)
@@ -185,7 +185,7 @@ def test_two_processes_evaluate_as_one(
     assert found[0] == pytest.approx(found[1], rel=1e-3)
     expected = tmp_path / "images_one" / "process0"
     for process in (0, 1):
-        for name, least in (("0.npy", 0), ("1.npy", 1)):  # real ones, and those made
+        for name, least in (("0.npy", 0), ("1.npy", 1)):  # real and generated
             a = np.load(tmp_path / "images_two" / f"process{process}" / name).astype(int)
             b = np.load(expected / name).astype(int)
             assert len(a) == 1001 and np.abs(a - b).max() <= least, name
@@ -199,7 +199,7 @@ def test_two_processes_compare_folders(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture,
 ) -> None:
-    """Of 40 images and of 21, which divide over neither the batch nor the processes."""
+    """For 40 images and for 21, which divide by neither the batch nor the processes."""
     fake = make_images(tmp_path / "fake", [f"{i}.png" for i in range(21)], (10, 8))
     real = make_images(tmp_path / "real", [f"{i}.png" for i in range(40)], (10, 8))
     arguments = [f"--real={real}", f"--fake={fake}", f"--features={cnn}", "--metrics=fid,prdc"]
@@ -228,7 +228,7 @@ def test_two_processes_refuse_what_one_measures(gan: Path) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("victim", [0, 1])
 def test_one_dies(victim: int, tmp_path: Path) -> None:
-    """The other says so within two minutes, and the run resumes in one process or in two."""
+    """The other process reports it within two minutes; the run resumes in one process or in two."""
     workdir = tmp_path / "run"
     endless = {**CHANGES, "train__steps": 100_000, "train__save_every": 5, "train__sample_every": 0}
     processes = start(workdir, "vae", {**endless, "eval__every": 0})
@@ -263,7 +263,7 @@ def test_both_roll_back(tmp_path: Path) -> None:
     processes = start(tmp_path / "run", "vae", {**changes, "eval__every": 0}, POISON)
     found = [process.communicate(timeout=300) for process in processes]
     assert [process.returncode for process in processes] == [0, 0], found
-    # Step 4 draws 48 to 63; it is to be saved, and is looked at then.
+    # Step 4 draws positions 48 to 63; it is saved, and so checked for NaN first.
     says = "at step 4: back to step 2, past the 32 examples drawn since"
     assert [says in err for _, err in found] == [True, False], "one says so"
     state = gan_jax.load(tmp_path / "run", checkpoint="latest").state

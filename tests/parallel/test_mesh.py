@@ -1,4 +1,4 @@
-"""One step, any machine: what a step asks of its devices has one answer under jit and pmap."""
+"""One step, any machine: collectives give the same results under jit and pmap."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ MODES = (("jit", 1), ("jit", 8), ("pmap", 8), ("pmap", 2))
 
 
 def step(phase: Phase, state: dict, batch: dict, key: jax.Array) -> tuple[dict, dict]:
-    """Use everything that a step may ask of its devices."""
+    """Use all collectives of a step."""
     x = batch["x"]  # [draws, B]
     keys = example_keys(key, x.shape[1])
     noise = jax.vmap(lambda k: jax.random.normal(k, ()))(keys)
@@ -64,7 +64,7 @@ def test_one_answer(results: dict, which: tuple[str, int]) -> None:
     new, metrics = results[which]
     x = np.arange(DRAWS * BATCH).reshape(DRAWS, BATCH)
     assert (new["whole"][:, 0] == x[0]).all()
-    # Every example's key depends on its place in the whole batch only.
+    # Every example's key depends only on its index in the whole batch.
     one_by_one = [
         jax.random.normal(jax.random.fold_in(jax.random.key(5), i), ()) for i in range(BATCH)
     ]
@@ -123,7 +123,7 @@ def test_keys() -> None:
     again = {name: tuple(jax.random.key_data(k).tolist()) for name, k in named_keys(3).items()}
     other = {name: tuple(jax.random.key_data(k).tolist()) for name, k in named_keys(4).items()}
     assert data == again and not set(data.values()) & set(other.values())
-    # An image's key is that of its place, whatever else is asked for.
+    # An image's key depends only on its index, not on the other images requested.
     some = jax.random.key_data(image_keys(7, np.asarray([5, 2])))
     every = jax.random.key_data(image_keys(7, np.arange(8)))
     assert (some == every[np.asarray([5, 2])]).all()

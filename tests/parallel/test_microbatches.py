@@ -1,4 +1,4 @@
-"""Microbatches: the gradient of the large batch, with everything drawn as for the large batch."""
+"""Microbatches: the gradient of the full batch, with the random draws of the full batch."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Precision and rematerialisation, said once around any network."""
+"""Precision and rematerialisation, set once around any network."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def forward(name: str, **how: Any) -> tuple[Any, Any, Any]:
 
 @pytest.mark.parametrize("name", NETWORKS)
 def test_bfloat16_is_within(name: str) -> None:
-    """The products are of bfloat16; all that goes in, comes out or is kept is float32."""
+    """Products are in bfloat16; inputs, outputs and stored collections are float32."""
     apply, variables, inputs = forward(name, precision="bfloat16")
     for leaf in jax.tree.leaves((variables, jax.eval_shape(apply, variables, *inputs))):
         assert leaf.dtype == jnp.float32
@@ -53,7 +53,7 @@ def test_bfloat16_is_within(name: str) -> None:
 
 @pytest.mark.parametrize("name", NETWORKS)
 def test_rematerialisation_keeps_block_outputs_only(name: str) -> None:
-    """What the backward pass is handed: fewer numbers, and the same result."""
+    """Residuals of the backward pass: fewer numbers, and the same result."""
     kept = {}
     for remat in (False, True):
         apply, variables, inputs = forward(name, remat=remat)

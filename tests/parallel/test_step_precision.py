@@ -1,7 +1,7 @@
 """Products that an accelerator must not round ask for full float32.
 
 By default a GPU multiplies float32 matrices in TF32 and a TPU in bfloat16, 11 and 8 bits: fine for
-the layers of a network, not for where a pixel comes from or for a distance.
+the layers of a network, but not for sampling coordinates or distances.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ WITHOUT_PRODUCTS: dict[str, Callable[[], object]] = {
 
 
 def precisions(function: Callable[[], object]) -> list[object]:
-    """Return the precision of each product of matrices, and convolution, of a function."""
+    """Return the precision of each matrix product and convolution in a function."""
     kinds = ("dot_general", "conv_general_dilated")
     program = jax.make_jaxpr(function)().jaxpr
     return [e.params["precision"] for e in equations(program) if e.primitive.name in kinds]

@@ -1,4 +1,4 @@
-"""Compiled programs between starts: where they are kept, and that a second start finds them."""
+"""The compilation cache: its folder, and that a second start uses it."""
 
 from __future__ import annotations
 

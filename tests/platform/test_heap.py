@@ -1,4 +1,4 @@
-"""Memory of a process that computes on the CPU: reused, and in one piece after a compilation."""
+"""The heap when computing on the CPU: memory is reused, and not fragmented by compilation."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ pytestmark = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="a 
 
 
 def run(program: str, *arguments: str) -> list[int]:
-    """Return the numbers that a program prints; skip where the settings cannot be made."""
+    """Return the numbers that a program prints; skip if the settings cannot be made."""
     done = subprocess.run(
         [sys.executable, "-c", program, *arguments], cwd=ROOT, capture_output=True, text=True
     )
@@ -41,7 +41,7 @@ print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - faults)
 
 
 def test_freed_memory_is_used_again() -> None:
-    """Without the settings every array is mapped anew, and each of its pages faults."""
+    """Without the settings every array is mapped anew, with a page fault for each page."""
     (default,), (reused,) = run(REUSE, "default"), run(REUSE, "reused")
     assert reused < default / 10
 
@@ -77,12 +77,12 @@ print(all(ctypes.string_at(b, s) == bytes([7]) * s for b, s in zip(blocks[1::2],
 
 
 def test_pieces_are_taken() -> None:
-    """What lives between the pieces is left as it is."""
+    """Live blocks between the fragments are unchanged."""
     before, full, taken, after, resident, fits, whole = run(PIECES)
     assert before == 500 and after == 0
-    assert full - resident > 150  # of 200 MiB that were freed, all but parts of pages
-    assert 150 < taken < 200  # and in pieces of a KiB or more
-    assert fits == 1  # where small blocks came between
+    assert full - resident > 150  # of 200 MiB that were freed, all but partial pages
+    assert 150 < taken < 200  # in fragments of at least 1 KiB
+    assert fits == 1  # although small blocks were allocated meanwhile
     assert whole == 1
 
 

@@ -1,4 +1,4 @@
-"""What the process is given before JAX starts in it."""
+"""The setup of the process before JAX starts."""
 
 from __future__ import annotations
 
@@ -113,7 +113,7 @@ def test_deterministic_gpus(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_a_training_sets_the_flag_that_xla_knows(tmp_path: Path) -> None:
-    """XLA ends the process at a flag that it does not know, also on a machine without a GPU."""
+    """XLA ends the process at an unknown flag, also on a machine without a GPU."""
     train = ["--config=configs/vae.py:smoke", "--config.train.deterministic=true"]
     script = "import os, sys, main; code = main.main(sys.argv[1:]); print(os.environ['XLA_FLAGS'])"
     command = [sys.executable, "-c", f"{script}; sys.exit(code)", *train]

@@ -1,4 +1,4 @@
-"""What is printed while one waits."""
+"""Logging, and messages printed during long waits."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The results table: which numbers stand together, and how they are written."""
+"""Results tables: which numbers are grouped, and how they are formatted."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ FID, PRECISION = "fid/cnn:run/test/100", "precision_k3/cnn:run/test/100"
 
 @pytest.fixture
 def runs(run_of: Callable[[str], Trained], tmp_path: Path) -> Callable[..., Path]:
-    """Return a function that makes an evaluated run out of a family's."""
+    """Return a function that makes an evaluated run from a copy of a family's run."""
 
     def make(
         name: str, family: str, seed: int, values: dict[str, float], weights: str = "ab" * 32
@@ -91,7 +91,7 @@ def test_seeds_together_and_protocols_apart(
 
 
 def by_class(accuracies: list[float], confused: float) -> dict[str, float]:
-    """Return the numbers of an evaluation by class, as files of today have them."""
+    """Return the results of a per-class evaluation in the current file format."""
     parts = {f"accuracy[{i}]/eval/16": value for i, value in enumerate(accuracies)}
     return {"accuracy/eval/16": 0.5, "balanced_accuracy/eval/16": 0.25 * confused, **parts}
 
@@ -99,7 +99,7 @@ def by_class(accuracies: list[float], confused: float) -> dict[str, float]:
 def test_what_never_happened_counts_as_zero(
     capsys: pytest.CaptureFixture, runs: Callable[..., Path]
 ) -> None:
-    """Three seeds, in the second of which a 0 was never taken for a 7: 0.67 times on average."""
+    """Three seeds; in the second a 0 was never taken for a 7: 0.67 times on average."""
     there = []
     for seed, confused in enumerate((1, 0, 1)):
         run = runs(f"cnn_s{seed}", "classifier", seed, by_class([0.5, 0.75], confused))
@@ -119,7 +119,7 @@ def test_what_never_happened_counts_as_zero(
     where = f"--workdir={','.join(map(str, [*there, older]))}"
     out = succeed(capsys, "--mode=report", where, "--metrics=by_class")
     tables = [part.splitlines() for part in out.split("\n\n") if part.startswith("|")]
-    # Whole splits, then classes, then a matrix a group; no class is taken for a protocol.
+    # Whole splits, then classes, then one matrix per group; no class is taken for a protocol.
     assert [table[0] for table in tables] == [
         "| run | seeds | step | balanced_accuracy |",
         "| accuracy of | cnn | older |",
@@ -168,7 +168,7 @@ def test_evaluation_by_class_leaves_a_matrix_and_its_picture(
 
 
 def test_picture_of_a_matrix() -> None:
-    """The cell of row i and column j is that of i taken for j, names beside and above."""
+    """The cell in row i and column j counts i taken for j; names are at the left and the top."""
     counts = np.array([[5.0, 0, 0], [0, 1, 9], [0, 0, 2]])
     picture = Confusion(("a", "bb", "ccc"), counts).picture().astype(int)
     corner = picture[:, :, 0]

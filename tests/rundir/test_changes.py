@@ -1,4 +1,4 @@
-"""Changes on purpose during a run: what is recorded, and what a kill leaves of it."""
+"""Deliberate changes of a run: what is recorded, also if the process is killed meanwhile."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def test_twice_at_one_step_is_once(tmp_path: Path) -> None:
     ("step", "left"), [(5, [(5, 1.0, 0.1)]), (15, [(10, 1.0, 0.5), (15, 0.5, 0.1)])]
 )
 def test_what_was_trained_with_it_was_lost(tmp_path: Path, step: int, left: list) -> None:
-    """The checkpoints since are damaged: the change holds from an older one on."""
+    """Later checkpoints are damaged: the change applies from an older one on."""
     write(tmp_path, 10, {LR: (1.0, 0.5)}, lr=0.5)
     write(tmp_path, 20, {LR: (0.5, 0.1)}, lr=0.1)
     assert write(tmp_path, step, {}, lr=0.1) == [Change(s, LR, a, b) for s, a, b in left]

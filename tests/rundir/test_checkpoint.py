@@ -1,4 +1,4 @@
-"""Checkpoints: bit-exact, never silently wrong, and never in the way of the training."""
+"""Checkpoints: bit-exact, never silently wrong, and never blocking the training."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from gan_jax.rundir.checkpoint import Checkpoints
 
 
 def make_state(seed: int = 0, width: int = 3, bulk: int = 0) -> TrainState:
-    """Return a small state with all that a state can hold: nothing, copies, and odd floats."""
+    """Return a small state with all that it can hold: empty nodes, copies, and special floats."""
     draw = np.random.default_rng(seed)
     weights = draw.normal(size=(4, width)).astype(np.float32)
     weights[0, :3] = [np.float32(1e-45), -0.0, np.inf]
@@ -79,7 +79,7 @@ def folder(saved: Path, tmp_path: Path) -> Path:
 
 
 def array_file(folder: Path, step: int) -> Path:
-    """Return the largest file of a step: that with the numbers."""
+    """Return the largest file of a step, which holds the arrays."""
     files = [p for p in (folder / str(step)).rglob("*") if p.is_file()]
     return max(files, key=lambda p: p.stat().st_size)
 
@@ -120,7 +120,7 @@ def test_bit_exact(saved: Path) -> None:
 
 
 def test_donated_after_save(tmp_path: Path) -> None:
-    """What is saved is the state at the call, whatever becomes of its memory."""
+    """The saved state is that at the call, even if its memory is reused afterwards."""
     state = make_state(5)
     expected = jax.device_get(make_state(5))
     advance = jax.jit(lambda s: jax.tree.map(lambda x: x * 0, s), donate_argnums=0)
@@ -166,7 +166,7 @@ def test_damage_falls_back(damage: object, folder: Path) -> None:
             checkpoints.restore(ABSTRACT, 3)
         state, step = checkpoints.restore(ABSTRACT)
         assert step == 2 and same(state, make_state(2))
-        # The training makes step 3 again.
+        # Training makes step 3 again.
         assert checkpoints.steps() == [1, 2]
         checkpoints.save(3, make_state(30))
         checkpoints.wait()
@@ -239,7 +239,7 @@ def test_other_networks(saved: Path) -> None:
 
 
 def test_damage_to_any_file_falls_back(folder: Path) -> None:
-    """A flipped bit, half of it, or nothing of it: of every file of a step, and of its sums."""
+    """A flipped bit, truncation or deletion of any file of a step, or of its sums, is detected."""
     files = [p for p in sorted((folder / "3").rglob("*")) if p.is_file()]
     assert len(files) >= 8 and all(path.stat().st_size for path in files)
     with Checkpoints(folder, read_only=True) as checkpoints:
@@ -250,7 +250,7 @@ def test_damage_to_any_file_falls_back(folder: Path) -> None:
             for damaged in (flipped, content[:middle], None):
                 path.unlink() if damaged is None else path.write_bytes(damaged)
                 lost_sums = damaged is None and path.suffix == ".sha256"
-                # A step that merely lost its sums is good, and yet not preferred.
+                # A step that only lost its sums is intact, but not preferred.
                 assert checkpoints.latest() == 2, path
                 state, step = checkpoints.restore(ABSTRACT)
                 assert step == 2 and same(state, make_state(2)), path
@@ -264,7 +264,7 @@ def test_damage_to_any_file_falls_back(folder: Path) -> None:
 
 
 def test_a_step_that_was_never_whole_is_none(tmp_path: Path) -> None:
-    """The machine went down while the first checkpoint was written: nothing is lost by going on."""
+    """If the machine went down during the first save, starting afresh loses nothing."""
     folder = tmp_path / "checkpoints"
     save(folder, 5)
     (folder / "5.sha256").unlink()
@@ -310,7 +310,7 @@ def test_sums_are_those_of_sha256sum(folder: Path) -> None:
 
 
 def test_killed_save_leaves_nothing_that_counts(folder: Path) -> None:
-    """Orbax writes into a folder of another name until it commits."""
+    """Orbax writes into a temporary folder until it commits."""
     shutil.copytree(folder / "3", folder / "4.orbax-checkpoint-tmp-1")
     with Checkpoints(folder) as checkpoints:
         assert checkpoints.latest() == 3 and checkpoints.restore(ABSTRACT)[1] == 3
@@ -320,7 +320,7 @@ def test_killed_save_leaves_nothing_that_counts(folder: Path) -> None:
 
 
 def fill_the_disk(folder: Path) -> None:
-    """Save once, then again with no file larger than 20 kB allowed: run in its own process."""
+    """Save, then save again with files limited to 20 kB; run in a process of its own."""
     set_up_logging()
     with Checkpoints(folder) as checkpoints:
         checkpoints.save(1, make_state(1, bulk=20_000))

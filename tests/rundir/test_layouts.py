@@ -27,7 +27,7 @@ def test_joined_and_parted_are_each_others_inverse() -> None:
     again = layouts.from_schema_1(whole)
     assert jax.tree.structure(again) == jax.tree.structure(state)
     jax.tree.map(np.testing.assert_array_equal, again, state)
-    # Each has arrays of its own: the state is donated.
+    # No arrays are shared: the state is donated.
     pointers = [x.unsafe_buffer_pointer() for x in jax.tree.leaves(again.nets)]
     assert len(set(pointers)) == len(pointers)
 
@@ -41,7 +41,7 @@ def test_others_are_left_as_they_are() -> None:
 
 
 def test_a_run_of_schema_1_scores_as_it_did(capsys: pytest.CaptureFixture, workdir: Path) -> None:
-    """Its own evaluation, of the moving average, at its last step."""
+    """The run's own evaluation of the moving average, at its last step."""
     shutil.copytree(RUN, workdir)
     succeed(capsys, "--mode=eval", f"--workdir={workdir}")
     found = json.loads((workdir / "eval" / "2.json").read_text())

@@ -1,4 +1,4 @@
-"""Data that are elsewhere, or more than they were, under a run that was trained on them."""
+"""Training data that were moved or extended after the run was trained on them."""
 
 from __future__ import annotations
 
@@ -85,7 +85,7 @@ def test_sampling_and_python_remember_them_too(
 
 
 def test_a_classifier_whose_data_moved(run: Path, tmp_path: Path) -> None:
-    """Its place is that of another run than the one that is evaluated."""
+    """The data path to mend is that of another run than the one that is evaluated."""
     (tmp_path / "photos").rename(tmp_path / "elsewhere")
     request = Request(("cas",), features=f"cnn:{run}")
     command = rf"python main\.py --mode=eval --workdir={run} --config\.data\.path=PLACE"
@@ -119,7 +119,7 @@ def test_more_images_are_measured_where_that_is_asked_for(
 def test_a_training_goes_on_with_other_values(
     capsys: pytest.CaptureFixture, run: Path, tmp_path: Path
 ) -> None:
-    """Learning rate, weight decay, batch size and images at once, and the folder was moved."""
+    """Change learning rate, weight decay, batch size and images at once, and move the folder."""
     old = read_spec(run)
     photos = (tmp_path / "photos").rename(tmp_path / "elsewhere")
     make_images(photos, [f"more/{i}.png" for i in range(20)])
@@ -152,7 +152,7 @@ def test_a_training_goes_on_with_other_values(
     (run / "eval" / "3.json").write_text('{"elbo/eval/9": -1.0}')
     report = succeed(capsys, "--mode=report", f"--workdir={run}")
     assert f"run: {'; '.join(said)}." in report
-    # From here on these are its values, with no flag; the old ones are another config.
+    # From here on these are the run's values without a flag; the old ones are refused.
     refuse(capsys, *resume, "--config.optim.encoder.lr=0.001", says=["0.01 -> 0.001"], keeps=run)
     assert "is complete: 3 of 3" in succeed(capsys, *resume)
 
@@ -160,7 +160,7 @@ def test_a_training_goes_on_with_other_values(
 def test_relative_places_are_kept_absolute(
     run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
 ) -> None:
-    """A run of before, with a relative place, is no other run where that means the same."""
+    """An older run with a relative path is the same run if the path means the same folder."""
     path = run / "config.json"
     config = json.loads(path.read_text())
     config["data"]["path"] = "photos"

@@ -1,11 +1,11 @@
-"""Runs of every schema that there was are sampled, evaluated and resumed as if they were new.
+"""Runs of every earlier schema are sampled, evaluated and resumed like new ones.
 
-`schemas/N` is a run of two steps as the version of that schema left it:
+`schemas/N` is a run of two steps as written by the version with that schema:
 `python main.py --config=configs/dcgan.py:smoke --config.model.conditional=projection
 --config.terms.disc.lecam=0.1 --config.train.save_every=2 --config.train.keep=1
---config.train.devices=1`, without its pictures, TensorBoard events and environment. `N_vae` and
-those from 2 on are of `--config=configs/vae.py:smoke` with the last three fields: of schema 1, as
-schema 2 made two networks of one.
+--config.train.devices=1`, without its pictures, TensorBoard events and environment. `N_vae`, and
+all from schema 2 on, use `--config=configs/vae.py:smoke` with the last three fields; `1_vae` exists
+because schema 2 split a VAE's network in two.
 """
 
 from __future__ import annotations

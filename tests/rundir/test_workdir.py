@@ -1,4 +1,4 @@
-"""The record of a run: written whole, read back equal, and never overwritten by another run."""
+"""The record of a run: written atomically, read back equal, never overwritten by another run."""
 
 from __future__ import annotations
 
@@ -64,13 +64,13 @@ def test_spec_round_trip() -> None:
     assert DataSpec.from_json(noted.to_json()) == noted
     assert noted.unlabelled == "x has none (a: left out 1 (hidden): b)"
     old = json.loads(small.to_json())
-    del old["notes"]  # of runs from before there were any
+    del old["notes"]  # older runs have none
     assert DataSpec.from_json(json.dumps(old)) == small
 
 
 def test_labels_by_name() -> None:
     assert [SPEC.label(text) for text in ("猫", "Käfer", "1", "0", "7")] == [1, 0, 1, 0, 7]
-    assert SPEC.label("Ka\u0308fer") == 0  # the same in Unicode's form NFD
+    assert SPEC.label("Ka\u0308fer") == 0  # the same name in Unicode NFD form
     from_five = dataclasses.replace(SPEC, class_names=("5", "6"))
     assert [from_five.label(text) for text in ("5", "6", "1")] == [0, 1, 1]
     with pytest.raises(UserError, match=r"--labels=Kafer; did you mean 'Käfer'\?.*Käfer, 猫"):
@@ -130,7 +130,7 @@ def test_occupied_workdirs(config: ConfigDict, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("left", ["", "4.orbax-checkpoint-tmp-1"])
 def test_without_a_checkpoint_no_run_has_begun(run: Path, config: ConfigDict, left: str) -> None:
-    """What a kill before the first checkpoint leaves is no reason to refuse any training there."""
+    """Files left by a kill before the first checkpoint do not prevent any training there."""
     (run / "checkpoints" / "1").rename(run / "checkpoints" / left if left else run / "gone")
     config.train.batch_size = 7
     assert check_workdir(run, config) == []
@@ -171,7 +171,7 @@ def test_data_that_changed_on_purpose(run: Path) -> None:
 
 
 def test_same_data_of_another_name(run: Path) -> None:
-    """The record keeps its name, so that a table of results has the runs together."""
+    """The record keeps the data's name, so that results tables group the runs together."""
     again = dataclasses.replace(SPEC, name="moved", fingerprint="new", former=(SPEC.fingerprint,))
     assert check_spec(run, again) == SPEC
 

@@ -1,4 +1,4 @@
-"""Numbers of a training: at once in the file, no line twice after a resume, readable elsewhere."""
+"""Metrics of a training: written at once, not duplicated by a resume, readable by other tools."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def test_a_step_is_one_line_that_reaches_the_file_when_it_is_over(tmp_path: Path
         writer.scalars(2, {"eval/loss": 3.0})
         writer.scalars(2, {"spectral_norm/gen": 1.0})
         assert len(lines(run)) == 1
-        writer.scalars(4, {"gen": 0.125})  # which ends step 2
+        writer.scalars(4, {"gen": 0.125})  # this ends step 2
         both = {"gen": 0.25, "time/images_per_second": 7.0, "eval/loss": 3.0}
         assert untimed(run)[1:] == [{"step": 2, **both, "spectral_norm/gen": 1.0}]
         writer.rewind(2)
@@ -62,7 +62,7 @@ def test_lines_of_older_runs_are_put_together(tmp_path: Path) -> None:
 
 
 def test_hyper_parameters(tmp_path: Path) -> None:
-    """As TensorBoard's own table of runs reads them."""
+    """As read by TensorBoard's table of runs."""
     fields = {"optim.gen.lr": 1e-3, "task.name": "gan", "terms.flip": True, "data.size": [8, 8]}
     with Writer(tmp_path, 1, resume_step=0) as writer:
         writer.hyper_parameters(fields, ["eval/fid"])
@@ -78,7 +78,7 @@ def test_hyper_parameters(tmp_path: Path) -> None:
 
 
 def test_pytorch_is_not_imported_for_it() -> None:
-    """That takes seconds, and is possible afterwards."""
+    """Importing it takes seconds; it must still be possible afterwards."""
     program = (
         "import sys, gan_jax.rundir.writer\n"
         "assert not any(m.split('.')[0] == 'torch' for m in sys.modules)\n"
@@ -94,7 +94,7 @@ def test_resume_drops_what_is_logged_again(tmp_path: Path) -> None:
         assert [m["step"] for m in read_metrics(tmp_path)] == [1, 2, 3, 4]
     train(tmp_path, 4, 10)
     assert [m["step"] for m in read_metrics(tmp_path)] == list(range(1, 11))
-    train(tmp_path, 0, 1)  # no checkpoint was left: from the beginning
+    train(tmp_path, 0, 1)  # no checkpoint was left: start from the beginning
     assert [m["step"] for m in read_metrics(tmp_path)] == [1]
 
 
@@ -134,7 +134,7 @@ def test_output_without_a_terminal(
         writer.evaluated(110, found, best=False)
         writer.evaluated(120, {"accuracy": 0.75}, best=True)
     captured = capsys.readouterr()
-    # 5 steps a second, 90 are left.
+    # 5 steps per second, 90 steps left.
     assert captured.out.splitlines() == [
         "step 110/200  12,346 images/s  0:18 left  gen 0.1235",
         "step 110/200  eval  accuracy 0.5  fid 1234",
@@ -158,7 +158,7 @@ def test_output_in_a_terminal(
 
 
 def read_events(workdir: Path) -> list[Event]:
-    """Read TensorBoard's files: records of length, its checksum, the content, its checksum."""
+    """Read TensorBoard's files: records of length, checksum, content, checksum."""
     found = []
     for path in sorted((workdir / "tensorboard").iterdir()):
         content, at = path.read_bytes(), 0
@@ -175,7 +175,7 @@ def test_tensorboard_files(channels: int, tmp_path: Path) -> None:
         writer.scalars(3, {"gen": 0.5, "eval/accuracy": 0.25})
         writer.image(3, "samples", np.zeros((4, 6, channels), np.uint8))
         writer.flush()
-        events = read_events(tmp_path)  # before it is closed
+        events = read_events(tmp_path)  # before the writer is closed
     values = {v.tag: (e.step, v) for e in events for v in e.summary.value}
     assert values["gen"][0] == 3 and values["gen"][1].simple_value == 0.5
     assert values["eval/accuracy"][1].simple_value == 0.25
