@@ -7,7 +7,7 @@
 From 64 px on as in the paper (section 3 and appendix C): width 96; 20 latents for the first layer
 and for each block (120 at 128 px, 140 at 256 px); class embeddings of 128; attention over features
 of 64 px (at 64 px: half the image's side); batches of 2,048; Adam 5e-5 for the generator and 2e-4
-for the discriminator with beta1 0 and beta2 0.999; two discriminator updates a generator update;
+for the discriminator with beta1 0 and beta2 0.999; two discriminator updates per generator update;
 orthogonal regularisation 1e-4 of the generator; a moving average of 0.9999. As in the author's
 PyTorch code and in StudioGAN, Adam's epsilon is 1e-6, classes of generated images are drawn
 uniformly, and the moving average starts at step 20,000.

@@ -6,8 +6,8 @@
 The same as `configs/sngan.py` with conditional=projection. As in the authors' code: conditional
 BatchNorm in the generator, classes of generated images drawn uniformly, the inner product of class
 embedding and features in the discriminator, hinge loss, spectral normalisation, Adam 2e-4 with
-beta1 0 and beta2 0.9, five discriminator updates a generator update, batches of 64 (authors, at 128
-px: 16 on each of four GPUs), latent 128; 50,000 generator updates at 32 px, 250,000 at 64 px,
+beta1 0 and beta2 0.9, five discriminator updates per generator update, batches of 64 (authors, at
+128 px: 16 on each of four GPUs), latent 128; 50,000 generator updates at 32 px, 250,000 at 64 px,
 450,000 at 128 px.
 
 Deviations: those of `configs/sngan.py`.

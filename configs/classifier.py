@@ -34,7 +34,7 @@ def get_config(arg: str = "mnist") -> ConfigDict:
     config.task.update(
         dict(
             target=values["target"],  # label | vector | angle
-            # learn vectors less their mean over their deviation, and predict in their units
+            # train on (vector - mean) / deviation; predictions are in the vector's own units
             standardise=values["target"] == "vector",
             label_smoothing=0.1
             if values["target"] == "label"

@@ -4,12 +4,12 @@
     python main.py --config=configs/contragan.py:imagenet --config.data.dir=TFDS_DIR
 
 As in the authors' code for CIFAR-10: the 2C loss with weight 1 and temperature 1 in 512 dimensions,
-hinge loss, Adam 2e-4 with beta1 0.5, beta2 0.999 and epsilon 1e-6, five discriminator updates a
+hinge loss, Adam 2e-4 with beta1 0.5, beta2 0.999 and epsilon 1e-6, five discriminator updates per
 generator update, 100,000 generator updates, batches of 64, mirrored images, classes of generated
 images drawn uniformly, a moving average from step 1,000 on. From 128 px on as in theirs for
 ImageNet: 1,536 dimensions, Adam 5e-5 for the generator and 2e-4 for the discriminator with beta1 0,
-two discriminator updates a generator update, 200,000 generator updates, batches of 256, the average
-from step 20,000 on.
+two discriminator updates per generator update, 200,000 generator updates, batches of 256, the
+average from step 20,000 on.
 
 Deviations: the networks of `configs/sngan.py` with one more linear layer (authors: BigGAN's).
 

@@ -30,9 +30,9 @@ def get_config(arg: str = "unpaired") -> ConfigDict:
     set_data(config, preset, values)
     config.task.update(
         dict(
-            cycle=10.0,  # weight of the way there and back
-            identity=0.5,  # times cycle: leave images of the target domain as they are
-            pool=50,  # generated images that each discriminator's history holds
+            cycle=10.0,  # weight of the cycle-consistency loss
+            identity=0.5,  # weight of the identity loss, relative to cycle
+            pool=50,  # capacity of the history of generated images
             flip=True,  # mirror images [left, right]
             jitter=4,  # shift images [px]
         )

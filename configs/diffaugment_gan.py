@@ -4,7 +4,7 @@
     python main.py --config=configs/diffaugment_gan.py:cifar10,conditional=projection
 
 All images that the discriminator sees, in both updates, are changed in colour, shifted, and cut
-out. The GAN is that of `configs/sngan.py` with one discriminator update a generator update;
+out. The GAN is that of `configs/sngan.py` with one discriminator update per generator update;
 --config.augment.name=none is the same without augmentation. As in the authors' scripts for
 CIFAR-10, real images are mirrored (for a folder only with --config.data.flip=true) and classes of
 generated images are drawn uniformly.

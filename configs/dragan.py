@@ -4,7 +4,7 @@
     python main.py --config=configs/dragan.py:folder,path=DIR,size=64
 
 As in the authors' program for MNIST: gradients of norm 1 near real images with weight 10, one
-discriminator update a generator update, the non-saturating loss, beta1 0.5.
+discriminator update per generator update, the non-saturating loss, beta1 0.5.
 
 Deviations: the rest is that of `configs/dcgan.py`: its networks, Adam 2e-4 with beta2 0.999,
 batches of 64 (authors: an MLP of 128 units, 1e-4 with beta2 0.9, batches of 128). The discriminator

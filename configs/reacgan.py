@@ -9,11 +9,11 @@ shift_negatives; `gan_jax/objectives/contrastive.py`); hinge loss; Adam 2.83e-4 
 beta2 0.999 and epsilon 1e-6; batches of 128; mirrored images; classes of generated images drawn
 uniformly; a moving average from step 1,000 on. From 128 px on as in theirs for ImageNet: weight 1,
 2,048 dimensions, Adam 5e-5 for the generator and 2e-4 for the discriminator with beta1 0, two
-discriminator updates a generator update, 500,000 generator updates, batches of 256, the average
+discriminator updates per generator update, 500,000 generator updates, batches of 256, the average
 from step 20,000 on.
 
 Deviations: the networks of `configs/sngan.py` with one more linear layer (authors: BigGAN's); below
-128 px five discriminator updates a generator update, and 100,000 generator updates, as in
+128 px five discriminator updates per generator update, and 100,000 generator updates, as in
 `configs/contragan.py`.
 
 Results: configs/README.md.

@@ -4,7 +4,7 @@
     python main.py --config=configs/relativistic_gan.py:mnist,loss=relativistic_hinge
 
 As in the authors' code for CIFAR-10: BatchNorm in the generator and spectral normalisation in the
-discriminator, Adam 2e-4 with beta1 0.5 and beta2 0.999, one discriminator update a generator
+discriminator, Adam 2e-4 with beta1 0.5 and beta2 0.999, one discriminator update per generator
 update, batches of 32, 100,000 generator updates. loss=relativistic_least_squares is RaLSGAN,
 loss=relativistic_hinge RaHingeGAN.
 

@@ -5,7 +5,7 @@
 
 As in section 4 of the paper: hinge loss; Adam with beta1 0 and beta2 0.9 (the authors' code leaves
 beta2 at 0.999); learning rates of 1e-4 for the generator and 4e-4 for the discriminator (TTUR); one
-discriminator update a generator update; attention over features of 32 px at 128 px; conditional
+discriminator update per generator update; attention over features of 32 px at 128 px; conditional
 BatchNorm and projection, with classes of generated images drawn uniformly. At 128 px batches of 256
 (authors: 64 on each of four GPUs). Below 128 px batches of 64, and attention over features of half
 the image's side.

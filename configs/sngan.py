@@ -6,8 +6,8 @@
     python main.py --config=configs/sngan.py:folder,path=DIR,size=64
 
 As in the authors' code: Adam 2e-4 with beta1 0 and beta2 0.9, decayed linearly to 0; five
-discriminator updates a generator update; batches of 64; latent 128; widths 256 and 128 at 32 px, 64
-and 64 from 48 px on; classes of generated images drawn uniformly; photographs with uniform noise
+discriminator updates per generator update; batches of 64; latent 128; widths 256 and 128 at 32 px,
+64 and 64 from 48 px on; classes of generated images drawn uniformly; photographs with uniform noise
 within a grey level (data.dequantize); 50,000 generator updates at 32 px, 250,000 at 64 px and
 450,000 at 128 px. conditional=projection is arXiv:1802.05637; gen_block=dense gives the generator
 the blocks of a DenseNet (arXiv:1608.06993), see `gan_jax/models/blocks/gen_blocks.py`.

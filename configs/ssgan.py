@@ -9,7 +9,7 @@ loss, spectral normalisation in the discriminator, Adam 2e-4 with beta1 0 and be
 64, latent 128; 100,000 generator updates.
 
 Deviations: no self-modulation in the generator by default (gen_conditional=self_modulation), and
-one discriminator update a generator update (disc_updates).
+one discriminator update per generator update (disc_updates).
 
 Results: configs/README.md.
 """

@@ -4,8 +4,8 @@
     python main.py --config=configs/wgan.py:folder,path=DIR,size=64
 
 As in the paper's algorithm 1: weights in [-0.01, 0.01], RMSProp with learning rate 5e-5, five
-critic updates a generator update, batches of 64; DCGAN networks with BatchNorm in the critic, as in
-the authors' code.
+critic updates per generator update, batches of 64; DCGAN networks with BatchNorm in the critic, as
+in the authors' code.
 
 Deviations: five critic updates at every generator update (authors' code: 100 at the first 25 and at
 every 500th), and samples come from a moving average of the generator.

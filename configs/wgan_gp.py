@@ -6,7 +6,7 @@
 
 As in the authors' code for CIFAR-10: a penalty of weight 10 that holds the critic's gradient at
 norm 1; no normalisation in the critic; Adam 2e-4 with beta1 0 and beta2 0.9, decayed linearly to 0
-over 100,000 generator updates; five critic updates a generator update; batches of 64; latent 128;
+over 100,000 generator updates; five critic updates per generator update; batches of 64; latent 128;
 both widths 128 at 32 px; CIFAR-10 with uniform noise within a grey level (data.dequantize). From 48
 px on as in theirs for ImageNet at 64 px: Adam 1e-4, constant, and 200,000 generator updates.
 
