@@ -6,8 +6,8 @@ Each row trains a config by `gan_jax.experiment.train.train`, in a temporary run
 logging every 48 steps and nothing else, and times the same compiled step on one batch that is on
 the device; in turns, in one process; the median over rounds counts. "input wait" is the fraction of
 the loop's time spent waiting for a batch, as logged by every run (`time/input_wait`): an upper
-bound on the cost of input. With several steps per call, the step alone is timed in such calls too. On CPU,
-input preparation and computation share the cores, and the overhead includes both.
+bound on the cost of input. With several steps per call, the step alone is timed in such calls too.
+On CPU, input preparation and computation share the cores, and the overhead includes both.
 """
 
 from __future__ import annotations
