@@ -1,24 +1,25 @@
-"""What a GPU says of this project: is it right, is it fast, what do its settings bring?
+"""GPU benchmark: correctness, speed against PyTorch, and the effect of settings.
 
     python benchmarks/accelerator.py [--only=PART] [--budget=SECONDS] [--output=DIR] [--smoke]
 
-Needs a GPU with `jax[cuda13]` (or cuda12), and for the other side of part "fast" the extra `bench`;
-what is not there is a row that says so. Six parts, in the order of their worth (`parts/`):
+Needs a GPU with `jax[cuda13]` (or cuda12), and the extra `bench` for part "fast" (PyTorch); missing
+packages are reported in a row. Six parts, in order of importance (`parts/`):
 
-1. device: what it is, and its ceilings: matrix products, a large copy.
-2. right: steps on GPU and CPU, a checkpoint across both, the same bits twice.
-3. fast: a training step beside PyTorch, eager and compiled.
-4. knobs: steps a call, layouts that XLA chooses, determinism, the loop over the step alone.
-5. minute: what 15 s of training buy (60 s by --only): FID, precision, recall, pictures.
+1. device: the device and its peak speeds: matrix products, a large copy.
+2. right: steps on GPU and CPU agree, checkpoints move between both, runs are reproducible.
+3. fast: a training step against PyTorch, eager and compiled.
+4. knobs: steps per call, layouts chosen by XLA, determinism, overhead of the loop over the step.
+5. minute: results of 15 s of training (60 s with --only): FID, precision, recall, samples.
 6. features: Inception's features, PRDC and FID of 10,000 x 2,048.
 
-Each part has seconds of its own, scaled by --budget; what one leaves over is the next one's, so
-that all end within the budget. A part is a process with its own children, ended when its time is
-over; a part that fails or is late is a row that says why, and the next one goes on. Every row is
-written at once to DIR/results.md and DIR/results.json; pictures are DIR/minute_*.png: five files.
+Each part has a time limit, scaled by --budget; unused time goes to the next part, so that all parts
+end within the budget. A part is a process with its own children and is killed when its time is
+over; a part that fails or is late yields a row with the reason, and the next part starts. Every row
+is written immediately to DIR/results.md and DIR/results.json; images are DIR/minute_*.png (five
+files in all).
 
-Without a GPU the same runs on the CPU with tiny networks: that rehearses the script and measures
-nothing. --smoke leaves out what only repeats (a test runs it).
+Without a GPU the same runs on the CPU with tiny networks, as a rehearsal of the script without
+meaningful timings. --smoke leaves out repetitions (used by a test).
 """
 
 from __future__ import annotations
@@ -53,12 +54,12 @@ from gan_jax.platform.host import has_accelerator
 
 BUDGET = 430.0  # seconds of all parts
 MODULE = "benchmarks.parts.{}"
-SHOWN = 9_000  # characters of the closing tables: who started this may see only the end
+SHOWN = 9_000  # characters of the final tables: a caller may see only the end of the output
 
 
 @dataclasses.dataclass(frozen=True)
 class Part:
-    """A part's seconds: its share of BUDGET, and its full size, by --only."""
+    """Time limits of a part [s]: its share of BUDGET, and the one with --only."""
 
     share: float
     whole: float
@@ -76,11 +77,11 @@ PACKAGES = (
     *("jax", "jaxlib", "jax-cuda13-plugin", "jax-cuda12-plugin", "flax", "optax"),
     *("orbax-checkpoint", "numpy", "torch", "triton", "nvidia-cudnn-cu13", "nvidia-cudnn-cu12"),
 )
-GRACE = 2.0  # seconds from the request to end to the end
+GRACE = 2.0  # seconds between terminating and killing a process
 
 
 def describe(device: str, arguments: list[str]) -> dict[str, str]:
-    """Return what stands above all results."""
+    """Return the header of the results."""
     query = ["nvidia-smi", "--query-gpu=name,memory.total,driver_version", "--format=csv,noheader"]
     chip = "no nvidia-smi"
     with contextlib.suppress(OSError, subprocess.SubprocessError):
@@ -112,7 +113,7 @@ def _processor() -> str:
 
 
 class Run:
-    """A part that runs, in a process group of its own."""
+    """A running part, in its own process group."""
 
     def __init__(self, context: Context, log: Path) -> None:
         fields = dataclasses.asdict(context)
@@ -153,7 +154,7 @@ class Run:
                     yield row
 
     def end(self) -> None:
-        """End the process and all that it started."""
+        """End the process and all of its children."""
         for number, wait in ((signal.SIGTERM, GRACE), (signal.SIGKILL, None)):
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(self.process.pid, number)
@@ -162,7 +163,7 @@ class Run:
 
 
 def run_part(context: Context, results: Results) -> None:
-    """Run a part until its end, and take its rows."""
+    """Run a part until it ends, and record its rows."""
     began, why = time.monotonic(), ""
     run = Run(context, context.work / f"{context.part}.log")
     try:
@@ -187,7 +188,7 @@ def run_part(context: Context, results: Results) -> None:
 
 
 def run_all(flags: argparse.Namespace, results: Results, work: Path) -> None:
-    """Run the parts, each until its share of the time is over, with what was left over before."""
+    """Run the parts, each within its share of the time plus what earlier parts left over."""
     chosen = {flags.only: PARTS[flags.only]} if flags.only else PARTS
     seconds = {name: part.whole if flags.only else part.share for name, part in chosen.items()}
     scale = flags.budget / sum(seconds.values()) if flags.budget else 1.0
@@ -208,7 +209,7 @@ def run_all(flags: argparse.Namespace, results: Results, work: Path) -> None:
 
 
 def closing(results: Results) -> str:
-    """Return the tables that a reader wants to see, at most SHOWN characters."""
+    """Return the most important tables, at most SHOWN characters."""
     rows = [row for row in results.rows if not row["table"].endswith("every form")]
     text = Results(results.folder, results.header, rows).markdown()
     if len(text) <= SHOWN:
@@ -217,14 +218,14 @@ def closing(results: Results) -> str:
 
 
 def be_part(module: str, given: Mapping[str, Any]) -> None:
-    """Be the process of a part, whose file is `module`."""
+    """Run as the process of a part, whose file is `module`."""
     places = {name: Path(given[name]) for name in ("work", "output")}
     context = Context(**{**given, **places})
     importlib.import_module(module).run(context)
 
 
 def main() -> None:
-    """Run the parts and print their tables; with --part be one of its processes."""
+    """Run the parts and print their tables; with --part run as one of their processes."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--only", choices=PARTS, help="this part, at its full size")
     parser.add_argument("--budget", type=float, help=f"seconds in all; {BUDGET:g}, or the part's")

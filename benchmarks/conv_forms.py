@@ -1,18 +1,18 @@
-"""Speed of the three products of a convolution on CPU, in the forms that XLA offers and in ours.
+"""Speed of a convolution's forward and gradient products on CPU: XLA's implementations and ours.
 
     python benchmarks/conv_forms.py [--rounds=5] [--only=SUBSTRING]
 
-Prints GFLOP/s of the forward pass, the input gradient and the weight gradient, three numbers each:
+Prints GFLOP/s of the forward pass, the input gradient and the weight gradient, for each of
 
-1. XLA's convolution as jaxlib computes it by default: by YNNPACK;
-2. XLA's convolution by Eigen (`gan_jax.platform.host.convolve_by_eigen`);
-3. ours (`gan_jax.ops.conv_cpu`), by Eigen too. With fewer multiplications the speed can be above
-   that of matrix products: operations are counted as those of the direct form.
+1. XLA's convolution as jaxlib computes it by default, with YNNPACK;
+2. XLA's convolution with Eigen (`gan_jax.platform.host.convolve_by_eigen`);
+3. ours (`gan_jax.ops.conv_cpu`), also with Eigen. Operations are counted as in the direct form, so
+   forms with fewer multiplications can exceed the speed of matrix products.
 
-A transposed convolution has the same three, in other roles. Inputs are activations, relu(a x + b),
-which the same program computes and returns, as in a network: XLA may compute them again rather than
-read them. The forms are timed in turns, so that another job on the machine slows all alike, and of
-all rounds the fastest median counts.
+A transposed convolution has the same three products in other roles. Inputs are activations,
+relu(a x + b), which the same program computes and returns, as in a network: XLA may recompute them
+instead of reading them. Implementations are timed in turns, so that other jobs on the machine slow
+all of them alike; the fastest median over all rounds counts.
 """
 
 from __future__ import annotations
@@ -63,7 +63,7 @@ YNNPACK = {"xla_cpu_experimental_ynn_fusion_type": "LIBRARY_FUSION_TYPE_INDIVIDU
 def compile_form(
     geometry: Geometry, form: Callable[..., jax.Array], options: dict[str, str] | None = None
 ) -> Callable[..., tuple[jax.Array, ...]]:
-    """Return a form of a product, of activations."""
+    """Return a compiled implementation of a product of activations."""
     product = functools.partial(form, geometry)
 
     def run(a: jax.Array, b: jax.Array) -> tuple[jax.Array, ...]:
@@ -74,7 +74,7 @@ def compile_form(
 
 
 def median_time(function: Callable[..., Any], a: jax.Array, b: jax.Array) -> float:
-    """Return seconds a call: the median of at least three calls and about a tenth of a second."""
+    """Return seconds per call: the median of at least three calls and about 0.1 s."""
     times: list[float] = []
     while len(times) < 3 or sum(times) < 0.1:
         start = time.perf_counter()

@@ -1,4 +1,4 @@
-"""Weights and images for Inception-v3 that are the same everywhere: drawn by NumPy, by name."""
+"""Reproducible random weights and images for Inception-v3, drawn with NumPy by name."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from gan_jax.features.inception import BLOCKS, POOLED, STEM, Unit
 
 
 def draw(name: str, shape: tuple[int, ...]) -> np.ndarray:
-    """Return float32 numbers that name and shape decide, like those of a trained net."""
+    """Return float32 weights determined by name and shape, scaled like those of a trained net."""
     seed = int.from_bytes(hashlib.sha256(name.encode()).digest()[:8], "little")
     rng = np.random.Generator(np.random.Philox(seed))
     if name.endswith((".running_var", ".bn.weight")):
@@ -23,7 +23,7 @@ def draw(name: str, shape: tuple[int, ...]) -> np.ndarray:
 
 
 def shapes(classes: int) -> dict[str, tuple[int, ...]]:
-    """Return the shapes of the published files by PyTorch's names."""
+    """Return the shapes of the arrays in the published files, by PyTorch's names."""
     found = {"fc.weight": (classes, 2048), "fc.bias": (classes,)}
 
     def add(prefix: str, unit: Unit, channels: int) -> int:
@@ -50,7 +50,7 @@ def shapes(classes: int) -> dict[str, tuple[int, ...]]:
 
 
 def weights(classes: int) -> dict[str, np.ndarray]:
-    """Return a file's worth of arrays by PyTorch's names."""
+    """Return all arrays of a weights file, by PyTorch's names."""
     return {name: draw(name, shape) for name, shape in shapes(classes).items()}
 
 
@@ -65,5 +65,5 @@ def images(batch: int, height: int, width: int) -> np.ndarray:
 
 
 def scaled(batch: int, size: int) -> np.ndarray:
-    """Return such images as a network sees them: float32 in [-1, 1]."""
+    """Return images as network inputs: float32 in [-1, 1]."""
     return images(batch, size, size).astype(np.float32) / 127.5 - 1

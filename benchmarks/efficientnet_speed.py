@@ -1,10 +1,10 @@
-"""Images a second through EfficientNet-Lite0 by the form of its depthwise convolutions.
+"""Speed of EfficientNet-Lite0 by the implementation of its depthwise convolutions.
 
     python benchmarks/efficientnet_speed.py [--batch=16] [--rounds=4]
 
-Forward passes to features and logits, and gradients of a stage by the images, at 224 px with drawn
-weights. The original (extra `parity`) is measured too where it is installed, forward only. All are
-timed in turns, so that another job on the machine slows them alike; the fastest counts.
+Times forward passes to features and logits, and gradients of a stage with respect to the images, at
+224 px with random weights. The original (extra `parity`) is measured too if installed, forward
+only. All are timed in turns, so that other jobs on the machine slow them alike; the fastest counts.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ except ImportError:
 
 
 def ours(images: np.ndarray, form: Callable[..., jax.Array]) -> dict[str, Callable[[], object]]:
-    """Return the passes with one form of the depthwise convolutions, compiled."""
+    """Return compiled passes with one implementation of the depthwise convolutions."""
     net = efficientnet.EfficientNetLite0()
     with mock.patch.object(efficientnet, "_shifted_products", form):
         variables = jax.jit(net.init)(jax.random.key(0), images[:1])

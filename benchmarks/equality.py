@@ -1,6 +1,6 @@
-"""Check that a twin does the same work as ours: one step from the same weights, data and draws.
+"""Check that a PyTorch twin computes the same step as ours from equal weights, data and latents.
 
-Both compute float32 products in full: what is compared is the work, not how it is rounded.
+Both compute products in full float32, so that differences are not due to rounding.
 """
 
 from __future__ import annotations
@@ -26,18 +26,19 @@ from gan_jax.training.step import make_step
 
 LOSSES = 1e-4  # relative difference of the losses and other metrics
 GRADIENTS = 6e-2  # relative, in the norm of each array; the second network sees the first's update
-ROUNDING = 1e-4  # arrays below this share of the network's gradient count as that: it is exactly 0
-# for a bias before BatchNorm, and what is computed is rounding
-UPDATES = 1e-2  # of a parameter's change, or of the root mean square of its array's, ...
-EXCEPTIONS = 0.05  # ... in all but this share: Adam's first step is about the sign of the gradient
+# Smallest norm to divide by, relative to the network's gradient: gradients of biases before
+# BatchNorm are exactly 0, and what is computed is rounding.
+ROUNDING = 1e-4
+UPDATES = 1e-2  # relative to a parameter's change, or to the RMS change of its array, ...
+EXCEPTIONS = 0.05  # ... except in this share: Adam's first step is about the sign of the gradient
 IMAGES = 1e-3  # absolute, of sampled images in [-1, 1]
 
 
 class Difference(ArithmeticError):
-    """Ours and the twin do not compute the same."""
+    """Raised if ours and the twin differ."""
 
 
-# --- what a task draws in a step; the paths of the keys are those of gan_jax/methods ---
+# --- random draws of a task in a step, with the same keys as in gan_jax/methods ---
 
 
 def _gan_draws(problem: Problem, task: Task, key: jax.Array) -> dict[str, Any]:
@@ -103,13 +104,13 @@ DRAWS: dict[str, Callable[..., dict[str, Any] | None]] = {
 
 
 def on_device(draws: Any, device: str) -> Any:
-    """Return draws, tensors in dicts and lists, on a device."""
+    """Move random draws (tensors in dicts and lists) to a device."""
     move = lambda x: None if x is None else x.to(device)  # noqa: E731
     return torch.utils._pytree.tree_map(move, draws)
 
 
 def load(twin: Any, state: Any) -> None:
-    """Give a twin our weights, statistics and averages, in place."""
+    """Copy our weights, statistics and moving averages to a twin, in place."""
     for name, net in twin.nets.items():
         ours = state.nets[name]
         rules = dict(flax_name=twin.flax_name, maps=twin.maps[name])
@@ -127,7 +128,7 @@ def _load(net: torch.nn.Module, found: Mapping[str, torch.Tensor]) -> None:
 
 
 def _with_gains(state: Any) -> Any:
-    """Return a state whose layers of attention count: their gain starts at 0, which hides them."""
+    """Return a state with non-zero attention gains: initialised to 0, they disable attention."""
 
     def changed(params: Any) -> Any:
         return jax.tree_util.tree_map_with_path(
@@ -145,15 +146,15 @@ def check(problem: Problem, device: str = "cpu") -> tuple[dict[str, float], dict
     """Compare one step and one sample.
 
     Args:
-      problem: whose task and twin are compared.
-      device: of the twin, in PyTorch's words; ours is on JAX's first one.
+      problem: its task and twin are compared.
+      device: PyTorch device of the twin; ours runs on JAX's first device.
 
     Returns:
-      The largest differences by kind, each below its bound, and the state dicts that the twin
-      starts from, by network.
+      The largest differences by kind, each below its bound, and the initial state dicts of the
+      twin, by network.
 
     Raises:
-      Difference: naming the first quantity that differs.
+      Difference: with the name of the first quantity that differs.
     """
     set_products("highest")
     with jax.default_matmul_precision("highest"):
@@ -215,7 +216,7 @@ def _compare_net(twin: Any, name: str, before: Any, after: Any) -> dict[str, flo
         found["gradients"] = max(found["gradients"], error)
         change = ours["new"][leaf] - ours["old"][leaf]
         off = (value.detach().cpu() - ours["new"][leaf]).abs()
-        # Of a change below float32's spacing at the parameter itself nothing can be said.
+        # Changes below the float32 spacing at the parameter are undefined.
         spacing = 4e-7 * ours["old"][leaf].abs()
         scale = change.abs().clamp(min=float(change.square().mean().sqrt()))
         wrong += int((off > UPDATES * scale + spacing).sum())

@@ -1,13 +1,13 @@
-"""Speed and memory of evaluation: ours beside the packages whose numbers people quote.
+"""Speed and memory of evaluation, against the reference packages.
 
     python benchmarks/eval_speed.py [--only=SUBSTRING] [--rounds=1]
 
-Needs the extra `parity`; runs on CPU. Each form of a row computes the same thing from the same
-arrays, made from a seed, in a process of its own, in turns; a process does it once, so compilation
-is in the time, imports and making the arrays are not. Networks have seen one batch before: what
-compiles is not in theirs. "peak" is the largest resident memory of the process, with its imports
-and arrays. Of all rounds the median time and the largest peak are shown, and what came out, which
-must agree.
+Needs the extra `parity`; runs on CPU. The implementations of a row compute the same quantity from
+the same arrays, generated from a seed, in turns. Each computation runs once in its own process:
+times include compilation, but not imports and generating the arrays. Networks have processed one
+batch before, so their times exclude compilation. "peak" is the largest resident memory of the
+process, with imports and arrays. The table shows the median time and largest peak of all rounds,
+and the results, which must agree.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ DIMENSIONS = 2048
 
 
 def features(count: int = 10_000, dimensions: int = DIMENSIONS) -> tuple[np.ndarray, np.ndarray]:
-    """Return features of two sets, float32, non-negative, of a fast falling spectrum."""
+    """Return two sets of float32 features, non-negative, with a rapidly decaying spectrum."""
     draw = np.random.RandomState(0)
     scale = (np.arange(1, dimensions + 1) ** -0.7)[:, None].astype(np.float32)
     mix = scale * draw.randn(dimensions, dimensions).astype(np.float32)
@@ -163,7 +163,7 @@ def inception_torch_fidelity(form: str = "as it is") -> Callable[[], dict[str, f
 
 @contextlib.contextmanager
 def _inception_file() -> Iterator[Path]:
-    """Yield a PyTorch file with drawn weights."""
+    """Yield the path of a PyTorch file with random weights."""
     import torch
 
     drawn = {name: torch.from_numpy(x) for name, x in drawn_inception.weights(1008).items()}
@@ -174,7 +174,7 @@ def _inception_file() -> Iterator[Path]:
 
 
 def _over_images(extract: Callable[[np.ndarray], Any]) -> Callable[[], dict[str, float]]:
-    """Return what maps four batches of images to features; the first is seen before."""
+    """Return a function that maps four batches of images to features, after a warm-up batch."""
     batches = np.split(drawn_inception.images(64, 32, 32), 4)
     np.asarray(extract(batches[0]))
 
@@ -193,7 +193,7 @@ def _covariance(rows: np.ndarray) -> np.ndarray:
     return np.cov(rows, rowvar=False)
 
 
-# A form imports and makes its arrays when called, and returns what is timed.
+# Each function imports and generates its arrays when called, and returns the function to time.
 ROWS: dict[str, dict[str, Form]] = {
     "Inception features of 64 images of 32 px, batches of 16": {
         "ours": inception_ours,
@@ -217,7 +217,7 @@ ROWS: dict[str, dict[str, Form]] = {
 
 
 def measure(row: str, form: str) -> dict[str, Any]:
-    """Return seconds, peak [MiB] and what came out, of this process."""
+    """Return seconds, peak [MiB] and the result, of this process."""
     run = ROWS[row][form]()
     began = time.perf_counter()
     found = run()
@@ -227,7 +227,7 @@ def measure(row: str, form: str) -> dict[str, Any]:
 
 
 def in_process(row: str, form: str) -> dict[str, Any]:
-    """Return what `measure` gives in a process of its own."""
+    """Return the result of `measure` in a new process."""
     command = [sys.executable, __file__, f"--only={row}", f"--form={form}"]
     done = subprocess.run(
         command, env={**os.environ, "JAX_PLATFORMS": "cpu"}, stdout=subprocess.PIPE, text=True

@@ -1,9 +1,9 @@
-"""Floating-point operations of DCGAN's training step, by closed form from the shapes of its layers.
+"""FLOPs of DCGAN's training step, in closed form from the shapes of its layers.
 
-A layer with weights is one trilinear form, and each of its three products (output, gradient of the
-input, gradient of the weights) has the same multiplications, counted as two operations with their
-additions: 2 B Ci Co taps, where `taps` is the number of pairs of an input and an output pixel that
-a kernel connects. What falls on padding is not counted. A step with d discriminator updates does
+The three products of a layer (output, input gradient, weight gradient) have the same number of
+multiply-adds, each counted as two operations: 2 B Ci Co taps, where `taps` is the number of pairs
+of an input and an output pixel that the kernel connects. Padding is not counted. A step with d
+discriminator updates computes
 
     d times   generator: output
               discriminator, for real and for generated images: output, gradient of the weights,
@@ -11,8 +11,8 @@ a kernel connects. What falls on padding is not counted. A step with d discrimin
     once      generator: output, gradient of the weights, and of the input but of its first layer
               discriminator: output, gradient of the input
 
-Activations, BatchNorm, losses and Adam are left out: `tests/test_benchmarks.py` compares with
-XLA's count of the whole program.
+Activations, BatchNorm, losses and Adam are left out; `tests/test_benchmarks.py` compares with XLA's
+count of the whole program.
 """
 
 from __future__ import annotations
@@ -22,14 +22,14 @@ from gan_jax.models.dcgan import stages
 
 
 def taps(size: int, *, kernel: int = 4, stride: int = 2, pad: int = 1) -> int:
-    """Return how many pixels, of `size` and not padding, the windows of a convolution see."""
+    """Return the number of (window, pixel) pairs along an axis, without padding."""
     out = (size + 2 * pad - kernel) // stride + 1
     starts = (i * stride - pad for i in range(out))
     return sum(min(start + kernel, size) - max(start, 0) for start in starts)
 
 
 def dcgan_layers(problem: Problem) -> tuple[list[float], list[float]]:
-    """Return operations of one product of each layer for one image, (generator, discriminator)."""
+    """Return the operations of one product of each layer per image, (generator, discriminator)."""
     height, width, channels = problem.image
     model = problem.config().model
     count = stages(height, width)
@@ -47,7 +47,7 @@ def dcgan_layers(problem: Problem) -> tuple[list[float], list[float]]:
 
 
 def dcgan_step(problem: Problem) -> float:
-    """Return operations of a whole step."""
+    """Return the operations of a training step."""
     config = problem.config()
     generator, discriminator = dcgan_layers(problem)
     gen, disc = sum(generator), sum(discriminator)

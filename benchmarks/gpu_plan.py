@@ -1,12 +1,12 @@
-"""Planned, not measured: what the steps of benchmarks/problems.py cost on a GPU that is not here.
+"""Planned (not measured) cost of the steps of benchmarks/problems.py on an unavailable GPU.
 
     python benchmarks/gpu_plan.py --topology=h100:1
 
 Compiles each step in float32 (TF32 products) and in bfloat16 with JAX's plugin for CUDA
-(`pip install -e '.[cuda13]'`), which needs no GPU, and prints a Markdown table. The batch a GPU is
-the problem's own, or --batch. Times are the roofline of `gan_jax/planning/plan.py`: an upper bound
-of speed that counts no launches, while a step of a thousand kernels takes some milliseconds for
-them.
+(`pip install -e '.[cuda13]'`), which needs no GPU, and prints a Markdown table. The batch size per
+GPU is the problem's own, or --batch. Times are the roofline of `gan_jax/planning/plan.py`, an upper
+bound of speed that ignores kernel launches, which take some milliseconds in a step of a thousand
+kernels.
 """
 
 from __future__ import annotations

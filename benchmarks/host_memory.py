@@ -2,12 +2,12 @@
 
     python benchmarks/host_memory.py --config=configs/classifier.py:mnist
 
-"default" is glibc as it comes, "pieces" reuses its memory and leaves the pieces of compilations
-where they are, "reused" is what main.py does, "arenas" is that with as many heaps as glibc likes.
-Each form has a process of its own, which compiles its step without a cache while the others wait;
-then they take steps in turns, on synthetic data of the config's image size, since a machine that is
-slower for a minute would decide otherwise. The table shows the median of all steps and, as the
-spread, the least and the largest median of a turn.
+"default" is unmodified glibc; "pieces" reuses memory but keeps the heap fragmented by compilation;
+"reused" is what main.py does; "arenas" is the same with glibc's default number of heaps. Each
+setting has its own process, which compiles its step without a cache while the others wait. They
+then take steps in turns, so that temporary slowdowns of the machine affect all, on synthetic data
+of the config's image size. The table shows the median of all steps and, as the spread, the smallest
+and largest median of a turn.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ FORMS = ("default", "pieces", "reused", "arenas")
 
 
 def prepare(location: str, form: str) -> tuple[Callable[[], float], int]:
-    """Return (take a step and return its seconds, images of a batch), after a first step."""
+    """Return (function that takes a step and returns its seconds, batch size), after one step."""
     if form != "default":
         from gan_jax.platform import heap
 
@@ -77,7 +77,7 @@ def prepare(location: str, form: str) -> tuple[Callable[[], float], int]:
 
 
 def serve(location: str, form: str) -> None:
-    """Say that the first step is done, then the steps' seconds and the peak for each line."""
+    """Report the first step, then answer each line with the step times and the peak memory."""
     take, size = prepare(location, form)
     print(json.dumps({"images": size}), flush=True)
     for line in sys.stdin:
@@ -87,7 +87,7 @@ def serve(location: str, form: str) -> None:
 
 
 def row(process: Process, turns: list[list[float]], peak: float) -> list[str]:
-    """Return the cells of one form."""
+    """Return the table cells of one setting."""
     step = statistics.median(itertools.chain(*turns))
     medians = [1000 * statistics.median(turn) for turn in turns]
     return [
@@ -108,7 +108,7 @@ def measure(location: str, rounds: int, steps: int, folder: Path) -> None:
     turns, peaks = {form: [] for form in FORMS}, {}
     for _ in range(rounds):
         for process in processes:
-            # The first step of a turn, which brings the caches back, is not counted.
+            # The first step of a turn, which refills the caches, is not counted.
             answer = process.ask("steps", steps=steps + 1)
             turns[process.form].append(answer["seconds"][1:])
             peaks[process.form] = answer["peak"]
@@ -122,7 +122,7 @@ def measure(location: str, rounds: int, steps: int, folder: Path) -> None:
 
 
 def main() -> None:
-    """Print the table; with --form be one of its processes."""
+    """Print the table; with --form run as one of its processes."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--config", default="configs/classifier.py:mnist")
     parser.add_argument("--rounds", type=int, default=5, help="turns of each form")

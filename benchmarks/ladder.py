@@ -1,17 +1,17 @@
-"""GANs side by side: every config on MNIST at 32 px, each with the same processor time.
+"""Comparison of GAN configs on MNIST at 32 px, each with the same CPU time.
 
     TFDS_DATA_DIR=DIR python benchmarks/ladder.py --output=DIR --classifier=RUN
         [--only=NAME,...] [--seconds=150] [--seeds=0,1,2]
 
-One run after another, each on one core (`--core`; call the command once a core with other names in
---only, to use several): `main.py` trains it until it has taken `--seconds` of processor time since
-the first line of its log, and is then asked by SIGTERM to save and end. Processor time of one core
-is the wall time that a run has on a core of its own, whatever else the machine does; compiling the
-first step is not counted. Then `main.py --mode=eval` compares 10,000 samples with the test images
-in the features of a classifier (`configs/classifier.py:mnist`), and `--mode=sample` makes a grid.
+Runs are trained one after another, each on one core (`--core`; to use several cores, call the
+command once per core with different names in --only). `main.py` trains a run for `--seconds` of CPU
+time, counted from the first line of its log, and is then asked by SIGTERM to save and end. CPU time
+of one core equals the wall time on an otherwise idle core; compiling the first step is not counted.
+Then `main.py --mode=eval` compares 10,000 samples with the test images in the features of a
+classifier (`configs/classifier.py:mnist`), and `--mode=sample` writes a grid.
 
-What exists is not made again: a run that was trained this long, an evaluation that is there. The
-table is `main.py --mode=report`, whose commands are printed at the end.
+Existing runs of this length and existing evaluations are not repeated. The table is made by
+`main.py --mode=report`, whose commands are printed at the end.
 """
 
 from __future__ import annotations
@@ -24,14 +24,14 @@ import sys
 import time
 from pathlib import Path
 
-# About 32 channels at 32 px in every network, and one discriminator update a generator update: both
-# are what so short a training leaves time for.
+# About 32 channels at 32 px in every network, and one discriminator update per generator update, to
+# fit the short training.
 _WIDTH = "mnist,width=32"
 _ONE_UPDATE = "--config.task.disc_updates=1"
 _CONSTANT = ("--config.optim.gen.schedule=constant", "--config.optim.disc.schedule=constant")
-# No run is as long as the average of StudioGAN's configs waits.
+# The moving averages of StudioGAN's configs would start only after the end of these runs.
 _EARLY = "--config.train.ema_start=0"
-# name -> (config, what is changed: no run ends where a decay of its learning rate would).
+# name -> (config, overrides). Learning rates are constant, since runs end before a decay would.
 UNCONDITIONAL: dict[str, tuple[str, tuple[str, ...]]] = {
     "gan": ("gan.py:mnist", ()),
     "gan_conv2014": ("gan.py:mnist,net=conv2014,width=480,disc_width=64", ()),
@@ -72,13 +72,13 @@ _TICKS = os.sysconf("SC_CLK_TCK")
 
 
 def processor_seconds(pid: int) -> float:
-    """Return what a running process has taken of the processors, by all its threads [s]."""
+    """Return the CPU time of a running process over all its threads [s]."""
     fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     return (int(fields[11]) + int(fields[12])) / _TICKS
 
 
 def train(config: str, changes: tuple[str, ...], seed: int, seconds: float, run: Path) -> None:
-    """Train a run for so much processor time, unless it is there; its log is RUN.log."""
+    """Train a run for a given CPU time, unless it exists; its log is RUN.log."""
     if (run / "trained").is_file():
         return
     command = [sys.executable, "main.py", f"--config=configs/{config}", f"--workdir={run}"]
@@ -133,7 +133,7 @@ def main() -> None:
 
 
 def after(run: Path, classifier: str) -> None:
-    """Evaluate a run and make its grid, unless they are there."""
+    """Evaluate a run and write its sample grid, unless they exist."""
     command = [sys.executable, "main.py", f"--workdir={run}"]
     if not any((run / "eval").glob("*.json")):
         options = ["--metrics=fid,prdc", "--num=10000", "--split=test"]

@@ -1,6 +1,6 @@
-"""A train step whose state lies as the compiler likes, for gpu_plan.py and accelerator.py.
+"""A train step whose state has compiler-chosen layouts, for gpu_plan.py and accelerator.py.
 
-Not in the package: benchmarks/RESULTS.md says why.
+benchmarks/RESULTS.md explains why this is not in the package.
 """
 
 from __future__ import annotations
@@ -15,14 +15,14 @@ from gan_jax.parallel.mesh import Parallel
 
 
 class AutomaticLayouts(Parallel):
-    """Compiles steps that take and return the state in layouts of the compiler's choice.
+    """Compiles steps that take and return the state in layouts chosen by the compiler.
 
     Such a step must be compiled ahead of time: `step.trace(phase, state, batch, key).lower()
-    .compile()`, and called as `compiled(state, batch, key)` with a state as of `lay`.
+    .compile()`, and called as `compiled(state, batch, key)` with a state from `lay`.
     """
 
     def compile_step(self, step: Callable[..., Any]) -> Callable[..., Any]:
-        """Compile as `Parallel` does; batch and key lie as always."""
+        """Compile as `Parallel` does; batch and key have their usual layouts."""
         whole = super().compile_step(step).__wrapped__
         auto = Format(Layout.AUTO)
         return jax.jit(
@@ -35,7 +35,7 @@ class AutomaticLayouts(Parallel):
 
 
 def lay(state: Any, compiled: jax.stages.Compiled) -> Any:
-    """Return the state in the layouts that a compiled step takes it in, and returns it in."""
+    """Return the state in the layouts that a compiled step takes and returns."""
     (formats, *_), _ = compiled.input_formats
     if jax.tree.leaves(formats) != jax.tree.leaves(compiled.output_formats[0]):
         raise ValueError("the step returns the state in other layouts than it takes it in")

@@ -1,14 +1,13 @@
-"""What the training loop adds to its steps: time a step in it, over the time of the step alone.
+"""Overhead of the training loop: time per step in the loop over the time of the step alone.
 
     python benchmarks/loop_overhead.py [--rounds=5] [--only=SUBSTRING]
 
 Each row trains a config by `gan_jax.experiment.train.train`, in a temporary run directory, with
 logging every 48 steps and nothing else, and times the same compiled step on one batch that is on
-the device already; in turns, in one process, and of all rounds the median counts. "input wait" is
-the share of the loop's time in which it waited for a batch, as every run logs it
-(`time/input_wait`): an upper bound of what input costs. With several steps in a call the step alone
-is timed in such calls too. Where the CPU is the device too, preparing batches and computing share
-the cores, and the overhead holds both.
+the device; in turns, in one process; the median over rounds counts. "input wait" is the fraction of
+the loop's time spent waiting for a batch, as logged by every run (`time/input_wait`): an upper
+bound on the cost of input. With several steps per call, the step alone is timed in such calls too.
+On CPU, input preparation and computation share the cores, and the overhead includes both.
 """
 
 from __future__ import annotations
@@ -57,7 +56,7 @@ def make_config(
     steps_per_call: int,
     device_gib: float = 0.25,
 ) -> ConfigDict:
-    """Return a config on synthetic images in memory that only trains and logs."""
+    """Return a config that trains on synthetic images in memory and only logs."""
     config = load_config(f"configs/{family}.py:digits", fields)
     config.data.update(dict(source="synthetic", size=(size, size), channels=3, holdout=0.25))
     config.data.device_gib = device_gib
@@ -68,7 +67,7 @@ def make_config(
 
 
 def step_alone(config: ConfigDict) -> float:
-    """Return seconds a step on one batch that stays on the device."""
+    """Return seconds per step on one batch that stays on the device."""
     parallel, dataset = make_parallel(), open_data(config.data)
     task, keys = make_task(config, dataset.spec), named_keys(config.seed)
     size, phase, many = config.train.batch_size, task.phase(0), config.train.steps_per_call
@@ -89,12 +88,12 @@ def step_alone(config: ConfigDict) -> float:
 
 
 def step_in_loop(config: ConfigDict) -> tuple[float, float]:
-    """Return seconds a step, and the share of input wait, of a training."""
+    """Return seconds per step and the fraction of input wait of a training."""
     with tempfile.TemporaryDirectory() as folder:
         train(config, Path(folder) / "run")
         lines = read_metrics(Path(folder) / "run")
-    # The first compiles. The host runs ahead of the device and then waits for it, so that single
-    # lines say little, and one after less than LOG_EVERY steps nothing.
+    # The first interval compiles. The host runs ahead of the device and then waits for it: single
+    # log lines are unreliable, and one after less than LOG_EVERY steps is meaningless.
     lines = [line for line in lines[1:] if line["step"] % LOG_EVERY == 0]
     speed = statistics.harmonic_mean([line["time/images_per_second"] for line in lines])
     draws = make_task(config, open_data(config.data).spec).phase(0).draws

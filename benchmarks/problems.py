@@ -1,7 +1,7 @@
-"""What train_speed.py measures: one problem a row, each a config of this project on random images.
+"""The problems of train_speed.py, one per row: configs of this project on random images.
 
-Imports no JAX: the process that measures PyTorch holds PyTorch only. To resolve a config takes JAX,
-so that process is given one that another has resolved, see `Problem.resolve`.
+Does not import JAX, so that a process that measures PyTorch holds PyTorch only. Resolving a config
+needs JAX; such a process is given a config resolved by another, see `Problem.resolve`.
 """
 
 from __future__ import annotations
@@ -29,12 +29,12 @@ class Problem:
 
     Attributes:
       location: file and argument of the config; its data are replaced by random ones.
-      twin: module of benchmarks.twins.
+      twin: module in benchmarks.twins.
       image: (height, width, channels).
-      fields: of the config, changed.
+      fields: overrides of the config.
       target: channels of the stream "target"; 0 for none.
-      classes: of the stream "label"; 0 for none.
-      resolved: the config as JSON, see `resolve`; "" where it is still to be resolved.
+      classes: number of classes of the stream "label"; 0 for none.
+      resolved: the resolved config as JSON, see `resolve`; "" if not resolved yet.
     """
 
     location: str
@@ -52,11 +52,11 @@ class Problem:
         return dataclasses.replace(self, image=image, fields=fields, resolved="")
 
     def resolve(self) -> Problem:
-        """Return the problem with its config at hand, for a process without JAX."""
+        """Return the problem with its config resolved, for a process without JAX."""
         return dataclasses.replace(self, resolved=json.dumps(self.config().to_dict()))
 
     def config(self) -> ConfigDict:
-        """Return the config that both sides are built from."""
+        """Return the config from which ours and the twin are built."""
         if self.resolved:
             return from_dict(json.loads(self.resolved))
         overrides = {name: str(value) for name, value in self.fields.items()}
@@ -87,7 +87,7 @@ class Problem:
         return batch
 
     def make_twin(self, device: str = "cpu") -> Any:
-        """Build the PyTorch side on a device of PyTorch's, with weights of its own."""
+        """Build the PyTorch twin on a PyTorch device, with its own initial weights."""
         import torch
 
         module = importlib.import_module(f"benchmarks.twins.{self.twin}")

@@ -1,4 +1,4 @@
-"""Processes that are measured in turns: each holds one form, and obeys lines of JSON."""
+"""Worker processes that are measured in turns; each answers requests as lines of JSON."""
 
 from __future__ import annotations
 
@@ -17,20 +17,20 @@ _EXCEPTION = re.compile(r"^[\w.]*(Error|Exception|Interrupt|Difference|Failure|E
 
 
 class Failure(RuntimeError):
-    """A process of a benchmark ended; the text is for the person at the keyboard."""
+    """Raised if a benchmark process has ended; the message is for the user."""
 
 
 class TimeOver(Failure):
-    """A process did not answer in time, and was ended."""
+    """Raised if a process did not answer in time and was killed."""
 
 
 class Process:
-    """A process that answers each line of JSON by one, and first says that it is ready.
+    """A process that reports when it is ready, and then answers each line of JSON with one.
 
     Attributes:
       form: its name.
-      first: what it said when it was ready; None until then.
-      start: seconds until then, of the process itself too.
+      first: its first message, sent when it is ready; None until then.
+      start: seconds until it was ready, including the start of the process.
     """
 
     def __init__(
@@ -115,7 +115,7 @@ class Process:
 
 
 def reason(log: Path) -> str:
-    """Return the line of a log that says why the process ended: the last exception, or line."""
+    """Return the reason in a log why the process ended: the last exception, or the last line."""
     lines = [x.strip() for x in log.read_text(errors="replace").splitlines() if x.strip()]
     return next((x for x in reversed(lines) if _EXCEPTION.match(x)), lines[-1] if lines else "")
 
@@ -123,14 +123,14 @@ def reason(log: Path) -> str:
 def obey(
     prepare: Callable[[], tuple[dict[str, Any], Mapping[str, Callable[..., dict[str, Any]]]]],
 ) -> None:
-    """Be such a process, until standard input ends.
+    """Serve requests as a worker process, until standard input ends.
 
     Args:
-      prepare: -> (what is said when ready, functions by name). A request {"do": NAME, ...} is
-        answered by what the function returns for the rest of it, and "idle": seconds of processor
-        time that the process took since its last answer.
+      prepare: returns (first message, functions by name). A request {"do": NAME, ...} is answered
+        with the function's result for the other fields, and "idle": seconds of CPU time of the
+        process since its last answer.
     """
-    # Answers have a channel of their own: libraries print too.
+    # Answers use a separate channel, since libraries print to standard output.
     answers = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)
     first, functions = prepare()

@@ -1,10 +1,10 @@
-"""Do two checkouts compute the same? Trains configs in both and compares every array bit by bit.
+"""Compare two checkouts: train configs in both and compare every array bit by bit.
 
     python benchmarks/same_bits.py OLD NEW [--configs=dcgan,pix2pix,classifier] [--steps=150]
 
-Each training is a process of its own in that checkout, in the environment at hand, on one device.
-Compared are the networks of the last checkpoint (parameters, statistics, optimizer, average) and
-the numbers in metrics.jsonl, times apart. Prints a line a config, and ends with 1 if any differs.
+Each training is a process in its checkout, in the current environment, on one device. The networks
+of the last checkpoint (parameters, statistics, optimizer, moving average) and the values in
+metrics.jsonl are compared, except times. Prints one line per config; exits with 1 if any differs.
 """
 
 from __future__ import annotations

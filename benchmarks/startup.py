@@ -1,9 +1,9 @@
-"""How long a start takes until its first step is done: cold, and with what the first start kept.
+"""Time from start to the end of the first training step, with cold and with warm caches.
 
     python benchmarks/startup.py [CONFIG ...]
 
-Each config is trained by main.py in a process of its own, twice, with an empty folder for what is
-kept between starts (compiled programs, decoded images), up to the first line of its log.
+Each config is trained twice by main.py in new processes, up to the first line of its log, starting
+with an empty cache folder (compiled programs, decoded images).
 """
 
 from __future__ import annotations

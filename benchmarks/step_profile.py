@@ -1,12 +1,11 @@
-"""Where the time of a training step goes on CPU, by kind of operation, for rows of problems.py.
+"""Profile of a training step on CPU by kind of operation, for the problems of problems.py.
 
     python benchmarks/step_profile.py --only=ResNet-18-32 [--steps=3]
 
-Traces some steps with `jax.profiler` after two that compile and warm up, and adds up what XLA's
-operations took, over all threads. A fusion is named after what it computes last, in the words of
-the source: its `op_name` in the compiled program, without the path. "fusion: dot_general" are
-products of matrices, "convolution" direct convolutions; fusions named `jit(...)` are calls, whose
-parts are in the table themselves.
+Traces steps with `jax.profiler` after two warm-up steps, and sums the time of XLA's operations over
+all threads. A fusion is named after its last operation in the source, its `op_name` in the compiled
+program without the path. "fusion: dot_general" are matrix products, "convolution" direct
+convolutions; fusions named `jit(...)` are calls, whose parts are listed separately.
 """
 
 from __future__ import annotations

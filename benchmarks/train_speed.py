@@ -5,29 +5,29 @@
 Needs the extra `bench`; runs on the GPU where there is one (what a GPU is worth is measured by
 `accelerator.py`, at batches that fill it). For each row of `problems.py`:
 
-1. The twin is compared with ours (`equality.py`): losses, gradients, updates, samples,
-   with float32 products in full. Where they differ the benchmark stops.
-2. PyTorch chooses its form: contiguous or channels_last; memory by glibc's default or with the
-   settings that main.py makes for us; OpenMP threads that wait actively or passively. Each is tried
-   against the other in turn, the faster is kept: "eager"; "compile" is that through torch.compile.
-   Adam is the fused one. On a GPU both sides multiply float32 in TF32, which is JAX's default.
-3. The forms are timed in turns: a block of steps of ours, of eager, of compile, and again, each
-   `rounds` times. A block has at least three steps and lasts at least a second; its first step,
-   which brings the caches back, is not counted. The median of all steps that are counted is shown.
-4. A fresh process each gives start and peak memory.
+1. The twin is compared with ours (`equality.py`): losses, gradients, updates and samples, with full
+   float32 products. If they differ the benchmark stops.
+2. The fastest settings for PyTorch are chosen: contiguous or channels_last; glibc's default memory
+   settings or those that main.py makes for us; OpenMP threads that wait actively or passively. Each
+   pair is compared and the faster kept as "eager"; "compile" is the same with torch.compile. Adam
+   is the fused one. On a GPU both multiply float32 in TF32, which is JAX's default.
+3. Ours, eager and compile are timed in turns, in blocks of steps, `rounds` times each. A block has
+   at least three steps and lasts at least a second; its first step, which refills the caches, is
+   not counted. The median of all counted steps is shown.
+4. Start time and peak memory are measured in new processes.
 
-Each form has a process of its own. In one process the two would share an allocator whose settings
-are ours, one's threads would wait spinning (OpenMP's for some milliseconds after each loop) while
-the other's start, and neither's memory could be told. Between blocks a process waits in a read;
-what processor time it takes all the same is measured, and reported if it is above 2 %.
+Each implementation has its own process. In one process they would share an allocator with our
+settings, threads of one would spin (OpenMP's for some milliseconds after each loop) while the other
+starts, and their memory could not be separated. Between blocks a process blocks in a read; the CPU
+time that it still uses is measured, and reported if above 2 %.
 
-Only a quiet machine gives numbers that mean something: beside other jobs OpenMP's threads wait for
-one another, spinning, and a small network takes PyTorch twenty times as long.
+Results are meaningful on an otherwise idle machine only: next to other jobs OpenMP's threads spin
+waiting for one another, and PyTorch takes twenty times as long for a small network.
 
-Images a second are those of the training log: a step draws disc_updates batches. "start" is from
-the process's start to the end of its first step, with imports and compilation; ours without and
-with a filled jax_compilation_cache_dir. Batches are the same random images at every step, on the
-device already; draws of latents, noise and dropout are part of the step.
+Images per second are counted as in the training log: a step draws disc_updates batches. "start" is
+from the start of the process to the end of its first step, with imports and compilation; for ours
+with an empty and with a filled jax_compilation_cache_dir. Batches are the same random images at
+every step, already on the device; drawing latents, noise and dropout is part of the step.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ from benchmarks.processes import Failure, Process
 from benchmarks.worker import DEVICES, GEMM, serve
 from gan_jax.platform.host import has_accelerator
 
-# What PyTorch chooses from; the first of each is its default.
+# Settings to choose from for PyTorch; the first of each is the default.
 CHOICES = (("contiguous", "channels_last"), ("default", "reused"), ("active", "passive"))
 COLUMNS = {
     "images": "images/s: ours | eager | compile",
@@ -65,11 +65,11 @@ BUSY_MACHINE = 0.5  # load average before the first row
 
 
 def launch(name: str, form: str, folder: Path, device: str) -> Process:
-    """Start a process that holds one form of one problem; see worker.py."""
+    """Start a process with one implementation of one problem; see worker.py."""
     environment = {
         **os.environ,
         **platforms(device),
-        # What is checked is the very program that starts cold later on.
+        # Checks the same program whose cold start is measured later.
         "JAX_COMPILATION_CACHE_DIR": str(folder / ("check" if form == "check" else "jax")),
         "TORCHINDUCTOR_CACHE_DIR": str(folder / "inductor"),
     }
@@ -82,14 +82,14 @@ def launch(name: str, form: str, folder: Path, device: str) -> Process:
 
 
 def platforms(device: str) -> dict[str, str]:
-    """Return the environment of a process that computes on "cpu" or "gpu", beside others there."""
+    """Return the environment of a process on "cpu" or "gpu" that shares the device."""
     if device == "cpu":
         return {"JAX_PLATFORMS": "cpu", "CUDA_VISIBLE_DEVICES": ""}
     return {"JAX_PLATFORMS": "cuda,cpu", "XLA_PYTHON_CLIENT_PREALLOCATE": "false"}
 
 
 def in_turns(processes: list[Process], what: str, rounds: int, least: int = 3) -> list[float]:
-    """Return the median seconds of each process, timed in blocks by turns."""
+    """Return the median seconds of each process, timed in alternating blocks."""
     times: list[list[float]] = [[] for _ in processes]
     idle, passed = [0.0] * len(processes), 0.0
     for turn in range(rounds):
@@ -117,7 +117,7 @@ def choose_eager(name: str, folder: Path, device: str) -> Process:
 
 
 def start_compiled(name: str, form: str, folder: Path, device: str) -> tuple[Process | None, str]:
-    """Return the process of torch.compile, or None and why there is none."""
+    """Return the process of torch.compile, or None and the reason."""
     if not (os.environ.get("CXX") or shutil.which("g++") or shutil.which("clang++")):
         return None, "no C++ compiler"
     try:
@@ -127,7 +127,7 @@ def start_compiled(name: str, form: str, folder: Path, device: str) -> tuple[Pro
 
 
 def fresh(name: str, form: str, folder: Path, device: str) -> tuple[float, float]:
-    """Return (start [s], peak [MiB]) of a process that takes four steps."""
+    """Return (start [s], peak [MiB]) of a new process that takes four steps."""
     process = launch(name, form, folder, device)
     process.ask("steps", least=3, seconds=0.0)
     peak = process.ask("peak")["mib"]
@@ -174,7 +174,7 @@ def measure(name: str, problem: Problem, rounds: int, folder: Path, device: str)
 
 
 def print_share(problem: Problem, processes: list[Process], seconds: list[float]) -> None:
-    """Print arithmetic speed beside that of one large product of matrices, of both frameworks."""
+    """Print FLOP/s of the step and of one large matrix product, for both frameworks."""
     from benchmarks.flops import dcgan_step  # which imports JAX
 
     gflop = dcgan_step(problem) / 1e9
@@ -219,7 +219,7 @@ class Table:
 
 
 def main() -> None:
-    """Print the table; with --form be one of its processes."""
+    """Print the table; with --form run as one of its processes."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--only", default="", help="rows whose name contains this")
     parser.add_argument("--rounds", type=int, default=5, help="blocks of steps of each form")

@@ -1,4 +1,4 @@
-"""Predicted weak scaling on TPU v5e: the batch a chip stays, the chips become more.
+"""Predicted weak scaling on TPU v5e: constant batch size per chip, more chips.
 
     python benchmarks/weak_scaling.py --config=configs/dcgan.py:folder,size=64 --batch=64
 
@@ -51,7 +51,7 @@ def main() -> None:
                 raise SystemExit(f"{flags.batch} images do not fit into the memory of a chip")
             compute = cost.compute_seconds(topology.chip)
             collective = cost.collective_seconds(topology.chip)
-            alone = alone or compute + collective  # the first slice is what others compare with
+            alone = alone or compute + collective  # the first slice is the reference
             sent = sum(c.operand_bytes for c in cost.collectives)
             row = (
                 topology.name,

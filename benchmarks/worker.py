@@ -1,12 +1,12 @@
-"""One process of train_speed.py: one framework and one problem, obeying lines of JSON.
+"""A worker process of train_speed.py: one framework and one problem, controlled by JSON lines.
 
     {"do": "steps", "least": 3, "seconds": 1.0}    -> {"times": [...]}, seconds of each step
     {"do": "samples", ...}                         -> {"times": [...]}, of each batch of samples
-    {"do": "gemm", ...}                            -> {"times": [...]}, of each product of matrices
-    {"do": "peak"}                                 -> {"mib": ...}, resident at most until now
+    {"do": "gemm", ...}                            -> {"times": [...]}, of each matrix product
+    {"do": "peak"}                                 -> {"mib": ...}, peak resident memory so far
 
-An answer with times has "idle" too: seconds of processor time that the process took since its last
-answer. The line that it writes first, {}, follows its first training step.
+Answers with times also have "idle": seconds of CPU time of the process since its last answer. Its
+first line, {}, follows its first training step.
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ class Ours:
         return self.parallel.compile_map(transform) if task.transforms else None
 
     def dispatch(self) -> None:
-        """Train; on an accelerator the step is only under way when this returns."""
+        """Train; on an accelerator returns before the step is done."""
         phase = self.task.phase(0)
         self.state, _ = self.compiled(phase, self.state, self.batch, self.keys["train"])
 
@@ -74,7 +74,7 @@ class Ours:
         self.wait()
 
     def sample(self) -> None:
-        """Make a batch of images, and wait for it."""
+        """Generate a batch of images, and wait for it."""
         self.jax.block_until_ready(self.sampler(self.state, self.image_keys, self.batch))
 
     def make_gemm(self) -> Callable[[], Any]:
@@ -127,7 +127,7 @@ class Torch:
         self.bfloat16 = "bfloat16" in words
 
     def dispatch(self) -> None:
-        """Train; on a GPU the step is only under way when this returns."""
+        """Train; on a GPU returns before the step is done."""
         if self.graphs:
             self.torch.compiler.cudagraph_mark_step_begin()
         kind = self.torch.device(self.device).type
@@ -155,7 +155,7 @@ class Torch:
             self.compiled = False
 
     def sample(self) -> None:
-        """Make a batch of images, and wait for it."""
+        """Generate a batch of images, and wait for it."""
         self.twin.sample(self.batch, None)
         self.wait()
 
@@ -171,7 +171,7 @@ class Torch:
 
 
 def measure(function: Callable[[], Any], least: int, seconds: float) -> dict[str, list[float]]:
-    """Return the duration of each call: `least` of them, and more until `seconds` have passed."""
+    """Return the duration of each call: at least `least` calls and `seconds` in total."""
     times: list[float] = []
     while len(times) < least or sum(times) < seconds:
         start = time.perf_counter()
@@ -181,11 +181,11 @@ def measure(function: Callable[[], Any], least: int, seconds: float) -> dict[str
 
 
 def write_weights(problem: Problem, folder: Path, device: str) -> dict[str, float]:
-    """Check that the twin equals ours, and write the weights that both start from.
+    """Check that the twin equals ours, and write their common initial weights.
 
-    One discriminator update is compared: each of five is about the sign of small gradients, so that
-    rounding grows. Several are compared in tests/benchmarks/test_twins.py, where the networks are
-    small.
+    Only one discriminator update is compared: Adam's first steps are about the sign of small
+    gradients, so rounding differences grow over five. tests/benchmarks/test_twins.py compares
+    several, with small networks.
     """
     import torch
 
@@ -199,12 +199,12 @@ def write_weights(problem: Problem, folder: Path, device: str) -> dict[str, floa
 
 
 def peak() -> dict[str, float]:
-    """Return the largest resident memory of this process until now."""
+    """Return the peak resident memory of this process so far."""
     return {"mib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024}  # Linux counts KiB
 
 
 def serve(problem: Problem, form: str, folder: Path, device: str) -> None:
-    """Take a training step, then obey until standard input ends; or check the twin, and end.
+    """Take a training step, then serve until standard input ends; or check the twin, and exit.
 
     Args:
       problem: what is trained.

@@ -1,6 +1,6 @@
-"""The parts of accelerator.py: one question a file, each with a function `run(context)`.
+"""The parts of accelerator.py, one per file, each with a function `run(context)`.
 
-A part is a process of its own that starts others and prints rows (`context.py`); what those others
-do stands in the same file and is called by name (`serve.py`). A part imports neither JAX nor
-PyTorch itself, so that no allocator lives beside what is measured.
+A part is a process that starts workers and prints rows (`context.py`); the functions of its workers
+are in the same file and called by name (`serve.py`). The part itself imports neither JAX nor
+PyTorch, so that it holds no device memory next to the measured processes.
 """

@@ -1,4 +1,4 @@
-"""What a part of accelerator.py is given, and how it says what it found."""
+"""The context of a part of accelerator.py: its limits, its workers, and output of its rows."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from typing import Any
 from benchmarks.processes import Failure, Process, TimeOver
 
 ROOT = Path(__file__).resolve().parents[2]
-# For each device: the environment of a process that computes there, beside others.
+# For each device: the environment of a process that shares it with others.
 ENVIRONMENT = {
     "cpu": {"JAX_PLATFORMS": "cpu", "CUDA_VISIBLE_DEVICES": ""},
-    # CPU too, for the reference; and no process takes the card's memory before it needs it.
+    # CPU too, for the reference; no process allocates GPU memory before it needs it.
     "gpu": {"JAX_PLATFORMS": "cuda,cpu", "XLA_PYTHON_CLIENT_PREALLOCATE": "false"},
 }
 
@@ -29,12 +29,12 @@ class Context:
     Attributes:
       part: its name.
       device: "cpu" or "gpu".
-      smoke: as little as shows that everything runs.
-      whole: all of the part, as `--only` asks for.
-      end: when the part is killed, by `time.monotonic`.
-      seconds: that it has in all.
-      work: folder of what is thrown away; parts share it.
-      output: folder of what is kept.
+      smoke: run the minimum that exercises the code.
+      whole: run all of the part, as with `--only`.
+      end: deadline at which the part is killed, by `time.monotonic`.
+      seconds: its time limit.
+      work: folder of temporary files, shared by the parts.
+      output: folder of the results.
     """
 
     part: str
@@ -48,33 +48,33 @@ class Context:
 
     @property
     def tiny(self) -> bool:
-        """Whether networks and batches are tiny: a CPU rehearses, it is not measured."""
+        """Whether to use tiny networks and batches: on CPU the script is only rehearsed."""
         return self.device == "cpu"
 
     def left(self, reserve: float = 0.0) -> float:
-        """Return the seconds until the end, but for a reserve; at least 0."""
+        """Return the seconds until the deadline minus a reserve; at least 0."""
         return max(self.end - time.monotonic() - reserve, 0.0)
 
     def emit(self, table: str, **cells: Any) -> None:
-        """Hand a row to accelerator.py, which writes it at once."""
+        """Pass a row to accelerator.py, which writes it immediately."""
         line = json.dumps({"part": self.part, "table": table, "cells": cells})
-        sys.stdout.write(f"{line}\n")  # as one: several threads print
+        sys.stdout.write(f"{line}\n")  # in one write, since several threads print
         sys.stdout.flush()
 
     @property
     def cores(self) -> int:
-        """Processor cores that this process may use."""
+        """Number of CPU cores available to this process."""
         return len(os.sched_getaffinity(0))
 
     @property
     def uncached(self) -> dict[str, str]:
-        """The environment of a process whose programs are compiled there, not read from a cache."""
+        """The environment of a process that compiles its programs without a cache."""
         return {} if self.tiny else {"JAX_ENABLE_COMPILATION_CACHE": "false"}
 
     def environment(self) -> dict[str, str]:
-        """Return the environment of a process that computes on the device, beside others."""
+        """Return the environment of a process that shares the device with others."""
         quick = {}
-        if self.tiny:  # compiling is all that a rehearsal waits for
+        if self.tiny:  # a rehearsal spends its time compiling
             kept = os.environ.get("JAX_COMPILATION_CACHE_DIR", str(self.work / "programs"))
             quick = {"JAX_DISABLE_MOST_OPTIMIZATIONS": "1", "JAX_COMPILATION_CACHE_DIR": kept}
         return {**os.environ, **ENVIRONMENT[self.device], **quick}
@@ -86,7 +86,7 @@ class Context:
         env: Mapping[str, str] | None = None,
         **given: Any,
     ) -> Process:
-        """Start a process that prepares `function(**given)` and obeys; does not wait for it.
+        """Start a worker process that serves `function(**given)`, without waiting for it.
 
         Args:
           function: of a module of this package, or "module:function"; see `serve.py`.
@@ -101,7 +101,7 @@ class Context:
             environment["XLA_FLAGS"] = flags.strip()
         environment["TORCHINDUCTOR_CACHE_DIR"] = str(self.work / "inductor")
         environment["TRITON_CACHE_DIR"] = str(self.work / "triton")
-        # Many compile at once: each with few workers of its own.
+        # Many processes compile at once, so each uses few threads.
         environment["TORCHINDUCTOR_COMPILE_THREADS"] = str(max(self.cores // 8, 1))
         number = len(list(self.work.glob("*.log")))
         log = self.work / f"{number:03d}_{self.part}_{function.rpartition(':')[2]}.log"
@@ -109,7 +109,7 @@ class Context:
         return Process(function, command, log, environment, wait=False, cwd=ROOT)
 
     def ready(self, process: Process, reserve: float = 0.0) -> str:
-        """Wait for a process until the end but for a reserve; return "" or why it is not ready."""
+        """Wait for a process until the deadline minus a reserve; return "" or why it failed."""
         try:
             process.ready(self.left(reserve))  # with 0 seconds left, of one that is ready by now
         except TimeOver:
@@ -121,7 +121,7 @@ class Context:
     def ask(
         self, process: Process, what: str, reserve: float = 0.0, **request: Any
     ) -> dict[str, Any]:
-        """Ask a process, which must answer before the end but for a reserve, or raise Failure."""
+        """Query a process; Failure if it does not answer before the deadline minus a reserve."""
         return process.ask(what, timeout=self.left(reserve), **request)
 
 

@@ -1,7 +1,7 @@
-"""What the device is, and its ceilings: products of large matrices, and a large copy.
+"""The device and its peak speeds: large matrix products, and a large copy.
 
-Numbers are random: zeros draw less power and run faster. Both frameworks are asked, one at a time,
-and the better of the two is the ceiling that other parts divide by (`ceilings`).
+Data are random, since zeros draw less power and run faster. Both frameworks are measured, one at a
+time; the better one is the peak to which other parts compare (`ceilings`).
 """
 
 from __future__ import annotations
@@ -17,13 +17,13 @@ from benchmarks.processes import Failure
 SIZE = {"gpu": 8192, "cpu": 512}  # rows and columns
 COPIED = {"gpu": 2**32, "cpu": 2**26}  # bytes, read once and written once
 REPEATS = {"gpu": 20, "cpu": 3}
-# By the words that rows have: JAX's name of the precision of float32 products; None for bfloat16.
+# Name in the rows -> JAX's name of the precision of float32 products; None for bfloat16.
 PRECISIONS = {"float32": "highest", "TF32": "tensorfloat32", "bfloat16": None}
 FILE = "ceilings.json"
 
 
 def timed(call: Callable[[], Any], wait: Callable[[Any], Any], repeats: int) -> float:
-    """Return seconds a call, of `repeats` without waiting between; the best of three."""
+    """Return seconds per call over `repeats` calls without synchronisation; the best of three."""
     wait(call())
     found = []
     for _ in range(3):
@@ -36,7 +36,7 @@ def timed(call: Callable[[], Any], wait: Callable[[Any], Any], repeats: int) -> 
 
 
 def with_jax(device: str) -> dict[str, Any]:
-    """Prepare the ceilings in JAX."""
+    """Prepare the peak measurements in JAX."""
     import jax
     import jax.numpy as jnp
 
@@ -67,7 +67,7 @@ def with_jax(device: str) -> dict[str, Any]:
 
 
 def with_torch(device: str) -> dict[str, Any]:
-    """Prepare the ceilings in PyTorch."""
+    """Prepare the peak measurements in PyTorch."""
     import torch
 
     from benchmarks.twins.training import set_products
@@ -98,7 +98,7 @@ def with_torch(device: str) -> dict[str, Any]:
 
 
 def run(context: Context) -> None:
-    """Print the device and its ceilings."""
+    """Print the device and its peak speeds."""
     sides = {
         "JAX": context.start(with_jax, device=context.device),
         "PyTorch": context.start(with_torch, device=context.device),
@@ -139,6 +139,6 @@ def run(context: Context) -> None:
 
 
 def ceilings(context: Context) -> dict[str, float]:
-    """Return TFLOP/s by precision, and GB/s as "copy", as far as this run measured them."""
+    """Return measured peaks: TFLOP/s by precision, and GB/s as "copy"."""
     path = context.work / FILE
     return json.loads(path.read_text()) if path.is_file() else {}

@@ -1,22 +1,23 @@
-"""Is it fast? A training step beside the PyTorch twin's, eager and through torch.compile.
+"""Speed of a training step against the PyTorch twin, eager and with torch.compile.
 
 For each problem (`sides.FULL`, at batches that fill the chip) in TF32 and in bfloat16 (autocast in
-PyTorch): ours as main.py compiles it; eager in contiguous and channels_last memory, of which the
-faster counts; torch.compile, and its mode reduce-overhead (CUDA graphs), in channels_last, since
-inductor lays convolutions out by itself. Adam is the fused one, cudnn.benchmark is on.
+PyTorch): ours as compiled by main.py; eager with contiguous and channels_last memory, of which the
+faster counts; torch.compile, and its mode reduce-overhead (CUDA graphs), with channels_last, since
+inductor chooses the layout of convolutions. PyTorch uses fused Adam and cudnn.benchmark.
 
-All processes of some problems start at once and compile; when all are ready, or their share of the
-time is over, forms are timed one at a time, in turns, by blocks of 50 steps or more with one
-synchronisation each; medians. A process that was not ready is ended, and its row says so. Memory is
-`peak_bytes_in_use` of ours (a process a precision) and `max_memory_allocated` of PyTorch's.
+All processes of a few problems start at once and compile. When all are ready, or their time is
+over, implementations are timed in turns, one at a time, in blocks of at least 50 steps with one
+synchronisation each; medians count. A process that is not ready is killed, and its row states it.
+Memory is `peak_bytes_in_use` for ours (one process per precision) and `max_memory_allocated` for
+PyTorch.
 
-XLA and cuDNN choose algorithms by timing them, here while others compute on the card. So with the
-time that is left ours is compiled again, alone, and timed beside what it was.
+XLA and cuDNN choose algorithms by timing them, here while others compute on the GPU. If time is
+left, ours is therefore compiled again, alone, and timed against the first compilation.
 
-"share" is of the ceiling that part "device" measured at the same precision: the operations of the
-step as it is lowered (XLA's count: a multiply-add is two, element-wise arithmetic is included) over
-the step's time. Both sides are divided by the same count. "share of the copy" is of its bandwidth:
-what our program's kernels read and write, by their shapes, over the step's time.
+"share" is the step's FLOP/s relative to the peak that part "device" measured at the same precision.
+FLOPs are XLA's count of the lowered step (a multiply-add is two, element-wise arithmetic included),
+the same for both frameworks. "share of the copy" is relative to the measured bandwidth: the bytes
+that our program's kernels read and write, by their shapes, over the step's time.
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ from benchmarks.parts.context import Context, shortened
 from benchmarks.parts.turns import Entry, blocks, in_turns
 from benchmarks.processes import Failure, Process
 
-# In the order of their worth.
+# In order of importance.
 NAMES = (
     *("DCGAN-64", "SNGAN-32", "BigGAN-32", "pix2pix-64"),
     *("ResNet-18-32", "conv VAE-64", "WGAN-GP-32", "SAGAN-64"),
@@ -42,7 +43,7 @@ MEMORY = ("channels_last", "contiguous")
 TABLE = "A training step beside PyTorch"
 
 
-# --- what a process holds ---
+# --- functions of the workers ---
 
 
 def ours(name: str, precision: str, tiny: bool) -> dict[str, Any]:
@@ -58,7 +59,7 @@ def ours(name: str, precision: str, tiny: bool) -> dict[str, Any]:
 
 
 def eager(name: str, device: str, tiny: bool, resolved: str) -> dict[str, Any]:
-    """Hold the eager twin in all forms, each built when it is first asked for."""
+    """Serve the eager twin in all memory formats, each built on first use."""
     from benchmarks.parts.sides import TorchTimed, problem
 
     chosen = dataclasses.replace(problem(name, tiny), resolved=resolved)
@@ -134,12 +135,12 @@ def flops(name: str, tiny: bool) -> float:
 
 @dataclasses.dataclass
 class Row:
-    """The processes of one problem, and what is known of them."""
+    """The processes of one problem and their state."""
 
     name: str
     checked: Process
     entries: dict[tuple[str, str], Entry]  # by precision and form
-    why: dict[tuple[str, str], str]  # of those that are not there
+    why: dict[tuple[str, str], str]  # reasons for missing entries
 
 
 def run(context: Context) -> None:
@@ -147,7 +148,7 @@ def run(context: Context) -> None:
     names = ["MLP VAE-28"] if context.smoke else list(NAMES)
     width = max(context.cores // CORES, 1)
     began, waves = time.monotonic(), [names[i : i + width] for i in range(0, len(names), width)]
-    among: dict[str, float] = {}  # seconds a step of ours, compiled among others
+    among: dict[str, float] = {}  # seconds per step of ours, compiled while others computed
     ceilings = device_part.ceilings(context)
     counter = context.start(
         operations, names=names, tiny=context.tiny, env={"JAX_PLATFORMS": "cpu"}
@@ -206,7 +207,7 @@ def start(context: Context, name: str) -> Row:
 
 
 def wait_for(context: Context, row: Row, until: float) -> None:
-    """Wait for the processes of a problem; those that are not ready by then are ended."""
+    """Wait for the processes of a problem; kill those that are not ready in time."""
     reserve = context.end - until
     for key, entry in list(row.entries.items()):
         if why := context.ready(entry.process, reserve):
@@ -219,7 +220,7 @@ def wait_for(context: Context, row: Row, until: float) -> None:
 
 
 def count(context: Context, counter: Process, name: str) -> float:
-    """Return the operations of a step; 0 where they are not known."""
+    """Return the operations of a step; 0 if unknown."""
     try:
         context_ready = context.ready(counter, 1.0)
         return 0.0 if context_ready else context.ask(counter, "count", 1.0, name=name)["flops"]
@@ -228,7 +229,7 @@ def count(context: Context, counter: Process, name: str) -> float:
 
 
 def measured_ceilings(context: Context) -> dict[str, float]:
-    """Return the ceilings by JAX, for a run of this part alone."""
+    """Return the peaks measured by JAX, for a run of this part alone."""
     process, found = context.start(device_part.with_jax, device=context.device), {}
     try:
         if not context.ready(process, 30.0):
@@ -244,7 +245,7 @@ def measured_ceilings(context: Context) -> dict[str, float]:
 
 
 def print_row(context: Context, row: Row, flops: float, ceilings: dict[str, float]) -> None:
-    """Print the rows of a problem: one a precision, and one a form in a table of their own."""
+    """Print the rows of a problem: per precision, and per implementation in a second table."""
     from benchmarks.parts.sides import problem
 
     config = problem(row.name, context.tiny).config()
@@ -311,7 +312,7 @@ def print_row(context: Context, row: Row, flops: float, ceilings: dict[str, floa
 
 
 def print_alone(context: Context, name: str, seconds: float) -> None:
-    """Compile our step with nothing else on the card, and print its time beside the other."""
+    """Compile our step alone on the GPU, and print its time next to the earlier one."""
     process = context.start(
         ours, name=name, precision="TF32", tiny=context.tiny, env=context.uncached
     )
@@ -329,7 +330,7 @@ def print_alone(context: Context, name: str, seconds: float) -> None:
 
 
 def known(context: Context, entry: Entry) -> dict[str, Any]:
-    """Return kernels and memory of a form, as far as it says in time."""
+    """Return kernels and memory of an implementation, if it answers in time."""
     try:
         return dict(context.ask(entry.process, "facts", 3.0, form=entry.form))
     except Failure:

@@ -1,9 +1,8 @@
-"""How fast images are seen and compared: Inception-v3 with drawn weights, PRDC and FID.
+"""Speed of Inception-v3 features (random weights), PRDC and FID.
 
-Inception's features are those of `--features=inception_v3_tf`, of uint8 images of 32 px that it
-enlarges to 299 px, in full float32 as everywhere in this project; its weights are drawn by name
-(`drawn_inception.py`). The distances are of the arrays of `eval_speed.py`, twice: the first time
-compiles.
+Features are those of `--features=inception_v3_tf` for uint8 images of 32 px, resized to 299 px, in
+full float32 as in all evaluations; weights are random (`drawn_inception.py`). PRDC and FID use the
+arrays of `eval_speed.py`, twice: the first run includes compilation.
 """
 
 from __future__ import annotations

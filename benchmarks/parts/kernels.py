@@ -1,4 +1,4 @@
-"""How many kernels a step launches, as traced on the GPU."""
+"""Number of kernels that a step launches, from GPU traces."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 
 
 def traced_by_jax(steps: Callable[[], Any], number: int) -> float:
-    """Return the kernels a step that CUPTI saw while `steps` took `number` steps; 0 if none."""
+    """Return kernels per step, traced by CUPTI while `steps` took `number` steps; 0 if none."""
     import jax
 
     found = 0
@@ -28,7 +28,7 @@ def traced_by_jax(steps: Callable[[], Any], number: int) -> float:
 
 
 def traced_by_torch(steps: Callable[[], Any], number: int) -> float:
-    """Return the same of PyTorch."""
+    """Return kernels per step, traced by PyTorch's profiler."""
     import torch
     from torch.profiler import ProfilerActivity, profile
 

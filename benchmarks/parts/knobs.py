@@ -1,12 +1,13 @@
-"""What settings bring: steps a call, layouts that XLA chooses, determinism, the loop over the step.
+"""Effect of settings: steps per call, layouts chosen by XLA, determinism, overhead of the loop.
 
-- `train.steps_per_call` 1, 8 and 32: the step alone, dispatched so, of a small step (MLP VAE, 128
-  images) and of a DCGAN (64 px, 64 images).
-- Layouts: the state as it is made (kernels as HWIO), and as XLA would have it
+- `train.steps_per_call` 1, 8 and 32: time of the step alone, for a small step (MLP VAE, 128 images)
+  and for a DCGAN (64 px, 64 images).
+- Layouts: the state in default layouts (kernels as HWIO), and in those chosen by XLA
   (`Format(Layout.AUTO)` on the donated state).
-- Determinism: the same steps under `--xla_gpu_deterministic_ops`.
-- The loop: seconds a step in `train` over those of the step alone on one batch, as by
-  `loop_overhead.py`, with MNIST on the device, and with batches by the host (`data.device_gib=0`).
+- Determinism: the same steps with `--xla_gpu_deterministic_ops`.
+- The loop: seconds per step in `train` relative to the step alone on one batch, as in
+  `loop_overhead.py`, with MNIST on the device, and with batches from the host
+  (`data.device_gib=0`).
 """
 
 from __future__ import annotations
@@ -113,7 +114,7 @@ def run(context: Context) -> None:
 def print_calls(
     context: Context, called: dict[str, Process], why: dict[int, str], end: float
 ) -> None:
-    """Print a row a step and length of a call."""
+    """Print one row per step and number of steps per call."""
     table = "Steps in a call"
     lengths = CALLS[:2] if context.tiny else CALLS
     for name, process in called.items():
@@ -143,7 +144,7 @@ def print_layouts(
     why: dict[int, str],
     end: float,
 ) -> None:
-    """Print a row a step: as it is, with automatic layouts, deterministic."""
+    """Print one row per step: default, with automatic layouts, deterministic."""
     for place, name in enumerate(laid):
         entries: dict[str, Entry] = {}
         notes = []
@@ -175,7 +176,7 @@ def print_layouts(
 
 
 def print_loop(context: Context, process: Process, why: str) -> None:
-    """Print a row a way of feeding the loop."""
+    """Print one row per kind of input to the loop."""
     table = "The loop over the step alone"
     if why:
         context.emit(table, note=why)

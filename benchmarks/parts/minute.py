@@ -1,10 +1,10 @@
-"""What a minute buys: trainings of so many seconds, and what came of them.
+"""Results of short trainings: FID, precision, recall and samples.
 
-main.py trains each config at its own size and batch. All start at once; a training that has taken
-its first steps is stopped (SIGSTOP) until it is its turn, goes on alone for its seconds, and is
-then asked by SIGTERM to save and end, so that compiling is not counted. Meanwhile a classifier is
-trained, in whose features FID, precision and recall (k = 3) are measured on test images, as many
-generated; the evaluations run side by side after all trainings, and each run draws 64 samples.
+main.py trains each config at its own image and batch size. All start at once; a training that has
+taken its first steps is stopped (SIGSTOP) until its turn, continues alone for its time, and is then
+asked by SIGTERM to save and end, so that compilation is not counted. A classifier is trained too;
+FID, precision and recall (k = 3) are computed in its features, for the test images and as many
+generated ones. Evaluations run concurrently after all trainings, and each run draws 64 samples.
 """
 
 from __future__ import annotations
@@ -27,8 +27,8 @@ from gan_jax.core.metric_names import MetricName
 from gan_jax.library.outputs import SHEET
 
 TABLE = "What some seconds of training buy"
-SECONDS = 15.0  # of training at most; with --only four times as many
-EVALUATING = 25.0  # seconds that are kept for the evaluations
+SECONDS = 15.0  # maximum training time; with --only four times as long
+EVALUATING = 25.0  # seconds reserved for the evaluations
 CLASSIFIER = 800  # steps
 _FIELDS = ("steps=1000000", "log_every=10", "sample_every=0", "save_every=1000000")
 RUNS = {
@@ -55,7 +55,7 @@ TINY = {
 
 
 def has_mnist() -> bool:
-    """Return whether MNIST lies prepared where TFDS_DATA_DIR says."""
+    """Return whether MNIST is prepared in TFDS_DATA_DIR."""
     folder = os.environ.get("TFDS_DATA_DIR")
     return bool(folder) and (Path(folder) / "mnist").is_dir()
 
@@ -156,7 +156,7 @@ def run(context: Context) -> None:
         try:
             if training.name not in waiting:
                 raise Failure(reason(training.log) or "not compiled in its time")
-            cells.update(go_on(training, seconds, context.left(2.0)))
+            cells.update(resume(training, seconds, context.left(2.0)))
         except Failure as failure:
             context.emit(TABLE, **cells, note=shortened(str(failure)))
             continue
@@ -167,7 +167,7 @@ def run(context: Context) -> None:
 def stop_when_started(
     context: Context, trainings: list[Training], seer: Training
 ) -> dict[str, Training]:
-    """Stop each training once it has logged; return those that have, until time is short."""
+    """Stop each training after its first log line; return the stopped ones."""
     found: dict[str, Training] = {}
     end = time.monotonic() + 0.5 * context.left()
     while len(found) < len(trainings) and time.monotonic() < end:
@@ -186,8 +186,8 @@ def stop_when_started(
     return found
 
 
-def go_on(training: Training, seconds: float, most: float) -> dict[str, Any]:
-    """Let a stopped training go on for its seconds, save and end; return what it did."""
+def resume(training: Training, seconds: float, most: float) -> dict[str, Any]:
+    """Resume a stopped training for some seconds, let it save and end; return its results."""
     before = training.step
     began = time.monotonic()
     training.process.send_signal(signal.SIGCONT)
@@ -210,7 +210,7 @@ def draw(context: Context, training: Training) -> Training:
 
 
 def keep_picture(context: Context, drawn: Training) -> str:
-    """Copy the picture of samples to the output; return why not."""
+    """Copy the image of samples to the output; return the reason if that fails."""
     try:
         drawn.wait(context.left(0.5))
     except Failure as failure:
@@ -220,7 +220,7 @@ def keep_picture(context: Context, drawn: Training) -> str:
 
 
 def evaluate(context: Context, rows: list[tuple[Training, dict[str, Any]]], features: str) -> None:
-    """Measure runs side by side, and print their rows."""
+    """Evaluate runs concurrently, and print their rows."""
     number = "100" if context.tiny else "10000"
     split = "eval" if context.tiny else "test"
     started = []

@@ -1,4 +1,4 @@
-"""The rows of a run of accelerator.py: written as soon as they are there, whole or not at all."""
+"""The rows of a run of accelerator.py, each written immediately and atomically."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def _line(cells: list[str]) -> str:
 
 
 def said(value: Any) -> str:
-    """Return a number with three or four digits that count, anything else as it is."""
+    """Format a number with three or four significant digits; return anything else unchanged."""
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         return str(value)
     if value and not 1e-3 <= abs(value) < 1e15:

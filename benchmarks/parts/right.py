@@ -1,15 +1,15 @@
-"""Is it right? The same steps on GPU and CPU, a state across both, and the same bits twice.
+"""Correctness: steps on GPU against CPU, checkpoints across both, and bitwise reproducibility.
 
-- Three steps from one state, on the device and on the CPU in one process, with float32 products in
-  full ("highest"), as by default (TF32) and with train.precision=bfloat16; the CPU computes in
-  float32. Errors are in the norm of an array of the state, relative to its norm; an array below
-  1e-4 of its kind (parameters, a moment, ...) counts as that, since the gradient of a bias before
-  BatchNorm is exactly 0 and what is computed is rounding. Adam's first steps are about the signs of
-  gradients, so that the errors of parameters say little beside those of the losses.
+- Three steps from one state, on the device and on the CPU in one process, with full float32
+  products ("highest"), the default (TF32) and train.precision=bfloat16; the CPU computes in
+  float32. Errors are norms relative to the norm of the array, or to 1e-4 of the norm of all arrays
+  of its kind (parameters, a moment, ...) if that is larger: gradients of biases before BatchNorm
+  are exactly 0, and what is computed is rounding. Adam's first steps are about the signs of
+  gradients, so errors of parameters are less informative than those of the losses.
 - A checkpoint of the CPU's state is restored on the device, trained for a step, saved, and restored
-  on the CPU; each time every array is compared bit by bit with what was saved.
-- A training of some steps, twice in a process and in two processes, with and without XLA's flags of
-  determinism: the SHA-256 of the state.
+  on the CPU; each time all arrays are compared bit by bit with the saved ones.
+- A short training, twice in one process and in two processes, with and without XLA's determinism
+  flags: the SHA-256 of the state.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ FAMILIES = {
     "classifier": "ResNet-18-32",
     "pix2pix": "pix2pix-64",
 }
-BITS = ("DCGAN", "classifier")  # families whose bits are compared; with --only all
+BITS = ("DCGAN", "classifier")  # families tested for reproducibility; with --only all
 PRECISIONS = ("highest", "default", "bfloat16")
 STEPS = 3
 FLAGS = {
@@ -107,7 +107,7 @@ class Steps:
 
 
 def compare(name: str, tiny: bool) -> dict[str, Any]:
-    """Prepare the comparison of a family: what the CPU does."""
+    """Prepare the comparison of a family: compute the CPU reference."""
     problem = family(name, tiny)
     cpu = Steps(problem, "cpu", "float32")
     start = cpu.init()
@@ -172,7 +172,7 @@ def kind_of(path: str) -> str:
 
 
 def across(cpu: Steps, device: Steps, start: Any) -> dict[str, Any]:
-    """Take a state from the CPU to the device and back by checkpoints, a step on each."""
+    """Move a state from the CPU to the device and back by checkpoints, with a step on each."""
     import jax
     import numpy as np
 
@@ -211,7 +211,7 @@ def bits(steps: int, tiny: bool) -> dict[str, Any]:
 
 
 def run(context: Context) -> None:
-    """Start all processes, which work side by side, and print their rows as they come."""
+    """Start all processes, which work concurrently, and print their rows as they arrive."""
     names = ["VAE"] if context.smoke else list(FAMILIES)
     compared = {name: context.start(compare, name=name, tiny=context.tiny) for name in names}
     chosen, flags, steps = names if context.whole else BITS, dict(FLAGS), 20
@@ -266,7 +266,7 @@ def print_comparison(context: Context, name: str, process: Process) -> None:
 def print_bits(
     context: Context, names: Sequence[str], kind: str, steps: int, pair: Sequence[Process]
 ) -> None:
-    """Print, of each family, whether trainings of it came to the same bits."""
+    """Print for each family whether its trainings are bit-identical."""
 
     def sums(process: Process, name: str) -> list[str]:
         if why := context.ready(process):

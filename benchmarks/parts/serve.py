@@ -1,8 +1,8 @@
 """A process of a part: `python -m benchmarks.parts.serve MODULE:FUNCTION JSON`.
 
-FUNCTION(**JSON) prepares (imports, builds, compiles) and returns what the process can be asked for:
-functions by name, whose results are dicts. Once it has returned, the process is ready; it then
-obeys, see `benchmarks/processes.py`.
+FUNCTION(**JSON) prepares (imports, builds, compiles) and returns the functions that the process
+serves, by name; their results are dicts. The process is then ready and serves requests, see
+`benchmarks/processes.py`.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from benchmarks.processes import obey
 
 
 def main(name: str, given: str) -> None:
-    """Prepare, and obey."""
+    """Prepare, then serve requests."""
     module, _, function = name.partition(":")
 
     def prepare() -> tuple[dict[str, Any], Mapping[str, Callable[..., dict[str, Any]]]]:

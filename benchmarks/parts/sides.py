@@ -1,4 +1,4 @@
-"""What is timed: our train step and the PyTorch twin's, in any form, at any batch."""
+"""The implementations to time: our train step and the PyTorch twin's, at any batch size."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from benchmarks.problems import PROBLEMS, Problem
 from benchmarks.worker import DEVICES, Ours, Torch, peak
 from gan_jax.planning.hlo import traffic
 
-# At these a Hopper GPU is full: nearer to how such networks are trained there than the batches of
-# problems.py, which are for CPUs. BigGAN and SAGAN are 64 wide.
+# Batch sizes that fill a Hopper GPU, closer to actual use than those of problems.py, which are for
+# CPUs. BigGAN and SAGAN have width 64.
 _WIDE = {"model__gen__width": 64, "model__disc__width": 64}
 FULL: Mapping[str, Mapping[str, Any]] = {
     "DCGAN-64": {"train__batch_size": 512},
@@ -40,7 +40,7 @@ _TINY: Mapping[str, Mapping[str, Any]] = {
 
 
 def problem(name: str, tiny: bool, **fields: Any) -> Problem:
-    """Return a row of problems.py at the size that is measured on a GPU, or one for rehearsals."""
+    """Return a row of problems.py at the size measured on a GPU, or a tiny one for rehearsals."""
     found = PROBLEMS[name]
     if not tiny:
         return found.changed(found.image, **{**FULL.get(name, {}), **fields})
@@ -50,7 +50,7 @@ def problem(name: str, tiny: bool, **fields: Any) -> Problem:
 
 
 class OursAhead(Ours):
-    """Our step, compiled ahead of time, which takes no memory but its own.
+    """Our step, compiled ahead of time, so that it uses no memory but its own.
 
     Attributes:
       compile_seconds: of lowering and compiling.
@@ -84,7 +84,7 @@ class OursAhead(Ours):
         self.compile_seconds = time.perf_counter() - began
 
     def _automatic(self, jax: Any, phase: Any, rest: tuple[Any, ...]) -> tuple[Any, Any]:
-        """Return the program whose state lies as XLA wants it, and the formats of that."""
+        """Return the program with the state in XLA's layouts, and the formats of the state."""
         from jax.experimental.layout import Format, Layout
 
         of = lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=x.sharding)  # noqa: E731
@@ -112,15 +112,15 @@ class OursAhead(Ours):
         self.state, _ = self.program(self.state, self.batch, self.keys["train"])
 
     def kernels(self) -> dict[str, Any]:
-        """Return the kernels a step, and "gb", what they read and write by the program's shapes.
+        """Return kernels per step, and "gb", the GB that they read and write by their shapes.
 
-        Where no trace sees them the program is counted, with a library's call as one.
+        If tracing finds no kernels, they are counted in the program, one per library call.
         """
         program: dict[str, Any] = {}
         try:
             found = traffic(self.program.as_text())
             program = {"kernels": found.kernels, "gb": found.bytes / 1e9}
-        except Exception as error:  # a text that cannot be read must not cost the times
+        except Exception as error:  # a parsing error must not lose the timings
             print(f"no count: {type(error).__name__}: {error}")
         return {**program, **counted(self, kernels.traced_by_jax)}
 
@@ -147,7 +147,7 @@ class TorchTimed(Torch):
             self.own = self.cuda.memory_allocated() - self.before
 
     def kernels(self) -> dict[str, Any]:
-        """Return the kernels a step, as far as a trace sees them."""
+        """Return the kernels per step, if they can be traced."""
         return counted(self, kernels.traced_by_torch)
 
     def peak(self) -> dict[str, float]:
@@ -166,7 +166,7 @@ class TorchTimed(Torch):
 
 
 def counted(side: Any, trace: Callable[..., float], number: int = 3) -> dict[str, Any]:
-    """Return the kernels a step by a trace; {} where it sees none."""
+    """Return the traced kernels per step; {} if there are none."""
 
     def steps() -> None:
         for _ in range(number):
@@ -175,7 +175,7 @@ def counted(side: Any, trace: Callable[..., float], number: int = 3) -> dict[str
 
     try:
         found = trace(steps, number)
-    except Exception as error:  # a profiler that is missing must not cost the times
+    except Exception as error:  # a missing profiler must not lose the timings
         print(f"no trace: {type(error).__name__}: {error}")
         return {}
     return {"kernels": round(found)} if found else {}

@@ -1,4 +1,4 @@
-"""Blocks of steps in turns: what is compared is timed beside one another, one at a time."""
+"""Timing in alternating blocks of steps, one process at a time."""
 
 from __future__ import annotations
 
@@ -12,20 +12,20 @@ from typing import Any, Protocol
 from benchmarks.parts.context import Context, shortened
 from benchmarks.processes import Failure, Process
 
-LEAST = 50  # steps of a block on an accelerator
-BLOCK = 0.25  # seconds of a block at least
+LEAST = 50  # minimum steps per block on an accelerator
+BLOCK = 0.25  # minimum seconds per block
 
 
 @dataclasses.dataclass
 class Entry:
-    """Something that takes steps: a form of a process, and its times.
+    """An implementation to time, and its times.
 
     Attributes:
-      process: that answers "warm" and "block", see `blocks`.
-      form: of those it holds.
-      estimate: seconds a step, of the warm-up.
-      times: seconds a step, a block each.
-      note: why there are none.
+      process: a process that answers "warm" and "block", see `blocks`.
+      form: the implementation, one of those the process holds.
+      estimate: seconds per step in the warm-up.
+      times: seconds per step, one entry per block.
+      note: the reason if there are no times.
     """
 
     process: Process
@@ -36,22 +36,22 @@ class Entry:
 
     @property
     def seconds(self) -> float | None:
-        """The median seconds a step, None where nothing was timed."""
+        """The median seconds per step; None if nothing was timed."""
         return statistics.median(self.times) if self.times else None
 
 
 class Side(Protocol):
-    """What can take steps without waiting for each."""
+    """An implementation that can dispatch steps without waiting for each."""
 
     def dispatch(self) -> None:
         """Start a step."""
 
     def wait(self) -> None:
-        """Wait for all that were started."""
+        """Wait for all dispatched steps."""
 
 
 def blocks(make: Mapping[str, Callable[[], Side]]) -> dict[str, Callable[..., dict[str, Any]]]:
-    """Return the answers of a process that holds these forms, made when first asked for."""
+    """Return the request handlers of a process with these implementations, built on first use."""
     made: dict[str, Side] = {}
 
     def run(form: str, steps: int) -> dict[str, float]:
@@ -67,7 +67,7 @@ def blocks(make: Mapping[str, Callable[[], Side]]) -> dict[str, Callable[..., di
     def warm(form: str) -> dict[str, float]:
         if form not in made:
             made[form] = make[form]()
-        for _ in range(3):  # graphs are captured, algorithms chosen
+        for _ in range(3):  # captures graphs, chooses algorithms
             made[form].dispatch()
             made[form].wait()
         return run(form, 3)
@@ -101,7 +101,7 @@ def in_turns(context: Context, entries: list[Entry], rounds: int, end: float) ->
             steps = max(LEAST, math.ceil(BLOCK / entry.estimate))
             if context.tiny:
                 steps = max(1, min(steps, math.ceil(BLOCK / entry.estimate)))
-            # Whoever comes first leaves the others their turns.
+            # Keep time for the turns of the remaining entries.
             share = left() / (len(entries) * rounds)
             steps = max(min(steps, int(4 * share / entry.estimate)), 1)
             if seconds := tried(entry, "block", steps=steps):

@@ -1,4 +1,4 @@
-"""EfficientNet-Lite0 equals the original network, and knows a cat when it sees one."""
+"""EfficientNet-Lite0 equals the original network and classifies photographs."""
 
 from __future__ import annotations
 

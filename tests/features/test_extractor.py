@@ -1,4 +1,4 @@
-"""The record of a feature network, and a classifier of this project as one."""
+"""Extractors, and classifiers of this project as extractors."""
 
 from __future__ import annotations
 

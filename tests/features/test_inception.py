@@ -1,4 +1,4 @@
-"""Inception-v3 against what the originals computed (golden arrays), and its files of weights."""
+"""Inception-v3 against recorded outputs of the originals, and its weights files."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""LPIPS equals the original's numbers, and its uncalibrated form too."""
+"""LPIPS and its uncalibrated version equal the original."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from gan_jax.features.lpips import activation_distance, make_efficientnet_distan
 
 @pytest.fixture(scope="module")
 def drawn(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
-    """Return files of drawn weights for VGG-16 and its heads."""
+    """Return files of random weights for VGG-16 and its heads."""
     folder = tmp_path_factory.mktemp("drawn")
     np.savez(folder / "vgg.npz", **cases.vgg_weights())
     np.savez(folder / "heads.npz", **cases.heads())

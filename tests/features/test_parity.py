@@ -1,4 +1,4 @@
-"""Inception-v3 and resizing beside the originals; needs the extra `parity`."""
+"""Inception-v3 and resizing against the originals; needs the extra `parity`."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from gan_jax.features.inception_weights import VARIANTS, read_inception
 
 @pytest.fixture(scope="module")
 def stored(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    """Return files of drawn weights by variant."""
+    """Return files of random weights by variant."""
     found = {}
     for name, variant in VARIANTS.items():
         found[name] = tmp_path_factory.mktemp(name) / "weights.npz"

@@ -1,4 +1,4 @@
-"""EfficientNet-Lite0 and LPIPS beside the originals; needs the extra `parity`."""
+"""EfficientNet-Lite0 and LPIPS against the originals; needs the extra `parity`."""
 
 from __future__ import annotations
 

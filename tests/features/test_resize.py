@@ -1,4 +1,4 @@
-"""Resizing against Pillow, and against what other libraries made (golden arrays)."""
+"""Resizing against Pillow, and against recorded outputs of other libraries."""
 
 from __future__ import annotations
 

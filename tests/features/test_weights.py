@@ -1,4 +1,4 @@
-"""Files of weights are read as PyTorch reads them, and what they may carry besides is refused."""
+"""Weights files are read as by PyTorch, and anything but tensors is refused."""
 
 from __future__ import annotations
 

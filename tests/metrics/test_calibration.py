@@ -1,4 +1,4 @@
-"""Scores of a classifier against scikit-learn, and against values that torchmetrics gave."""
+"""Classifier metrics against scikit-learn and values recorded from torchmetrics."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ TORCHMETRICS_TOP = {1: 0.70, 2: 0.77, 5: 0.91}
 
 
 def sums(logits: np.ndarray, labels: np.ndarray, bins: int = 15) -> dict[str, np.ndarray]:
-    """Return the totals over batches of 64, the last one padded with what must not count."""
+    """Return the totals over batches of 64; the padding of the last one must not count."""
     totals: dict[str, np.ndarray] = {}
     for start in range(0, len(logits), 64):
         place = np.arange(start, start + 64)
@@ -64,7 +64,7 @@ def test_top_k_is_torchmetrics():
 
 
 def test_equal_logits_are_no_hit_for_all():
-    """A network that says the same of everything is right by chance, not always."""
+    """A constant classifier is right by chance only."""
     found = top_k_hits(logits=np.zeros((10, 10), np.float32), labels=np.arange(10), k=3)
     assert np.asarray(found).tolist() == [1, 1, 1] + [0] * 7
 

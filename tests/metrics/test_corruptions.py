@@ -1,4 +1,4 @@
-"""Changes of images against scipy, Pillow, and an attack whose best answer is known."""
+"""Corruptions against scipy and Pillow, and an attack with a known optimum."""
 
 from __future__ import annotations
 

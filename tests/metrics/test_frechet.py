@@ -91,7 +91,7 @@ def test_a_factor_of_the_features_is_one_of_the_distance():
 
 @pytest.mark.parametrize("batch", [1, 7, 64, 400])
 def test_moments_of_any_batches_are_numpys(batch):
-    """A mean far above the deviation, which sums of squares in float64 would not survive."""
+    """A mean far above the deviation, where sums of squares lose precision even in float64."""
     rows = 1e6 + 1e-2 * features(24, (400, 2))[0]
     moments = moments_of(rows, block=batch)
     assert moments.count == 400

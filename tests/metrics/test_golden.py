@@ -1,4 +1,4 @@
-"""The committed numbers are still what the packages say, where these are installed."""
+"""The recorded values still match the reference packages, if these are installed."""
 
 from __future__ import annotations
 

@@ -19,7 +19,7 @@ def test_equal_to_torch_fidelity(splits):
 
 
 def test_bounds():
-    """1 where a classifier sees no difference, K where it is sure and classes are even."""
+    """1 for a constant classifier, K for certain predictions with balanced classes."""
     assert inception_score(np.zeros((50, 7)))[0] == pytest.approx(1)
     sure = 1e4 * np.tile(np.eye(7), (10, 1))
     assert inception_score(sure, splits=1)[0] == pytest.approx(7)

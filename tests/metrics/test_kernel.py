@@ -1,4 +1,4 @@
-"""The kernel distance against torch-fidelity, and its standard error against many data sets."""
+"""KID against torch-fidelity, and its standard error against repeated data sets."""
 
 from __future__ import annotations
 

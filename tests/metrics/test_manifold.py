@@ -14,13 +14,13 @@ from gan_jax.metrics.manifold import precision_recall_density_coverage as prdc
 
 @pytest.fixture
 def blocks(monkeypatch):
-    """Make blocks so small that these sets have several, the last one cut."""
+    """Use small blocks, so that the sets have several and a partial last one."""
     monkeypatch.setattr(manifold, "_BLOCK", 96)
     monkeypatch.setattr(manifold, "_PAIRS", 50)
 
 
 def plain(real, fake, k):
-    """Return the definitions, from all differences in float64."""
+    """Return the metrics by definition, from all differences in float64."""
 
     def squared(a, b):
         difference = a[:, None].astype(np.float64) - b
@@ -46,7 +46,7 @@ def test_equal_to_prdc(name, blocks):
 
 @pytest.mark.parametrize("distance", [0.0, 1e4])
 def test_several_k_in_one_pass(distance, blocks):
-    """The same bits as in a pass each, also where float32 knows nothing; and the package's."""
+    """Bit-identical to separate passes, also where float32 has no precision; equal to prdc."""
     real, fake = features(24, (400, 350))
     for x in (real, fake):
         x[::2] += distance

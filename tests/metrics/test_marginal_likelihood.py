@@ -1,4 +1,4 @@
-"""Importance-weighted likelihoods against a model whose marginal likelihood is a formula."""
+"""Importance-weighted likelihoods against a closed-form marginal likelihood."""
 
 from __future__ import annotations
 

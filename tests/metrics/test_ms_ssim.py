@@ -1,4 +1,4 @@
-"""MS-SSIM against torchmetrics, and the diversity of sets whose answer is known."""
+"""MS-SSIM against torchmetrics, and diversity of sets with known values."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Perceptual path length where it is a formula: a linear generator under a squared distance."""
+"""Perceptual path length in closed form: linear generator, squared distance."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Files of statistics: what is written is read, and anything else is refused in one line."""
+"""Statistics files: round trips, and one-line errors for invalid files."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Paths between images: their ends are images of plain sampling, and between them lies a mean."""
+"""Interpolation: end points equal plain samples, and latents in between are interpolated."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Rejection sampling: exact where the discriminator is, calibrated where it is not, by image."""
+"""Rejection sampling: exact for exact discriminators, calibrated for others, per image."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def real_cdf(x: np.ndarray) -> np.ndarray:
 
 
 def toy(logits: Callable[[jax.Array], jax.Array] = log_odds) -> Task:
-    """Return a task whose generator makes a number of a known density, which its judge knows."""
+    """Return a task whose generator samples a known density, and whose judge has its log odds."""
     like = jax.ShapeDtypeStruct((), jnp.float32)
     return Task(
         name="toy",
@@ -68,7 +68,7 @@ def toy(logits: Callable[[jax.Array], jax.Array] = log_odds) -> Task:
 
 
 def kept_numbers(task: Task, num: int, how: str, percentile: float, **more: Any) -> np.ndarray:
-    """Return the numbers that are kept, of `num` places."""
+    """Return the accepted samples of a request of `num`."""
     options = dict(rejection=how, percentile=percentile)
     key = jax.random.key(3)
     given = dict(parallel=make_parallel(devices=1), batch_size=4096, labels=None) | more

@@ -1,4 +1,4 @@
-"""Standing statistics: BatchNorm's of many batches, against a second calculation of them."""
+"""Standing BatchNorm statistics against an independent computation."""
 
 from __future__ import annotations
 
