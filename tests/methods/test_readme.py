@@ -8,6 +8,7 @@ from pathlib import Path
 from types import ModuleType
 
 import jax
+import pytest
 from conftest import smoke_config
 
 import gan_jax.methods
@@ -49,3 +50,20 @@ def test_its_code_builds_the_task() -> None:
         for task in (ours, theirs)
     ]
     assert str(steps[0]) == str(steps[1]), "another training step"
+
+
+@pytest.mark.parametrize("name", ["vae/iwae", "fusion/vae_gan", "translation/cyclegan"])
+def test_a_method_is_fewer_than_60_lines(name: str) -> None:
+    """Without imports, docstrings, comments and blank lines."""
+    source = PAGE.with_name(f"{name}.py").read_text(encoding="utf-8")
+    others: set[int] = set()
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, (ast.Import, ast.ImportFrom)):
+            others.update(range(node.lineno, node.end_lineno + 1))
+        if isinstance(node, (ast.Module, ast.FunctionDef, ast.ClassDef)) and ast.get_docstring(
+            node
+        ):
+            others.update(range(node.body[0].lineno, node.body[0].end_lineno + 1))
+    lines = enumerate(source.splitlines(), start=1)
+    code = [x for i, x in lines if i not in others and x.strip() and not x.lstrip().startswith("#")]
+    assert len(code) < 60

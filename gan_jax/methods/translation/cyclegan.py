@@ -55,14 +55,9 @@ class Rules(NamedTuple):
     jitter: int = 4
 
 
-GENERATORS = {"gen_ab": ("image", "target"), "gen_ba": ("target", "image")}
-DISCRIMINATORS = {"disc_a": ("image",), "disc_b": ("target",)}
-PATHS = {
-    "ab": ("gen_ab",),
-    "ba": ("gen_ba",),
-    "aba": (*GENERATORS,),
-    "bab": (*reversed(GENERATORS),),
-}
+GENS = {"gen_ab": ("image", "target"), "gen_ba": ("target", "image")}
+DISCS = {"disc_a": ("image",), "disc_b": ("target",)}
+PATHS = {"ab": ("gen_ab",), "ba": ("gen_ba",), "aba": (*GENS,), "bab": (*reversed(GENS),)}
 RULES = Choice({"cyclegan": Rules})
 
 
@@ -74,7 +69,7 @@ def sections(config: ConfigDict) -> Sections:
 def make_task(config: ConfigDict, spec: DataSpec) -> Task:
     """Build a CycleGAN; see `configs/cyclegan.py` for its fields."""
     task, game = build("task", config.task, RULES), GAMES["least_squares"]
-    players = make_players(config, spec, generators=GENERATORS, discriminators=DISCRIMINATORS)
+    players = make_players(config, spec, generators=GENS, discriminators=DISCS)
     shapes, update = players.shapes, players.update
     if task.identity and shapes["image"] != shapes["target"]:
         raise UserError(
@@ -90,9 +85,9 @@ def make_task(config: ConfigDict, spec: DataSpec) -> Task:
         a, b = (augmented((batch[s][0],), keys[i], **moved)[0] for i, s in enumerate(shapes))
         draws = [example_keys(k, len(a)) for k in keys[2:5]]
         given = dict(key=keys[5], phase=phase)
-        state, metrics, fakes = update(state, (*GENERATORS,), gen_loss, (a, b, draws[0]), **given)
+        state, metrics, fakes = update(state, (*GENS,), gen_loss, (a, b, draws[0]), **given)
         pools = dict(state.buffers["pools"])
-        for name, real, draw, key in zip(DISCRIMINATORS, (a, b), draws[1:], keys[6:], strict=True):
+        for name, real, draw, key in zip(DISCS, (a, b), draws[1:], keys[6:], strict=True):
             pools[name], fake = pool_query(pools[name], fakes[name], draw)
             given = dict(real=real, fake=fake, key=key, phase=phase)
             state, found = update_discriminator(update, state, name, game, **given)
@@ -120,6 +115,5 @@ def make_task(config: ConfigDict, spec: DataSpec) -> Task:
             loss += task.cycle * task.identity * (metrics["identity_a"] + metrics["identity_b"])
         return loss, Aux(metrics, outputs=fakes)
 
-    pools = {name: make_pool(task.pool, shapes[s]) for name, (s,) in DISCRIMINATORS.items()}
-    buffers = {"pools": pools}
+    buffers = {"pools": {name: make_pool(task.pool, shapes[s]) for name, (s,) in DISCS.items()}}
     return make_translator(config, spec, players, train_step, paths=PATHS, buffers=buffers)
