@@ -118,7 +118,8 @@ class Progress:
         if measured:
             found = _of_group(measured[-1], EVAL)
             whole = {n: value for n, value in found.items() if not MetricName.parse(n).part}
-            lines.append(f"  evaluation at step {measured[-1]['step']:,}: {_numbers(whole, 12)}")
+            shown = _numbers(whole or found, 12)  # a translator both ways has numbers of parts only
+            lines.append(f"  evaluation at step {measured[-1]['step']:,}: {shown}")
         if self.best is not None:
             step, name, value = self.best
             lines.append(f"  best so far ({self.best_by}): {name} {value:.4g} at step {step:,}")

@@ -162,3 +162,13 @@ def test_losses_of_levels_are_plotted(tmp_path: Path) -> None:
     row = {"step": 1, "level0/gen": 1.0, "level0/grad_norm/gen": 2.0, "learning_rate/gen": 0.1}
     shown = module.Progress(tmp_path, 2, (row,), False, "", "gan on digits", 8, 0.0)
     assert re.findall("<title>(.*?)</title>", shown._repr_html_()) == ["level0/gen"]
+
+
+def test_numbers_of_parts_are_shown_where_there_are_no_others(tmp_path: Path) -> None:
+    row = {"step": 1, "eval/psnr[ab]": 12.0, "eval/psnr[ba]": 11.0}
+    shown = [
+        repr(module.Progress(tmp_path, 2, (more,), False, "", "cyclegan on emoji", 8, 0.0))
+        for more in (row, {**row, "eval/psnr": 13.0})
+    ]
+    assert "evaluation at step 1: psnr[ab] 12, psnr[ba] 11" in shown[0]
+    assert "evaluation at step 1: psnr 13" in shown[1] and "psnr[ab]" not in shown[1]

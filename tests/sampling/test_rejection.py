@@ -231,7 +231,11 @@ def test_what_cannot_be_rejected(capsys: pytest.CaptureFixture, gan: Path, tmp_p
         (dict(augment__name="diffaugment"), "augment.name=diffaugment", ""),
         (dict(task__loss="wasserstein"), "no function of the density", "no function of the"),
         (dict(task__loss="relativistic"), "no function of the density", "no function of the"),
-        (dict(model__disc__minibatch_kernels=3), "of a batch together", "of a batch together"),
+        (
+            dict(model__disc__minibatch_kernels=3),
+            "depend on the whole batch",
+            "depend on the whole batch",
+        ),
     ],
 )
 def test_which_discriminators_say_the_odds(

@@ -118,8 +118,8 @@ def test_paths_of_latents_and_classes(name: str) -> None:
     ("name", "how", "says"),
     [
         ("lapgan", "raw", "what it makes of real images.* use --rejection=calibrated"),
-        ("progan", "raw", "images of a batch together.* leave the option out"),
-        ("progan", "calibrated", "images of a batch together.* leave the option out"),
+        ("progan", "raw", "depend on the whole batch.* leave the option out"),
+        ("progan", "calibrated", "depend on the whole batch.* leave the option out"),
     ],
 )
 def test_whose_logits_are_no_odds(name: str, how: str, says: str) -> None:
