@@ -38,9 +38,7 @@ def trained(name: str, devices: int, steps: int = 3, **changes: object) -> Train
     return first_steps(config_of(name, **changes), "jit", devices, steps)
 
 
-SLOW = [
-    pytest.param(n, marks=pytest.mark.slow) for n in (*FAMILIES, "sngan", "vae_gan") if n != "vae"
-]
+SLOW = [pytest.param(n, marks=pytest.mark.slow) for n in (*FAMILIES, "sngan") if n != "vae"]
 
 
 @pytest.mark.parametrize("name", ["vae", *SLOW])

@@ -55,17 +55,15 @@ def test_each_network_has_its_own_objective_and_nothing_else(
     other = gradients(task__gamma=0.5, task__loss="wasserstein")
     assert largest(plain["encoder"], other["encoder"]) < 1e-5
     assert min(largest(plain[name], other[name]) for name in ("decoder", "disc")) > 0.01
-    # Another weight of the likelihood: the decoder only, linear in it.
-    found = [gradients(task__gamma=gamma) for gamma in (0.0, 1.0)]
+    # Another weight of the likelihood: the decoder only.
+    without = gradients(task__gamma=0.0)
+    assert largest(plain["decoder"], without["decoder"]) > 0.05
     for name in ("encoder", "disc"):
-        assert largest(found[0][name], found[1][name]) < 1e-5
-    middle = jax.tree.map(lambda a, b: (a + b) / 2, found[0]["decoder"], found[1]["decoder"])
-    assert largest(middle, plain["decoder"]) < 1e-4
-    assert largest(found[0]["decoder"], plain["decoder"]) > 0.05
+        assert largest(plain[name], without[name]) < 1e-5
     # Another divergence: the encoder only.
     monkeypatch.setattr(vae_gan, "kl", lambda q, p: 100 * kl(q, p))
     more = gradients(task__gamma=0.5)
-    assert more["metrics"]["kl"] == pytest.approx(100 * plain["metrics"]["kl"], rel=1e-4)
+    np.testing.assert_allclose(more["metrics"]["kl"], 100 * plain["metrics"]["kl"], rtol=1e-4)
     assert largest(plain["encoder"], more["encoder"]) > 0.05
     for name in ("decoder", "disc"):
         assert largest(plain[name], more[name]) < 1e-5
