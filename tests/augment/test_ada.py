@@ -11,7 +11,7 @@ import pytest
 
 from gan_jax.augment import ada as module
 from gan_jax.augment.ada import PARTS, adapted, color_matrix, geometry_matrix, initial, mirror
-from gan_jax.augment.geometric import sample
+from gan_jax.augment.geometric import bilinear_sample
 
 ada = jax.jit(module.ada, static_argnums=3)
 DRAW = np.random.default_rng(0)
@@ -38,7 +38,7 @@ def test_quarter_turns_and_mirror_images_are_exact() -> None:
     y, x = jnp.meshgrid(jnp.arange(8) - 3.5, jnp.arange(8) - 3.5, indexing="ij")
     turn = jnp.array([[0.0, -1.0, 0.0], [1.0, 0.0, 0.0], [0.0, 0.0, 1.0]])
     place = jnp.einsum("ij,jhw->ihw", turn, jnp.stack([y, x, jnp.ones_like(y)]))
-    made = sample(IMAGES[:1], place[None, 0] + 3.5, place[None, 1] + 3.5, 0.0)
+    made = bilinear_sample(IMAGES[:1], place[None, 0] + 3.5, place[None, 1] + 3.5, 0.0)
     assert any(np.allclose(made[0], np.rot90(IMAGES[0], k), atol=1e-5) for k in (1, 3)), (
         "a quarter turn"
     )

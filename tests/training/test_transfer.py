@@ -57,7 +57,7 @@ def test_what_cannot_be_transferred_is_refused(gan: Path, tmp_path: Path) -> Non
     with pytest.raises(UserError, match=r"freeze_disc=9: model\.disc\.name=dcgan has 2 stages"):
         train(config_from(gan, task__freeze_disc=9), tmp_path / "run")
     decaying = config_from(gan, task__freeze_disc=1, optim__disc__weight_decay=0.1)
-    with pytest.raises(UserError, match="would move what is frozen"):
+    with pytest.raises(UserError, match="would change the frozen weights"):
         train(decaying, tmp_path / "run")
     assert not (tmp_path / "run" / "config.json").exists()
 

@@ -117,7 +117,7 @@ def test_paths_of_latents_and_classes(name: str) -> None:
 @pytest.mark.parametrize(
     ("name", "how", "says"),
     [
-        ("lapgan", "raw", "what it makes of real images.* use --rejection=calibrated"),
+        ("lapgan", "raw", "trained on real smaller levels.* use --rejection=calibrated"),
         ("progan", "raw", "depend on the whole batch.* leave the option out"),
         ("progan", "calibrated", "depend on the whole batch.* leave the option out"),
     ],

@@ -115,7 +115,7 @@ def test_domains_of_unlike_channels_have_no_identity() -> None:
     streams = dict(dataset.spec.streams)
     streams["target"] = dataclasses.replace(streams["target"], shape=(16, 16, 3))
     spec = dataclasses.replace(dataset.spec, streams=streams)
-    with pytest.raises(UserError, match="takes those of its own domain only: set it to 0"):
+    with pytest.raises(UserError, match="takes images of its source domain only: set it to 0"):
         make_task(smoke_config("cyclegan"), spec)
     task = make_task(smoke_config("cyclegan", task__identity=0.0), spec)
     assert task.transforms["ab"].source == "image"
