@@ -47,14 +47,9 @@ def adam(
       schedule, warmup_steps: see `training.schedules.make_schedule`.
     """
     _check_eps(eps)
-    rate = make_schedule(
-        lr=lr,
-        schedule=schedule,
-        warmup_steps=warmup_steps,
-        steps=steps,
-        batch=batch,
-    )
-    return _rule(scale_by_adam(b1=b1, b2=b2, eps=eps), rate, weight_decay, clip_norm)
+    given = dict(lr=lr, schedule=schedule, warmup_steps=warmup_steps, steps=steps, batch=batch)
+    rule = scale_by_adam(b1=b1, b2=b2, eps=eps)
+    return _rule(rule, make_schedule(**given), weight_decay, clip_norm)
 
 
 def sgd(
@@ -70,14 +65,8 @@ def sgd(
 ) -> optax.GradientTransformationExtraArgs:
     """Return SGD; `momentum` is the decay of the gradient trace, other keywords as in `adam`."""
     rule = optax.trace(decay=momentum, nesterov=False) if momentum else optax.identity()
-    rate = make_schedule(
-        lr=lr,
-        schedule=schedule,
-        warmup_steps=warmup_steps,
-        steps=steps,
-        batch=batch,
-    )
-    return _rule(rule, rate, weight_decay, clip_norm)
+    given = dict(lr=lr, schedule=schedule, warmup_steps=warmup_steps, steps=steps, batch=batch)
+    return _rule(rule, make_schedule(**given), weight_decay, clip_norm)
 
 
 def rmsprop(
@@ -101,15 +90,9 @@ def rmsprop(
         weight whose gradient is below the root of eps.
     """
     _check_eps(eps)
-    rate = make_schedule(
-        lr=lr,
-        schedule=schedule,
-        warmup_steps=warmup_steps,
-        steps=steps,
-        batch=batch,
-    )
+    given = dict(lr=lr, schedule=schedule, warmup_steps=warmup_steps, steps=steps, batch=batch)
     rule = optax.scale_by_rms(decay=decay, eps=eps, eps_in_sqrt=False)
-    return _rule(rule, rate, weight_decay, clip_norm)
+    return _rule(rule, make_schedule(**given), weight_decay, clip_norm)
 
 
 OPTIMIZERS = Choice(
