@@ -178,8 +178,8 @@ def make_task(config: ConfigDict, spec: DataSpec) -> Task:
     """Build a classifier or a regressor; see `configs/classifier.py` for its fields."""
     task = build("task", config.task, RULES)
     network, target = make_network(config, spec), task.target
-    inputs = {"net": (jax.ShapeDtypeStruct((1, *spec.image_shape), jnp.float32),)}
-    net = make_net(network, inputs["net"], config.optim.net, config.train)
+    inputs = (jax.ShapeDtypeStruct((1, *spec.image_shape), jnp.float32),)
+    net = make_net(network, inputs, config.optim.net, config.train)
     terms = make_terms("net", config.terms.net, SECTIONS["terms.net"])
     update = make_update({"net": net}, terms, microbatches=config.train.microbatches)
 
@@ -300,8 +300,7 @@ def make_task(config: ConfigDict, spec: DataSpec) -> Task:
     evaluations = {"by_class": Evaluation(about, by_class_step, by_class_metrics)}
     return Task(
         name="classifier",
-        modules={"net": network},
-        example_inputs=inputs,
+        **update.networks,
         phase=lambda step: Phase(due=update.due(step)),
         init=init,
         train_step=train_step,

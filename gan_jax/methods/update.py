@@ -172,6 +172,12 @@ class Update:
     terms: Mapping[str, Term]
     microbatches: int
 
+    @property
+    def networks(self) -> dict[str, Any]:
+        """Return the fields of a `Task` that describe the networks: modules, example_inputs."""
+        modules = {name: net.module for name, net in self.nets.items()}
+        return dict(modules=modules, example_inputs={n: net.inputs for n, net in self.nets.items()})
+
     def due(self, step: int) -> tuple[str, ...]:
         """Return the names of the lazy terms due at this step."""
         return due_names(self.terms, step)

@@ -9,8 +9,38 @@ flow through the weights as they are: with draws that are differentiable in q's 
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Mapping
 
 import jax
+
+from gan_jax.objectives.distributions import Normal
+
+
+def log_weights(
+    *,
+    posterior: Normal,
+    prior: Normal,
+    decode: Callable[[jax.Array], jax.Array],
+    likelihoods: Mapping[str, Callable[[jax.Array], jax.Array]],
+    keys: jax.Array,
+) -> dict[str, jax.Array]:
+    """Draw latents of each example and return their log weights under each likelihood.
+
+    Args:
+      posterior: q(z|x) of B examples, z [B, D].
+      prior: p(z), of one example or of B.
+      decode: latents [K B, D] -> outputs [K B, ...] of the decoder.
+      likelihoods: by name, outputs [B, ...] of one draw per example -> log p(x|z) [B], nats.
+      keys: typed PRNG keys [K, B].
+
+    Returns:
+      [K, B] by name, nats; all of the same draws.
+    """
+    z, log_posterior = jax.vmap(posterior.sample_and_log_prob)(keys)
+    outputs = decode(z.reshape(-1, z.shape[-1]))
+    outputs = outputs.reshape(*keys.shape, *outputs.shape[1:])
+    ratio = jax.vmap(prior.log_prob)(z) - log_posterior
+    return {name: ratio + jax.vmap(log_prob)(outputs) for name, log_prob in likelihoods.items()}
 
 
 def elbo(*, log_weights: jax.Array) -> jax.Array:

@@ -299,8 +299,7 @@ def make_gan(config: ConfigDict, spec: DataSpec, players: Players, codes: Codes)
 
     return Task(
         name="gan",
-        modules={"gen": generator, "disc": discriminator},
-        example_inputs={name: net.inputs for name, net in nets.items()},
+        **update.networks,
         phase=lambda step: Phase("train", updates, update.due(step), growth.stage(step)),
         init=init,
         train_step=train_step,

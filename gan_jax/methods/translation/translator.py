@@ -219,8 +219,7 @@ def make_translator(
     drops = config.model.gen.get("dropout", 1.0) > 0  # a network from outside may have dropout
     return Task(
         name=config.task.name,
-        modules={name: net.module for name, net in nets.items()},
-        example_inputs={name: net.inputs for name, net in nets.items()},
+        **update.networks,
         phase=lambda step: Phase(due=update.due(step)),
         init=init,
         train_step=train_step,

@@ -55,6 +55,7 @@ from gan_jax.models.vae import (
     MLPEncoder,
     conv_stages,
 )
+from gan_jax.objectives.bounds import log_weights
 from gan_jax.objectives.distributions import Bernoulli, Normal, PixelNormal, standard_normal
 from gan_jax.parallel.axes import example_keys
 from gan_jax.training.optimizers import OPTIMIZERS
@@ -215,10 +216,13 @@ class Autoencoder:
         """
         numbered = lambda k: jax.vmap(lambda key: jax.random.fold_in(key, k))(keys)  # noqa: E731
         keys = jax.vmap(numbered)(jnp.arange(samples))
-        z, log_posterior = jax.vmap(self.posterior(nets, images).sample_and_log_prob)(keys)
-        outputs = nets.decoder(z.reshape(-1, self.latent)).reshape(samples, *images.shape)
-        log_likelihood = jax.vmap(lambda made: self.likelihood(made).log_prob(images))(outputs)
-        return log_likelihood + jax.vmap(self.prior.log_prob)(z) - log_posterior
+        return log_weights(
+            posterior=self.posterior(nets, images),
+            prior=self.prior,
+            decode=nets.decoder,
+            likelihoods={"x": lambda outputs: self.likelihood(outputs).log_prob(images)},
+            keys=keys,
+        )["x"]
 
     def task(self, name: str, objective: Objective) -> Task:
         """Return the task of a method.
@@ -360,8 +364,7 @@ class Autoencoder:
 
         return Task(
             name=name,
-            modules={name: net.module for name, net in nets.items()},
-            example_inputs={name: net.inputs for name, net in nets.items()},
+            **update.networks,
             phase=lambda step: Phase(due=update.due(step)),
             init=init,
             train_step=train_step,

@@ -19,6 +19,7 @@ from gan_jax.core.task import Batch, Evaluation, Key, Metrics
 from gan_jax.metrics.likelihood import bits_per_dimension, importance_weighted
 from gan_jax.metrics.posterior import AggregatedPosterior, posterior_sums
 from gan_jax.metrics.totals import masked_sums, means
+from gan_jax.objectives.bounds import log_weights
 from gan_jax.objectives.distributions import Bernoulli, Normal, PixelNormal, standard_normal
 
 NLL_OPTIONS = {
@@ -81,16 +82,18 @@ def make_evaluations(
         if not bernoulli:
             terms["probability"] = lambda outputs: likelihood(outputs).level_log_prob(images)
 
-        def log_weights(keys: Key) -> dict[str, jax.Array]:
-            # Draws [n, B], each of the same posteriors and against the same images.
-            z, log_posterior = jax.vmap(posterior.sample_and_log_prob)(keys.T)
-            outputs = decoder.apply(variables, z.reshape(-1, latent), train=False)
-            outputs = outputs.reshape(*keys.T.shape, *image_shape)
-            ratio = jax.vmap(prior.log_prob)(z) - log_posterior
-            return {name: (ratio + jax.vmap(term)(outputs)).T for name, term in terms.items()}
+        def weights(keys: Key) -> dict[str, jax.Array]:
+            found = log_weights(
+                posterior=posterior,
+                prior=prior,
+                decode=lambda z: decoder.apply(variables, z, train=False),
+                likelihoods=terms,
+                keys=keys.T,
+            )
+            return {name: logs.T for name, logs in found.items()}
 
         found = importance_weighted(
-            log_weights,
+            weights,
             keys[:, 1],
             samples=samples,
             at_once=min(samples, max(1, _DECODED_AT_ONCE // len(images))),
