@@ -192,6 +192,11 @@ class Task:
             raise UserError(f"task {self.name!r} cannot {member}: it can {self._can()}")
         return function
 
+    @property
+    def first_transform(self) -> str:
+        """The transform that is used if none is named; "" for a task without any."""
+        return next(iter(self.transforms), "")
+
     def transform(self, name: str = "") -> Transform:
         """Return a transform by its name, "" for the first.
 
@@ -202,7 +207,7 @@ class Task:
             raise UserError(f"task {self.name!r} cannot transform: it can {self._can()}")
         if name:
             check_choice(f"transform of task {self.name!r}", name, self.transforms)
-        return self.transforms[name or next(iter(self.transforms))]
+        return self.transforms[name or self.first_transform]
 
     def _can(self) -> str:
         able = [member for member in ("generate", "encode") if getattr(self, member) is not None]

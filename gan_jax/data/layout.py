@@ -35,7 +35,7 @@ class Layout:
 
     def inner(self, name: str) -> str:
         """Return a name relative to its split folder."""
-        return name.split("/", 1)[1] if self.official else name
+        return _strip_split(name) if self.official else name
 
     def label(self, name: str) -> int:
         """Return the label of an image; only if there are classes."""

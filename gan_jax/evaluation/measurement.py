@@ -78,7 +78,7 @@ class Measurement:
         self._changed = task.transform(request.transform) if self._kind == TRANSFORMED else None
         self._measures = {name: MEASURES[name] for name in request.metrics}
         measures = self._measures.values()
-        self._transform_name = request.transform or next(iter(task.transforms), "")
+        self._transform_name = request.transform or task.first_transform
         for name, measure in self._measures.items():
             if measure.pair and not (self._changed and self._changed.paired):
                 fix = "it needs --images=transformed"
@@ -144,13 +144,12 @@ class Measurement:
           UserError: too few images for a metric.
         """
         num, size = self._request.num, len(real) if real else 0
-        real = size
-        fake = len(source) if source else num or real
+        fake = len(source) if source else num or size
         if not fake:
             raise UserError("--num: say how many images to generate, there are no real ones")
         why = f"the split has {size:,}" if size and not num else f"--num={num}"
-        check_numbers(self._measures, real, fake, why)
-        return real, fake
+        check_numbers(self._measures, size, fake, why)
+        return size, fake
 
     def __call__(
         self,
@@ -214,7 +213,7 @@ class Measurement:
         changed = [f"{k}={v}" for k, v in sorted(self._options.items()) if v != defaults[k]]
         usual = _kind_of_images(Request(()), self._task)
         kind = [self._kind] if self._kind != usual else []
-        if self._changed and self._transform_name != next(iter(self._task.transforms)):
+        if self._changed and self._transform_name != self._task.first_transform:
             kind = [self._transform_name]
         return [*kind, *changed]
 

@@ -221,7 +221,7 @@ class Run:
         function = functools.partial(transform.function, **options)
         if transform.takes_labels == (labels is None):
             raise UserError(
-                f"labels={labels}: transform {name or next(iter(self.task.transforms))!r}"
+                f"labels={labels}: transform {name or self.task.first_transform!r}"
                 f" {'takes the class of each result' if labels is None else 'takes none'}"
             )
         stored = model_images(images, self.spec, transform.source)
