@@ -102,11 +102,13 @@ class Bernoulli(NamedTuple):
           [B], nats an image, at most 0.
         """
         _like(x, logits=self.logits)
-        logits, levels = _flat(self.logits), (_flat(x) + 1) / 2
+        logits, x = _flat(self.logits), _flat(x)
         # The cross entropy with one exponential and one logarithm a pixel, which is most of what a
-        # small decoder takes; nothing cancels where the level is 0 or 1.
-        pixels = jnp.maximum(logits, 0) - logits * levels + jnp.log1p(jnp.exp(-jnp.abs(logits)))
-        return -_sum(pixels)
+        # small decoder takes; nothing cancels where the level is 0 or 1. Its gradient is
+        # sigmoid(logit) - level at a logit of 0 too, which dead units give: the derivative that
+        # JAX's abs has there, 1, falls out of the sum.
+        size = jnp.abs(logits)
+        return -_sum(0.5 * (size - logits * x) + jnp.log1p(jnp.exp(-size)))
 
 
 class PixelNormal(NamedTuple):

@@ -15,9 +15,11 @@ def l1(*, prediction: jax.Array, target: jax.Array) -> jax.Array:
 
     Returns:
       [B], the mean over pixels and channels; unit: the [-1, 1] scale of a pixel, so 0 to 2. The
-      same as the L1 term in the code of pix2pix (arXiv:1611.07004), which has weight 100.
+      same as the L1 term in the code of pix2pix (arXiv:1611.07004), which has weight 100. Pixels
+      that are equal have a gradient of 0, as in PyTorch; the derivative of JAX's abs at 0 is 1.
     """
-    return jnp.abs(_difference(prediction, target)).mean((1, 2, 3))
+    difference = _difference(prediction, target)
+    return (jnp.sign(difference) * difference).mean((1, 2, 3))
 
 
 def l2(*, prediction: jax.Array, target: jax.Array) -> jax.Array:

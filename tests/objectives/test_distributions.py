@@ -23,6 +23,14 @@ def test_bernoulli_is_scipys_on_binary_pixels():
     np.testing.assert_allclose(found, expected, rtol=1e-5)
 
 
+def test_bernoullis_gradient_is_the_chance_minus_the_level_at_zero_too():
+    logits = np.array([[0.0, -0.0, 1e-8, 0.5, -3.0]], np.float32)
+    pixels = np.array([[1.0, -1.0, 0.25, 0.0, 0.9]], np.float32)
+    found = jax.grad(lambda a: Bernoulli(a).log_prob(pixels).sum())(logits)
+    expected = (pixels + 1) / 2 - 1 / (1 + np.exp(-logits))
+    np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-7)
+
+
 def test_bernoulli_of_grey_levels_is_linear_in_them_and_stable():
     logits = np.array([[2.0, -1.0]], np.float32)
     value = lambda a, b: Bernoulli(logits).log_prob(  # noqa: E731
