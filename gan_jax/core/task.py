@@ -98,6 +98,11 @@ class Transform:
       context: radius of the receptive field of an output pixel [px]; None: the whole image, as with
         norms and attention over it.
       takes_labels: whether it takes the class that a result is to have.
+      degrade: (images of stream `target`, keys) -> input images, for data that have clean images
+        only; None: the inputs are the images of stream `source`.
+      channels: channels of its input images, where they are not those of stream `source`; 0: they
+        are.
+      protocol: what `degrade` does, as part of metric names, such as "x2".
     """
 
     help: str
@@ -109,6 +114,13 @@ class Transform:
     multiple: int | None = None
     context: int | None = None
     takes_labels: bool = False
+    degrade: Callable[[jax.Array, jax.Array], jax.Array] | None = None
+    channels: int = 0
+    protocol: str = ""
+
+    def inputs(self, batch: Batch, keys: jax.Array) -> jax.Array:
+        """Return its input images from a batch of the data; one key per image."""
+        return self.degrade(batch[self.target], keys) if self.degrade else batch[self.source]
 
 
 @dataclasses.dataclass(frozen=True)

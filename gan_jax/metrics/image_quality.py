@@ -28,6 +28,24 @@ def psnr(*, prediction: jax.Array, target: jax.Array) -> jax.Array:
     return 10 * jnp.log10(_RANGE**2 / jnp.square(difference).mean((1, 2, 3)))
 
 
+def masked_psnr(*, prediction: jax.Array, target: jax.Array, mask: jax.Array) -> jax.Array:
+    """Return the peak signal-to-noise ratio of each image over the pixels of a mask.
+
+    Args:
+      prediction: [B, H, W, C] in [-1, 1].
+      target: the same shape.
+      mask: [B, H, W, 1], true for the pixels that count; at least one in each image.
+
+    Returns:
+      [B], decibels, over these pixels and all channels.
+    """
+    _check(prediction, target)
+    difference = prediction.astype(jnp.float32) - target.astype(jnp.float32)
+    weight = jnp.broadcast_to(mask, target.shape).astype(jnp.float32)
+    error = (weight * jnp.square(difference)).sum((1, 2, 3)) / weight.sum((1, 2, 3))
+    return 10 * jnp.log10(_RANGE**2 / error)
+
+
 def ssim(*, prediction: jax.Array, target: jax.Array) -> jax.Array:
     """Return the structural similarity of each image (Wang et al. 2004).
 
