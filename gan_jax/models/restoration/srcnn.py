@@ -19,10 +19,10 @@ class SRCNN(nn.Module):
     9-5-5 with 64 and 32 channels and ReLU has 57,281 parameters for one channel, 9-1-5 has 8,129.
 
     Deviations: the network enlarges its input itself, with Pillow's bicubic filter. Convolutions
-    are padded with zeros, so that the output has a size of its own accord (paper: the borders are
-    lost in training). Weights start with a variance of 1 / fan in, for Adam (paper: a standard
-    deviation of 0.001, for SGD with a smaller rate in the last layer). Any channels; the paper's
-    numbers are for the luma channel alone.
+    are padded with zeros, so that no border is lost (the paper trains without padding). Weights
+    start with a variance of 1 / fan in, for Adam; the paper's start with a standard deviation of
+    0.001, for SGD with a smaller rate in the last layer. Any channels; the paper's main results are
+    of the luma channel alone.
 
     Attributes:
       features: channels of the first layer.

@@ -9,12 +9,12 @@ import pytest
 from flax import linen as nn
 
 from gan_jax.core.errors import UserError
-from gan_jax.models.blocks.upscale import upscaling_steps
-from gan_jax.models.dncnn import DnCNN
-from gan_jax.models.edsr import EDSR
-from gan_jax.models.rrdb import RRDBNet
-from gan_jax.models.srcnn import SRCNN
-from gan_jax.models.srresnet import SRResNet
+from gan_jax.models.restoration.dncnn import DnCNN
+from gan_jax.models.restoration.edsr import EDSR
+from gan_jax.models.restoration.rrdb import RRDBNet
+from gan_jax.models.restoration.srcnn import SRCNN
+from gan_jax.models.restoration.srresnet import SRResNet
+from gan_jax.models.restoration.upscale import upscaling_steps
 from gan_jax.ops.pixel_shuffle import pixel_shuffle
 from gan_jax.parallel.precision import training_apply
 

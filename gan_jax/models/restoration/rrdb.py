@@ -8,8 +8,8 @@ import jax.numpy as jnp
 
 from gan_jax.models.blocks.inits import TORCH_INIT
 from gan_jax.models.blocks.layers import Conv, upsample
-from gan_jax.models.blocks.upscale import add_skip, skip_reach, steps_reach, upscaling_steps
-from gan_jax.models.srresnet import SMALL_INIT
+from gan_jax.models.restoration.srresnet import SMALL_INIT
+from gan_jax.models.restoration.upscale import add_skip, skip_reach, steps_reach, upscaling_steps
 from gan_jax.parallel.precision import block_output
 
 _DENSE = 3  # dense blocks of a residual block

@@ -6,7 +6,7 @@ import flax.linen as nn
 import jax
 
 from gan_jax.models.blocks.layers import Conv
-from gan_jax.models.blocks.upscale import add_skip, skip_reach, steps_reach, upscaling_steps
+from gan_jax.models.restoration.upscale import add_skip, skip_reach, steps_reach, upscaling_steps
 from gan_jax.ops.pixel_shuffle import pixel_shuffle
 from gan_jax.parallel.precision import block_output
 
