@@ -39,7 +39,7 @@ def base(task: str) -> ConfigDict:
                 size=(32, 32),  # height, width that the model sees [px]
                 channels=0,  # 1, 3 or 4; 0 means as stored
                 resize="bicubic",  # antialiased filter, see gan_jax.core.config.RESIZE_FILTERS
-                fit="stretch",  # stretch | crop | pad another aspect ratio; windows: cut, not resize
+                fit="stretch",  # stretch | crop | pad another aspect ratio; windows: cut out
                 holdout=0.1,  # share (< 1) or number (>= 1) of train that becomes split "eval"
                 labelled=0,  # training examples that keep their label, as many a class; 0: all
                 unlabelled=True,  # whether the others are there too, to be learnt from without

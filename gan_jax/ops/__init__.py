@@ -1,4 +1,4 @@
-"""Convolutions that are fast on CPU, and functions that XLA compiles separately.
+"""Convolutions that are fast on CPU, resampling, and functions that XLA compiles separately.
 
 No networks and no methods.
 """
