@@ -27,7 +27,7 @@ def get_config(arg: str = "photos") -> ConfigDict:
     degrade = dict(name="downscale", scale=4)
     config, values = restorer(arg, degrade=degrade, task="srgan", scale=4, width=32, blocks=8)
     config.task.update(loss="non_saturating", adversarial=1e-3, perceptual=1.0, pixels=0.0)
-    net = dict(name="edsr", width=values["width"], blocks=values["blocks"])
+    net = dict(name="edsr", width=values["width"], blocks=values["blocks"], skip="bicubic")
     disc = dict(name="patchgan", width=32, layers=2, norm="batch")
     config.model = ConfigDict(dict(net=net, disc=disc))
     config.optim.update(net=optimizer(1e-4), disc=optimizer(1e-4))

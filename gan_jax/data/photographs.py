@@ -158,7 +158,7 @@ def _bundled(package: str, file: str) -> Path:
 def _headers(
     config: ConfigDict, root: Path, names: Sequence[str], notes: Sequence[str]
 ) -> tuple[Mapping[str, object], list[str]]:
-    """Return the headers of the readable files, and notes; raise unless damaged ones are skipped."""
+    """Return the headers of the readable files, and notes on the damaged ones."""
     found, bad = map_files(names, lambda name: read_header(root / name))
     if bad and (config.on_error == "raise" or not found):
         raise damaged(bad, len(names))

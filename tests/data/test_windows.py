@@ -116,7 +116,7 @@ def test_mistakes(tmp_path: Path, change: dict, says: list[str]) -> None:
 def test_halves_of_unlike_sizes(tmp_path: Path) -> None:
     low, high = write(tmp_path / "low", shapes=PNG), write(tmp_path / "high", 2, PNG)
     Image.new("RGB", (50, 40)).save(high / "d.png")
-    with pytest.raises(UserError, match="d.png are of 20x21 px and 40x50 px"):
+    with pytest.raises(UserError, match=r"d\.png are of 20x21 px and 40x50 px"):
         open_data(section(low, target_path=str(high)))
 
 
@@ -142,5 +142,5 @@ def test_photographs_of_other_packages(tmp_path: Path) -> None:
     more = open_data(section(write(tmp_path / "photos"), size=(12, 12), source="photographs"))
     assert len(more.whole["train"]) == 7 + len(SHAPES) and len(more.whole["eval"]) == 3
     assert more.spec.fingerprint != alone.spec.fingerprint
-    with pytest.raises(UserError, match="data.fit=stretch"):
+    with pytest.raises(UserError, match=r"data\.fit=stretch"):
         open_data(settings(tmp_path, source="photographs"))

@@ -5,10 +5,11 @@ from __future__ import annotations
 from flax import linen as nn
 
 from gan_jax.core.choices import Choice
-from gan_jax.models.dncnn import DnCNN
-from gan_jax.models.edsr import EDSR
-from gan_jax.models.rrdb import RRDBNet
-from gan_jax.models.srcnn import SRCNN
+from gan_jax.models.restoration.dncnn import DnCNN
+from gan_jax.models.restoration.edsr import EDSR
+from gan_jax.models.restoration.rrdb import RRDBNet
+from gan_jax.models.restoration.srcnn import SRCNN
+from gan_jax.models.restoration.srresnet import SRResNet
 from gan_jax.models.unet import UNet
 
 
@@ -24,7 +25,13 @@ def srcnn(*, outputs: int, scale: int, width: int = 64) -> nn.Module:
 
 
 def edsr(
-    *, outputs: int, scale: int, width: int = 64, blocks: int = 16, residual_scale: float = 1.0
+    *,
+    outputs: int,
+    scale: int,
+    width: int = 64,
+    blocks: int = 16,
+    residual_scale: float = 1.0,
+    skip: str = "none",
 ) -> nn.Module:
     """Return EDSR.
 
@@ -33,24 +40,49 @@ def edsr(
       width: channels.
       blocks: number of residual blocks.
       residual_scale: factor of each block's residual; 0.1 in the paper's large network.
+      skip: none | bilinear | bicubic: adds the enlarged input to the output.
     """
     return EDSR(
-        outputs=outputs, scale=scale, features=width, blocks=blocks, residual_scale=residual_scale
+        outputs=outputs,
+        scale=scale,
+        features=width,
+        blocks=blocks,
+        residual_scale=residual_scale,
+        skip=skip,
     )
 
 
+def srresnet(
+    *, outputs: int, scale: int, width: int = 64, blocks: int = 16, skip: str = "bilinear"
+) -> nn.Module:
+    """Return SRResNet without norms.
+
+    Args:
+      outputs, scale, width, blocks, skip: as for `edsr`.
+    """
+    return SRResNet(outputs=outputs, scale=scale, features=width, blocks=blocks, skip=skip)
+
+
 def rrdb(
-    *, outputs: int, scale: int, width: int = 64, growth: int = 32, blocks: int = 23
+    *,
+    outputs: int,
+    scale: int,
+    width: int = 64,
+    growth: int = 32,
+    blocks: int = 23,
+    skip: str = "none",
 ) -> nn.Module:
     """Return ESRGAN's generator.
 
     Args:
-      outputs, scale: as for `srcnn`.
+      outputs, scale, skip: as for `edsr`.
       width: channels.
       growth: channels that each convolution of a dense block adds.
       blocks: number of residual-in-residual dense blocks.
     """
-    return RRDBNet(outputs=outputs, scale=scale, features=width, growth=growth, blocks=blocks)
+    return RRDBNet(
+        outputs=outputs, scale=scale, features=width, growth=growth, blocks=blocks, skip=skip
+    )
 
 
 def dncnn(*, outputs: int, width: int = 64, layers: int = 17, norm: str = "batch") -> nn.Module:
@@ -77,7 +109,14 @@ def unet(*, outputs: int, width: int = 64, depth: int = 4) -> nn.Module:
 
 
 NETWORKS = Choice(
-    {"srcnn": srcnn, "edsr": edsr, "rrdb": rrdb, "dncnn": dncnn, "unet": unet},
+    {
+        "srcnn": srcnn,
+        "edsr": edsr,
+        "srresnet": srresnet,
+        "rrdb": rrdb,
+        "dncnn": dncnn,
+        "unet": unet,
+    },
     ("outputs", "scale"),
     "edsr",
     nn.Module,
