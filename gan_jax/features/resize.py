@@ -15,6 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from gan_jax.core.errors import UserError, check_choice
+from gan_jax.ops.colour import grey_bytes
 from gan_jax.ops.resample import Box, apply_weights, apply_weights_to_bytes, pillow_weights
 
 
@@ -79,10 +80,8 @@ def to_channels(images: jax.Array, channels: int) -> jax.Array:
         alpha = wide[..., 3:]
         white = (wide[..., :3] * alpha + 255 * (255 - alpha) + 127) // 255
         return to_channels(white.astype(jnp.uint8), channels)
-    if there == 3 and channels == 1:  # Pillow's integers for ITU-R BT.601
-        weights = jnp.array([19595, 38470, 7471], jnp.int32)
-        grey = (images.astype(jnp.int32) * weights).sum(-1, keepdims=True)
-        return ((grey + 0x8000) >> 16).astype(jnp.uint8)
+    if there == 3 and channels == 1:
+        return grey_bytes(images)
     colours = jnp.broadcast_to(images, (*images.shape[:3], 3))
     if channels == 3:
         return colours
