@@ -29,6 +29,7 @@ from gan_jax.methods.terms import make_terms, terms_of
 from gan_jax.methods.update import Net, make_net
 from gan_jax.metrics.image_quality import WINDOW, psnr, ssim
 from gan_jax.metrics.totals import masked_sums, means
+from gan_jax.ops.resample import resample
 from gan_jax.parallel.axes import example_keys
 from gan_jax.training.optimizers import OPTIMIZERS
 
@@ -318,8 +319,11 @@ def make_restorer(
         clean = batch[pairs.clean]
         inputs, clean = pairs.of(batch, jax.random.split(key, len(clean)))
         made = restore(state, inputs, state.nets["net"].variables("ema"))
-        shown = shown_inputs(inputs, clean.shape)
-        return {"input_output_target": jnp.stack([shown, made, clean], 1)}
+        columns = [shown_inputs(inputs, clean.shape), made, clean]
+        if pairs.scale == 1:
+            return {"input_output_target": jnp.stack(columns, 1)}
+        enlarged = jnp.clip(resample(inputs, clean.shape[1:3], "bicubic"), -1, 1)
+        return {"input_output_target_bicubic": jnp.stack([*columns, enlarged], 1)}
 
     module = net.module
     return Task(
