@@ -114,6 +114,7 @@ class Transform:
     multiple: int | None = None
     context: int | None = None
     takes_labels: bool = False
+    takes_mask: bool = False
     degrade: Callable[[jax.Array, jax.Array], jax.Array] | None = None
     channels: int = 0
     protocol: str = ""

@@ -29,6 +29,7 @@ METHODS = {
     "cyclegan": "gan_jax.methods.translation.cyclegan",
     "restorer": "gan_jax.methods.restoration.pixels",
     "inpainting": "gan_jax.methods.restoration.inpainting",
+    "colorization": "gan_jax.methods.restoration.colorization",
     "srgan": "gan_jax.methods.restoration.srgan",
 }
 

@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from gan_jax.core.errors import UserError
+from gan_jax.ops.colour import rgb_to_lab
 
 _RANGE = 2.0  # of images in [-1, 1]
 WINDOW = 11  # [px]
@@ -44,6 +45,22 @@ def masked_psnr(*, prediction: jax.Array, target: jax.Array, mask: jax.Array) ->
     weight = jnp.broadcast_to(mask, target.shape).astype(jnp.float32)
     error = (weight * jnp.square(difference)).sum((1, 2, 3)) / weight.sum((1, 2, 3))
     return 10 * jnp.log10(_RANGE**2 / error)
+
+
+def chroma_distance(*, prediction: jax.Array, target: jax.Array) -> jax.Array:
+    """Return the mean distance in a and b of CIE Lab of each image, for colourisation.
+
+    Args:
+      prediction: [B, H, W, 3] in [-1, 1].
+      target: the same shape.
+
+    Returns:
+      [B], the mean over pixels of the Euclidean distance; 0 for equal colours, and for a grey image
+      the mean chroma of the target.
+    """
+    _check(prediction, target)
+    a, b = (rgb_to_lab(x.astype(jnp.float32))[..., 1:] for x in (prediction, target))
+    return jnp.sqrt(jnp.square(a - b).sum(-1)).mean((1, 2))
 
 
 def ssim(*, prediction: jax.Array, target: jax.Array) -> jax.Array:

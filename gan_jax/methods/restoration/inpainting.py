@@ -102,5 +102,8 @@ def make_task(config: ConfigDict, spec: DataSpec) -> Task:
         )
     }
     return make_restorer(
-        *(config, spec, pairs, net, update, train_step), image=composite, compared=compared
+        *(config, spec, pairs, net, update, train_step),
+        image=composite,
+        compared=compared,
+        takes_mask=True,
     )

@@ -273,6 +273,7 @@ def make_restorer(
     *,
     image: Callable[[Images, Images], Images] = lambda inputs, outputs: outputs,
     compared: Mapping[str, Callable[..., jax.Array]] | None = None,
+    takes_mask: bool = False,
     extra_init: Callable[[Key], dict[str, Any]] | None = None,
 ) -> Task:
     """Return a restorer's task.
@@ -286,6 +287,7 @@ def make_restorer(
       train_step: of the task.
       image: (inputs, the network's outputs) -> restored images; by default the outputs.
       compared: further metrics by name: (inputs=, prediction=, target=) -> [B].
+      takes_mask: whether the last channel of the degraded images is a mask.
       extra_init: key -> initial state of further networks by name.
     """
 
@@ -344,7 +346,8 @@ def make_restorer(
                 multiple=getattr(module, "multiple", None),
                 context=getattr(module, "context", None),
                 degrade=pairs.degrade if pairs.degradation else None,
-                channels=pairs.channels,
+                channels=pairs.channels - takes_mask,
+                takes_mask=takes_mask,
                 protocol=pairs.protocol,
             )
         },
