@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import importlib
+import io
 import struct
 import zlib
 from collections.abc import Mapping
@@ -114,13 +115,15 @@ def photo_format(path: Path, bits: int = 8) -> str:
     """Return the format that a file's suffix stands for.
 
     Raises:
-      UserError: none that is written, or none of that depth.
+      UserError: none that is written, or none of that depth; or tifffile is needed and missing.
     """
     kind = FORMATS.get(path.suffix.lower(), "")
     if not kind:
         raise UserError(f"--output={path}: PNG, JPEG, WebP or TIFF, by its suffix, or a folder")
     if bits == 16 and kind not in DEEP_FORMATS:
         raise UserError(f"--bits=16 with --output={path}: {kind} has 8, name a PNG or TIFF file")
+    if bits == 16 and kind == "TIFF":
+        _library(path, kind)
     return kind
 
 
@@ -142,17 +145,19 @@ def write_photo(path: Path, photo: Photo, metadata: Mapping[str, str] | None = N
     if kind == "JPEG" and pixels.shape[-1] in (2, 4):
         rgba = np.concatenate([_to_channels(pixels[..., :-1], 3), pixels[..., -1:]], -1)
         pixels = to_channels(rgba, 3 if pixels.shape[-1] == 4 else 1)
-    if pixels.dtype == np.uint16 and kind == "TIFF":
-        library = _library(path, kind)
     with written_whole(path) as file:
         if pixels.dtype == np.uint16 and kind == "PNG":
             _write_deep_png(file, pixels, icc, metadata or {})
         elif pixels.dtype == np.uint16:
-            colours = "rgb" if pixels.shape[-1] > 2 else "minisblack"
-            extra = ["unassalpha"] if pixels.shape[-1] in (2, 4) else []
+            if pixels.shape[-1] == 2:  # Pillow does not open such a TIFF
+                pixels = np.concatenate([pixels[..., [0, 0, 0]], pixels[..., 1:]], -1)
+            colours = "minisblack" if pixels.shape[-1] == 1 else "rgb"
+            extra = ["unassalpha"] if pixels.shape[-1] == 4 else []
             plain = pixels[..., 0] if pixels.shape[-1] == 1 else pixels
             given = dict(photometric=colours, extrasamples=extra, iccprofile=icc, metadata=None)
-            library.imwrite(file, plain, **given)
+            stored = io.BytesIO()  # tifffile wants a named file, or none
+            _library(path, kind).imwrite(stored, plain, **given)
+            file.write(stored.getbuffer())
         else:
             image = Image.fromarray(pixels[..., 0] if pixels.shape[-1] == 1 else pixels)
             given = {"icc_profile": icc} if icc else {}

@@ -11,7 +11,7 @@ from __future__ import annotations
 import dataclasses
 import itertools
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import numpy as np
 
@@ -129,25 +129,68 @@ def apply_in_windows(
     Returns:
       [H * scale, W * scale, C'] of the type that `finish` returns.
     """
-    padded = pad_image(image, plan.padded)
-    (height, width), windows = plan.window, plan.windows
     size = tuple(round(side * scale) for side in plan.size)
-    batch = min(batch, len(windows))
+    pieces = _pieces(function, pad_image(image, plan.padded), plan, batch, advance)
+    if plan.blend:
+        return finish(_blended(pieces, size, scale))
     result = np.empty(0)
+    for row, column, piece in pieces:
+        piece = finish(piece)
+        result = result if result.size else np.empty((*size, piece.shape[-1]), piece.dtype)
+        top, left = round(row.start * scale), round(column.start * scale)
+        rows, columns = (
+            slice(round(span.low * scale), min(round(span.high * scale), side))
+            for span, side in zip((row, column), size, strict=True)
+        )
+        result[rows, columns] = piece[
+            rows.start - top : rows.stop - top, columns.start - left : columns.stop - left
+        ]
+    return result
+
+
+def _pieces(
+    function: Callable[[np.ndarray], np.ndarray],
+    padded: np.ndarray,
+    plan: Plan,
+    batch: int,
+    advance: Callable[[float], None] | None,
+) -> Iterator[tuple[Span, Span, np.ndarray]]:
+    """Yield each window and its result, row by row."""
+    (height, width), windows = plan.window, plan.windows
+    batch = min(batch, len(windows))
     for first in range(0, len(windows), batch):
         some = windows[first : first + batch]
-        parts = [padded[r.start : r.start + height, c.start : c.start + width] for r, c in some] + [
-            np.zeros((height, width, image.shape[2]), image.dtype)
-        ] * (batch - len(some))
-        made = np.asarray(function(np.stack(parts)))
-        made = made if plan.blend else finish(made)
-        if not result.size:
-            result = np.zeros((*size, made.shape[-1]), made.dtype)
-        for (row, column), piece in zip(some, made, strict=False):
-            (_blend if plan.blend else _place)(result, piece, row, column, scale)
+        given = np.zeros((batch, height, width, padded.shape[2]), padded.dtype)
+        for i, (row, column) in enumerate(some):
+            given[i] = padded[row.start : row.start + height, column.start : column.start + width]
+        for (row, column), piece in zip(some, np.asarray(function(given)), strict=False):
+            yield row, column, piece
         if advance:
             advance(min(1.0, (first + batch) / len(windows)))
-    return finish(result) if plan.blend else result
+
+
+def _blended(
+    pieces: Iterator[tuple[Span, Span, np.ndarray]], size: tuple[int, int], scale: float
+) -> np.ndarray:
+    """Return the results of windows, blended linearly where they overlap, first along rows."""
+    result = np.empty(0)
+    for row, group in itertools.groupby(pieces, key=lambda found: found[0]):
+        strip = np.empty(0)
+        for _, column, piece in group:
+            if not strip.size:
+                strip = np.zeros((len(piece), size[1], piece.shape[-1]), np.float32)
+            _blend(strip.swapaxes(0, 1), piece.swapaxes(0, 1), column, scale)
+        result = result if result.size else np.zeros((*size, strip.shape[-1]), np.float32)
+        _blend(result, strip, row, scale)
+    return result
+
+
+def _blend(result: np.ndarray, piece: np.ndarray, span: Span, scale: float) -> None:
+    """Write a piece along the first axis of a result, over what the piece before it left there."""
+    start, shared = round(span.start * scale), round(span.shared * scale)
+    part = result[start : start + len(piece)]
+    share = np.minimum(1, (np.arange(len(part), dtype=np.float32) + 0.5) / max(shared, 0.5))
+    part += share[:, None, None] * (piece[: len(part)] - part)
 
 
 def pad_image(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
@@ -163,33 +206,6 @@ def pad_image(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
             mode = "reflect" if more < image.shape[axis] else "edge"
             image = np.pad(image, pads, mode=mode)
     return image
-
-
-def _place(result: np.ndarray, piece: np.ndarray, row: Span, column: Span, scale: float) -> None:
-    """Copy the part of a window's result that is taken from it."""
-    here, there = [], []
-    for span, side in zip((row, column), result.shape, strict=False):
-        start, low, high = (round(x * scale) for x in (span.start, span.low, span.high))
-        here.append(slice(low, min(high, side)))
-        there.append(slice(low - start, min(high, side) - start))
-    result[tuple(here)] = piece[tuple(there)]
-
-
-def _blend(result: np.ndarray, piece: np.ndarray, row: Span, column: Span, scale: float) -> None:
-    """Blend a window's result with those of the windows above and to the left."""
-    here, weights = [], []
-    for span, side, length in zip((row, column), result.shape, piece.shape, strict=False):
-        start, shared = round(span.start * scale), round(span.shared * scale)
-        end = min(start + length, side)
-        ramp = np.ones(end - start, np.float32)
-        ramp[:shared] = ((np.arange(shared, dtype=np.float32) + 0.5) / max(shared, 1))[
-            : end - start
-        ]
-        here.append(slice(start, end))
-        weights.append(ramp)
-    part = result[tuple(here)]
-    share = (weights[0][:, None] * weights[1])[..., None]
-    part += share * (piece[: part.shape[0], : part.shape[1]] - part)
 
 
 def _up(number: int, multiple: int) -> int:
