@@ -69,7 +69,9 @@ def restoration(
     count = min(len(examples), num or len(examples))
     sums: dict[str, float] = {}
     for i in range(count):
-        inputs, clean = _pair(transform, examples.read(i), jax.random.fold_in(jax.random.key(seed), i))
+        inputs, clean = _pair(
+            transform, examples.read(i), jax.random.fold_in(jax.random.key(seed), i)
+        )
         made = changer.one(inputs, i)
         candidates = {"": made, **_baselines(transform, inputs, clean.shape)}
         hole = inputs[..., -1:] > 0 if transform.takes_mask else None
