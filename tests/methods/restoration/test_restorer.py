@@ -13,6 +13,7 @@ from learning import build, learn
 from gan_jax.core.errors import UserError
 from gan_jax.core.task import Phase
 from gan_jax.data.degrade import blur, downscale, noise
+from gan_jax.data.pipeline import batches
 from gan_jax.methods.restoration.inpainting import composite
 from gan_jax.methods.restoration.restorer import Pairs, Patches, training_pairs
 from gan_jax.parallel.axes import example_keys
@@ -148,6 +149,18 @@ def test_colours_come_from_luma_alone() -> None:
     assert grey.shape[-1] == 1 == transform.channels
     made = np.asarray(transform.function(state, grey, keys, weights="ema"))
     assert made.shape == clean.shape and np.abs(made).max() <= 1
+
+
+def test_colours_as_classes() -> None:
+    task, state, dataset = build("colorize", task__output="classes")
+    counts = np.asarray(state.buffers["colours"])
+    state, found = learn(task, state, dataset, 2)
+    images = next(batches(dataset.splits["train"], seed=0, position=0, batch_size=16, draws=[1]))[
+        "image"
+    ]
+    seen = np.asarray(state.buffers["colours"]) - counts
+    np.testing.assert_allclose(seen.sum(), 2 * images[0].shape[0] * 16 * 16, rtol=1e-5)
+    assert np.isfinite(found[-1]["cross_entropy"]) and found[0]["cross_entropy"] > 0
 
 
 def test_srgan_trains_both_networks() -> None:
