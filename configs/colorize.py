@@ -21,15 +21,8 @@ from configs.restoration_common import restorer, schedule
 
 def get_config(arg: str = "photos") -> ConfigDict:
     """Return the config of "PRESET[,key=value...]"."""
-    config, values = restorer(
-        arg,
-        degrade=dict(name="grey"),
-        task="colorization",
-        output="ab",
-        width=32,
-        depth=4,
-        patch=64,
-    )
+    given = dict(output="ab", width=32, depth=4, patch=64)
+    config, values = restorer(arg, degrade=dict(name="grey"), task="colorization", **given)
     config.task.update(output=values["output"], rebalance=True)
     net = dict(name="unet", width=values["width"], depth=values["depth"])
     config.model = ConfigDict(dict(net=net))
