@@ -35,6 +35,15 @@ def sharpen(state: Any, images: jax.Array, keys: Any, labels: Any = None, **_: A
     return jnp.tanh(images + 0.3 * _conv(jnp.tanh(_conv(images, first)), second))
 
 
+def wide(state: Any, images: jax.Array, keys: Any, labels: Any = None, **_: Any) -> jax.Array:
+    """Return three convolutions of the image with 64 channels between, as networks have."""
+    draw = np.random.default_rng(0)
+    for inputs, outputs in ((images.shape[-1], 64), (64, 64), (64, 3)):
+        kernel = draw.normal(0, 0.05, (3, 3, inputs, outputs)).astype(np.float32)
+        images = jnp.tanh(_conv(images, kernel))
+    return images
+
+
 def double(state: Any, images: jax.Array, keys: Any, labels: Any = None, **_: Any) -> jax.Array:
     """Return the sharpened image at twice its size."""
     return sharpen(state, images, keys).repeat(2, 1).repeat(2, 2)
@@ -59,6 +68,7 @@ def noise(state: Any, images: jax.Array, keys: Any, labels: Any = None, **_: Any
 
 TRANSFORMS = {
     "sharpen": Transform("sharpen", sharpen, multiple=1, context=CONTEXT),
+    "wide": Transform("convolve", wide, multiple=1, context=CONTEXT),
     "double": Transform("double", double, multiple=4, context=CONTEXT, scale=2.0),
     "normalise": Transform("normalise", normalise, multiple=1),
     "fill": Transform("fill", fill, multiple=1, context=0, takes_mask=True),

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import csv
+import os
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 from commands import check_error, make_images, refuse, snapshot, succeed, truncate
-from conftest import Trained
+from conftest import ROOT, Trained
 from convolutions import convolutions_of
 from PIL import Image
 
@@ -197,7 +200,7 @@ def test_masks(
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
-        (["--name=back"], ["'back' is not known", "sharpen, double"]),
+        (["--name=back"], ["'back' is not known", "sharpen, wide, double"]),
         (["--name=sharpen", "--mask=a.png"], ["takes no mask"]),
         (["--name=normalise", "--tile=64"], ["--tile=64", "--tile=approximate"]),
         (["--name=sharpen", "--size=9"], ["--size=9", "--size=480,640"]),
@@ -225,6 +228,39 @@ def test_a_line_now_and_then(
     given = [*command, f"--input={folder}", f"--output={tmp_path / 'out'}", "--name=noise"]
     lines = [x for x in succeed(capsys, *given).splitlines() if x.startswith("transformed ")]
     assert lines[-1] == "transformed 23 of 23" and 5 < len(lines) <= 10
+
+
+MEMORY = """
+import resource, sys
+from pathlib import Path
+import gan_jax
+from convolutions import convolutions_of
+from gan_jax.library import photo_files
+run = convolutions_of(gan_jax.load(sys.argv[1]))
+photo_files.load = lambda *given, **named: run
+photo_files.transform(Path(sys.argv[1]), Path(sys.argv[2]), Path(sys.argv[3]), name="wide")
+print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20)
+"""
+
+
+@pytest.mark.slow
+def test_memory_of_a_photo_of_twelve_megapixels(
+    trained: Callable[..., Trained], tmp_path: Path
+) -> None:
+    draw = np.random.default_rng(0).integers(0, 256, (3000, 4000, 3), np.uint8)
+    write_photo(tmp_path / "in.jpg", Photo(draw))
+    files = [str(trained("vae").workdir), str(tmp_path / "in.jpg"), str(tmp_path / "out.png")]
+    path = os.pathsep.join([str(ROOT), str(ROOT / "tests")])
+    done = subprocess.run(
+        [sys.executable, "-c", MEMORY, *files],
+        env={**os.environ, "PYTHONPATH": path, "XLA_FLAGS": ""},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert float(done.stdout) < 2, "GiB"
+    with Image.open(tmp_path / "out.png") as image:
+        assert image.size == (4000, 3000)
 
 
 def test_predictions(

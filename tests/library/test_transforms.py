@@ -167,7 +167,7 @@ def test_few_compilations(run: Run) -> None:
 @pytest.mark.parametrize(
     ("given", "says"),
     [
-        (dict(name="back"), "'back' is not known: one of sharpen, double"),
+        (dict(name="back"), "'back' is not known: one of sharpen, wide, double"),
         (dict(name="normalise", tile=64), "'normalise' depends on the whole image.*=approximate"),
         (dict(name="fixed", tile=64), "'fixed' works at the training size only"),
         (dict(name="fixed", size=(8, 8)), "'fixed' works at the training size only, 16x16 px"),
