@@ -119,7 +119,7 @@ def test_one_file(
         assert image.format == {".jpg": "JPEG", ".tif": "TIFF"}.get(suffix, suffix[1:].upper())
     expected = to_uint8(loaded.transform(source, "sharpen"))
     far = np.abs(read_image(out).astype(int) - expected)
-    assert far.mean() < (4 if suffix in (".jpg", ".webp") else 1e-3)
+    assert far.mean() < (6 if suffix in (".jpg", ".webp") else 1e-3)
     refuse(capsys, *given, says=[f"{out} is there", "--overwrite"], keeps=tmp_path)
     succeed(capsys, *given, "--overwrite")
     same = [*command, f"--input={source}", f"--output={source}", "--overwrite"]
