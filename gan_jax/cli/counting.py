@@ -33,6 +33,6 @@ def counting(done: str) -> Iterator[Callable[[float, int], None]]:
         yield tell
         return
     columns = (TextColumn(done), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
+    with Progress(*columns, console=Console(stderr=True, markup=False), transient=True) as progress:
         task = progress.add_task(done, total=None)
         yield lambda files, total: progress.update(task, completed=files, total=total)

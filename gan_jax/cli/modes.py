@@ -194,7 +194,7 @@ def evaluate(flags: argparse.Namespace, others: list[str]) -> None:
     table = Table("metric", "value")
     for name, value in measured.values.items():
         table.add_row(name, f"{value:.6g}")
-    console = Console(width=None if sys.stdout.isatty() else 120)
+    console = Console(width=None if sys.stdout.isatty() else 120, markup=False)
     console.print(table)
     for name, matrix in measured.matrices.items():
         if (drawn := matrix.table(name)) is not None:

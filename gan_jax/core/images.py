@@ -219,9 +219,11 @@ def preprocess(image: np.ndarray, how: Mapping[str, Any]) -> np.ndarray:
       how: `DataSpec.preprocess`, with size, channels, resize and fit.
 
     Returns:
-      uint8 [size..., channels].
+      uint8 [size..., channels]; with fit "windows" of its own size.
     """
     image = to_channels(image, how["channels"])
+    if how["fit"] == "windows":  # photographs at full resolution, see data/windows.py
+        return image
     return resize_image(image, tuple(how["size"]), resize=how["resize"], fit=how["fit"])
 
 

@@ -101,6 +101,11 @@ class Transform:
       takes_labels: whether it takes the class that a result is to have.
       takes_mask: whether its images have one channel more than those of `target`, the mask, last: 1
         where pixels are to be filled in, whose colours are 0, and -1 elsewhere.
+      degrade: (images of stream `target`, keys) -> input images, for data that have clean images
+        only; None: the inputs are the images of stream `source`.
+      channels: channels of its input images, where they are not those of stream `source`; 0: they
+        are.
+      protocol: what `degrade` does, as part of metric names, such as "x2".
     """
 
     help: str
@@ -113,6 +118,13 @@ class Transform:
     context: int | None = None
     takes_labels: bool = False
     takes_mask: bool = False
+    degrade: Callable[[jax.Array, jax.Array], jax.Array] | None = None
+    channels: int = 0
+    protocol: str = ""
+
+    def inputs(self, batch: Batch, keys: jax.Array) -> jax.Array:
+        """Return its input images from a batch of the data; one key per image."""
+        return self.degrade(batch[self.target], keys) if self.degrade else batch[self.source]
 
 
 @dataclasses.dataclass(frozen=True)

@@ -1,8 +1,8 @@
 """Resizing on the device, equal to the libraries with which published metrics were computed.
 
-The resizing filter alone changes FID by whole points (arXiv:2104.11222, table 2), so each filter
-here reproduces an original exactly, and its name is part of the metric name. All filters are linear
-and separable: the weights along an axis are a matrix [out, in], built on the host during tracing.
+The resizing filter alone changes FID by whole points (arXiv:2104.11222, table 2), so each protocol
+here reproduces an original exactly, and its name is part of the metric name. The filters themselves
+are in `gan_jax.ops.resample`.
 """
 
 from __future__ import annotations
@@ -15,63 +15,11 @@ import jax.numpy as jnp
 import numpy as np
 
 from gan_jax.core.errors import UserError, check_choice
-
-Box = tuple[float, float]  # start and end of an interval of pixels, fractions of pixels allowed
-_FRACTION, _HALF = 22, 11  # fractional bits of Pillow's fixed-point weights, and half of them
-
-
-def _bicubic(x: np.ndarray) -> np.ndarray:
-    inner, outer = (1.5 * x - 2.5) * x * x + 1, ((-0.5 * x + 2.5) * x - 4) * x + 2
-    return np.where(x < 1, inner, outer)
+from gan_jax.ops.colour import grey_bytes
+from gan_jax.ops.resample import Box, apply_weights, apply_weights_to_bytes, pillow_weights
 
 
-# Pillow's filters: half-width, and value at a distance within it.
-_FILTERS: dict[str, tuple[float, Callable[[np.ndarray], np.ndarray]]] = {
-    "box": (0.5, np.ones_like),
-    "bilinear": (1.0, lambda x: 1 - x),
-    "hamming": (1.0, lambda x: np.sinc(x) * (0.54 + 0.46 * np.cos(np.pi * x))),
-    "bicubic": (2.0, _bicubic),
-    "lanczos": (3.0, lambda x: np.sinc(x) * np.sinc(x / 3)),
-}
-
-
-def pil_matrix(size: int, out: int, filter: str, box: Box | None = None) -> np.ndarray:
-    """Return the weights of Pillow's `Image.resize` along one axis.
-
-    When downsampling, the filter is widened by the factor (antialiasing); at the edges, weights
-    inside the image are rescaled to sum to 1.
-
-    Args:
-      size: input size along the axis [px].
-      out: output size along the axis [px].
-      filter: "nearest", "box", "bilinear", "hamming", "bicubic" or "lanczos".
-      box: the interval of the input to use; None for all of it.
-
-    Returns:
-      float64 [out, size].
-    """
-    check_choice("resize", filter, ("nearest", *_FILTERS))
-    start, end = np.float32(box or (0, size))
-    scale = float(end - start) / out
-    centres = float(start) + (np.arange(out) + 0.5) * scale
-    if filter == "nearest":
-        # Accumulated as in Pillow: rounding decides for centres on the border of two pixels.
-        steps = np.cumsum([float(start) + 0.5 * scale, *[scale] * (out - 1)])
-        return np.eye(size)[np.minimum(steps.astype(int), size - 1)]
-    stretch = max(scale, 1.0)
-    support, function = _FILTERS[filter]
-    reach = support * stretch
-    first = np.maximum((centres - reach + 0.5).astype(int), 0)[:, None]
-    last = np.minimum((centres + reach + 0.5).astype(int), size)[:, None]
-    pixels = np.arange(size)
-    distance = (pixels - centres[:, None] + 0.5) * (1 / stretch)
-    # Of two pixels exactly one half-width from a centre, only the one after it counts.
-    inside = (distance > -support) & (distance <= support) & (pixels >= first) & (pixels < last)
-    weights = np.where(inside, function(np.minimum(np.abs(distance), support)), 0.0)
-    return weights / weights.sum(1, keepdims=True)
-
-
-def tf_legacy_matrix(size: int, out: int) -> np.ndarray:
+def tf_legacy_weights(size: int, out: int) -> np.ndarray:
     """Return the weights of TensorFlow 1's `resize_bilinear(align_corners=False)` along one axis.
 
     Output pixel i is at input position i * size / out: without half-pixel centres, which shifts the
@@ -93,54 +41,13 @@ def tf_legacy_matrix(size: int, out: int) -> np.ndarray:
     return matrix
 
 
-def _float_product(planes: jax.Array, matrix: np.ndarray) -> jax.Array:
-    """Multiply rows of pixels: [..., size] float32, matrix [out, size] -> [..., out]."""
-    weights = jnp.asarray(matrix.T, jnp.float32)
-    return jnp.matmul(planes, weights, precision=jax.lax.Precision.HIGHEST)
-
-
-def _byte_product(planes: jax.Array, matrix: np.ndarray) -> jax.Array:
-    """Multiply as Pillow does for bytes: rounded grey levels, weights in units of 2^-22.
-
-    The integer weights are split into two halves whose products with bytes are summed exactly in
-    float32 (for up to 64 pixels under a filter), on any device.
-    """
-    fixed = matrix * 2.0**_FRACTION
-    fixed = np.trunc(fixed + np.copysign(0.5, fixed))
-    high = np.rint(fixed / 2.0**_HALF)
-    halves = (_float_product(planes, half) for half in (high, fixed - high * 2.0**_HALF))
-    coarse, fine = (half.astype(jnp.int32) for half in halves)
-    level = ((coarse << _HALF) + fine + (1 << (_FRACTION - 1))) >> _FRACTION
-    return jnp.clip(level, 0, 255).astype(jnp.float32)
-
-
-def _along_both(
-    images: jax.Array,
-    vertical: np.ndarray,
-    horizontal: np.ndarray,
-    product: Callable[[jax.Array, np.ndarray], jax.Array],
-) -> jax.Array:
-    """Resize along rows, then along columns: [B, H, W, C] -> [B, H', W', C] float32."""
-    planes = images.transpose(0, 3, 1, 2).astype(jnp.float32)
-    if not _is_identity(horizontal):
-        planes = product(planes, horizontal)
-    planes = planes.swapaxes(2, 3)
-    if not _is_identity(vertical):
-        planes = product(planes, vertical)
-    return planes.transpose(0, 3, 2, 1)
-
-
-def _is_identity(matrix: np.ndarray) -> bool:
-    return matrix.shape[0] == matrix.shape[1] and np.array_equal(matrix, np.eye(len(matrix)))
-
-
 def _clean(size: int, out: int) -> np.ndarray:
-    return pil_matrix(size, out, "bicubic")
+    return pillow_weights(size, out, "bicubic")
 
 
 RESIZES: dict[str, Callable[[int, int], np.ndarray]] = {
     "clean": _clean,
-    "tf_legacy": tf_legacy_matrix,
+    "tf_legacy": tf_legacy_weights,
 }
 
 
@@ -160,7 +67,7 @@ def resize(images: jax.Array, size: tuple[int, int], how: str) -> jax.Array:
     check_choice("resize", how, RESIZES)
     pairs = zip(images.shape[1:3], size, strict=True)
     vertical, horizontal = (RESIZES[how](n, m) for n, m in pairs)
-    return jnp.clip(_along_both(images, vertical, horizontal, _float_product), 0, 255)
+    return jnp.clip(apply_weights(images, vertical, horizontal), 0, 255)
 
 
 def to_channels(images: jax.Array, channels: int) -> jax.Array:
@@ -173,10 +80,8 @@ def to_channels(images: jax.Array, channels: int) -> jax.Array:
         alpha = wide[..., 3:]
         white = (wide[..., :3] * alpha + 255 * (255 - alpha) + 127) // 255
         return to_channels(white.astype(jnp.uint8), channels)
-    if there == 3 and channels == 1:  # Pillow's integers for ITU-R BT.601
-        weights = jnp.array([19595, 38470, 7471], jnp.int32)
-        grey = (images.astype(jnp.int32) * weights).sum(-1, keepdims=True)
-        return ((grey + 0x8000) >> 16).astype(jnp.uint8)
+    if there == 3 and channels == 1:
+        return grey_bytes(images)
     colours = jnp.broadcast_to(images, (*images.shape[:3], 3))
     if channels == 3:
         return colours
@@ -211,10 +116,11 @@ def preprocess(images: jax.Array, how: Mapping[str, Any]) -> jax.Array:
         )
     inner = _contained(there, size) if how["fit"] == "pad" else size
     boxes = _crop_boxes(there, size) if how["fit"] == "crop" else (None, None)
-    matrices = [
-        pil_matrix(n, m, how["resize"], box) for n, m, box in zip(there, inner, boxes, strict=True)
+    weights = [
+        pillow_weights(n, m, how["resize"], box)
+        for n, m, box in zip(there, inner, boxes, strict=True)
     ]
-    images = _along_both(images, *matrices, _byte_product).astype(jnp.uint8)
+    images = apply_weights_to_bytes(images, *weights)
     before = [round((m - n) / 2) for n, m in zip(inner, size, strict=True)]
     pads = [(b, m - n - b) for b, n, m in zip(before, inner, size, strict=True)]
     return jnp.pad(images, ((0, 0), *pads, (0, 0)), constant_values=255)

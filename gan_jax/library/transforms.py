@@ -211,8 +211,9 @@ def make_changer(
             f" {'takes the class of each result' if labels is None else 'takes none'}"
         )
     *sides, channels = run.spec.streams[transform.source].shape
-    if transform.takes_mask:
-        channels = run.spec.streams[transform.target].shape[2]
+    channels = transform.channels or channels
+    if transform.degrade:  # the stream is of clean images
+        sides = [round(side / transform.scale) for side in sides]
     if transform.multiple is None:
         if size is not None and tuple(size) != tuple(sides):
             raise UserError(

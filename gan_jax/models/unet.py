@@ -63,6 +63,19 @@ class UNet(nn.Module):
     depth: int | None = None
     dropout_rate: float = 0.5
 
+    @property
+    def multiple(self) -> int | None:
+        """Divisor of the input's sides; None without a depth, which then follows from the size."""
+        return None if self.depth is None else 2**self.depth
+
+    @property
+    def context(self) -> int | None:
+        """Radius of the input pixels that an output pixel depends on, in evaluation.
+
+        Three times the sum of 1, 2, 4, ... of the depth's halvings; None without a depth.
+        """
+        return None if self.depth is None else 3 * (2**self.depth - 1)
+
     @nn.compact
     def __call__(
         self, x: jax.Array, *, train: bool, keys: jax.Array | None = None, dropout: bool = True

@@ -1,4 +1,4 @@
-"""Convolutions that are fast on CPU, and functions that XLA compiles separately.
+"""Operations on arrays: convolutions that are fast on CPU, resampling, colour spaces, JPEG.
 
 No networks and no methods.
 """
