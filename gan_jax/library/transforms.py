@@ -251,17 +251,17 @@ def _tiles(transform: Transform, name: str, tile: int | str | None) -> tuple[int
                 f"--tile={tile}: transform {name!r} works at the training size only, leave it out"
             )
         return 0, 0, False
+    if tile == APPROXIMATE:
+        return max(APPROXIMATE_TILE, 2 * multiple), APPROXIMATE_CONTEXT, True
     if context is None:
         if tile is None:
             return 0, 0, False
-        if tile != APPROXIMATE:
-            raise UserError(
-                f"--tile={tile}: an output pixel of transform {name!r} depends on the whole image"
-                f" (by norms, attention or depth), so that tiles would have seams: leave --tile"
-                f" out, or have them blended by --tile={APPROXIMATE}"
-            )
-        return max(APPROXIMATE_TILE, 2 * multiple), APPROXIMATE_CONTEXT, True
-    if tile in (None, APPROXIMATE):
+        raise UserError(
+            f"--tile={tile}: an output pixel of transform {name!r} depends on the whole image (by"
+            f" norms, attention or depth), so that tiles would have seams: leave --tile out, or"
+            f" have them blended by --tile={APPROXIMATE}"
+        )
+    if tile is None:
         tile = max(TILE, 4 * context)
         return -(-tile // multiple) * multiple, context, False
     make_plan((tile + 1, tile + 1), multiple=multiple, tile=tile, context=context)  # is it enough?
