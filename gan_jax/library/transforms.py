@@ -273,9 +273,10 @@ def _mask(mask: Any, i: int) -> np.ndarray:
     array = np.asarray(mask)
     if array.ndim == 3 and array.shape[-1] == 1:
         array = array[..., 0]
-    if array.ndim != 2 or array.dtype not in (np.bool_, np.uint8):
+    ones = array.dtype == np.uint8 and array.max(initial=0) == 1
+    if array.ndim != 2 or array.dtype not in (np.bool_, np.uint8) or ones:
         raise UserError(
-            f"mask {i} is {array.dtype} of shape {array.shape}: [height, width], bool, or uint8"
-            " with 255 where pixels are to be filled in"
+            f"mask {i} is {array.dtype} of shape {array.shape}{', up to 1' if ones else ''}:"
+            " [height, width], bool, or uint8 with 255 where pixels are to be filled in"
         )
     return array if array.dtype == np.bool_ else array >= 128

@@ -137,6 +137,7 @@ def test_masks(run: Run) -> None:
         (dict(name="sharpen", mask=mask), "'sharpen' takes no mask"),
         (dict(name="fill", mask=mask[1:]), "a mask of 20x13 px for an image of 21x13"),
         (dict(name="fill", mask=mask * 1.0), "mask 0 is float64"),
+        (dict(name="fill", mask=np.uint8(mask)), "mask 0 is uint8 .*, up to 1:"),
     ):
         with pytest.raises(UserError, match=says):
             run.transform(image, **given)
