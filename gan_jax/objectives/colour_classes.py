@@ -30,8 +30,8 @@ def bins() -> np.ndarray:
     The projection of the RGB cube onto the ab plane is that of its surface, of which all 8-bit
     colours are sorted.
 
-    Deviation: 261 bins; the paper has 313, from a file of its authors, which also holds bins around
-    the gamut.
+    Deviation: 261 bins; the paper has 313, by a criterion of being in the gamut that it does not
+    state.
 
     Returns:
       float32 [Q, 2], multiples of 10, ordered by a, then b.
