@@ -28,7 +28,7 @@ def base(task: str) -> ConfigDict:
             model=dict(),
             optim=dict(),
             data=dict(
-                source="digits",  # digits | tfds | folder | npz | synthetic
+                source="digits",  # digits | photographs | tfds | folder | npz | synthetic
                 name="",  # of the TFDS data set
                 dir="",  # TFDS data directory; "" means TFDS_DATA_DIR
                 path="",  # image folder or .npz file
@@ -39,7 +39,7 @@ def base(task: str) -> ConfigDict:
                 size=(32, 32),  # height, width that the model sees [px]
                 channels=0,  # 1, 3 or 4; 0 means as stored
                 resize="bicubic",  # antialiased filter, see gan_jax.core.config.RESIZE_FILTERS
-                fit="stretch",  # stretch | crop | pad: what happens to another aspect ratio
+                fit="stretch",  # stretch | crop | pad another aspect ratio; windows: cut out
                 holdout=0.1,  # share (< 1) or number (>= 1) of train that becomes split "eval"
                 labelled=0,  # training examples that keep their label, as many a class; 0: all
                 unlabelled=True,  # whether the others are there too, to be learnt from without
@@ -177,6 +177,10 @@ PRESETS: dict[str, dict[str, Any]] = {
     # Two folders, or trainA, trainB, testA and testB in one; or both halves in each file.
     "unpaired": dict(source="folder", size=(64, 64), channels=3, holdout=0.2, unpaired=True),
     "ab": dict(source="folder", size=(64, 64), channels=3, holdout=0.2, halves="ab"),
+    # Photographs at full resolution, in windows of 96 px: ten that other packages bring, with those
+    # of a folder if path=DIR is given; or a folder, and the degraded ones in it are made.
+    "photos": dict(source="photographs", size=(96, 96), channels=3, fit="windows", holdout=0.2),
+    "patches": dict(source="folder", size=(96, 96), channels=3, fit="windows", holdout=0.2),
     "tfds": dict(source="tfds", size=(32, 32)),
     "npz": dict(source="npz", size=(32, 32)),
     "smoke": dict(source="synthetic", size=(16, 16), channels=1, holdout=0.25),

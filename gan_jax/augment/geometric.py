@@ -95,6 +95,22 @@ def random_flip(images: Images, keys: jax.Array) -> Images:
     return tuple(jnp.where(flip, x[:, :, ::-1], x) for x in images)
 
 
+def random_turn(images: Images, keys: jax.Array) -> Images:
+    """Turn square examples by 0, 90, 180 or 270 degrees, all images of an example alike.
+
+    Args:
+      images: a tuple of [B, S, S, C]; sizes and channels may differ.
+      keys: typed PRNG keys [B], used for nothing else.
+    """
+    turns = jax.vmap(lambda key: jax.random.randint(key, (), 0, 4))(keys)[:, None, None, None]
+
+    def turned(x: jax.Array) -> jax.Array:
+        x = jnp.where(turns >= 2, x[:, ::-1, ::-1], x)
+        return jnp.where(turns % 2 == 1, jnp.rot90(x, axes=(1, 2)), x)
+
+    return tuple(map(turned, images))
+
+
 def random_jitter(images: Images, keys: jax.Array, *, pad: int, reflect: bool = False) -> Images:
     """Shift examples by whole pixels, all images of an example alike; edges are repeated.
 

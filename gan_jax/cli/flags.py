@@ -58,9 +58,19 @@ def make_parser() -> Parser:
         default="",
         help="transform, eval: one of the run's transforms; fit: one of its fits",
     )
-    add("--input", type=place, help="transform: a folder of images, or one image")
-    add("--output", type=place, help="sample, transform: a folder; report: a Markdown file")
-    add("--overwrite", action="store_true", help="sample, transform: delete earlier images there")
+    add("--input", type=place, help="transform, predict: a folder of images, or one image")
+    where = "sample, transform: a folder (of one image also a file); report: a Markdown file"
+    add("--output", type=place, help=f"{where}; predict: a table, RUN/predictions.csv")
+    earlier = "sample, transform: delete earlier images there; of one file, predict: replace it"
+    add("--overwrite", action="store_true", help=earlier)
+    add("--size", default="", help="transform: HEIGHT,WIDTH to resize images to first; their own")
+    tiles = "transform: side of the tiles of large images [px], or approximate"
+    add("--tile", help=f"{tiles}; 256, or the whole image where tiles would have seams")
+    add("--bits", type=int, default=8, choices=(8, 16), help="transform: 16 keeps 16-bit files'")
+    add("--mask", type=place, help="transform: white where to fill in; a file, or a folder of them")
+    beside = "transform: write input | output (| target) beside each output"
+    add("--compare", action="store_true", help=beside)
+    add("--target", type=place, help="transform --compare: a folder of targets, same names")
     add("--num", type=int, help="images to generate; sample: 64; eval: as many as real ones")
     add("--labels", help="sample, transform: classes by name or number, such as 0,1,2; repeated")
     add("--interpolate", default="", help="sample: --num paths, along latents, classes or both")
@@ -83,7 +93,7 @@ def main(arguments: list[str]) -> int:
         # External code named in a config file or in flags is the caller's own; a run may name a
         # stranger's.
         with trusting(known.trust_code or bool(known.config)):
-            cli.MODES[known.mode](known, others)
+            code = cli.MODES[known.mode](known, others)
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
@@ -101,7 +111,7 @@ def main(arguments: list[str]) -> int:
     except KeyboardInterrupt:  # not the first one during training: that saves and stops
         print("interrupted by Ctrl-C", file=sys.stderr)
         return INTERRUPTED
-    return 0
+    return code or 0
 
 
 def start() -> NoReturn:

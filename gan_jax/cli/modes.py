@@ -7,12 +7,12 @@ import shlex
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from ml_collections import ConfigDict
 
+from gan_jax.cli.counting import counting
 from gan_jax.core.config import (
-    apply_overrides,
-    check_config,
     check_seed,
     split_names,
     split_overrides,
@@ -24,6 +24,9 @@ from gan_jax.methods.configs import resolve as complete_config
 from gan_jax.planning.topology import parse_topology
 from gan_jax.platform.host import compile_only, deterministic_gpus
 from gan_jax.rundir.workdir import check_workdir, read_config, read_spec
+
+if TYPE_CHECKING:
+    from gan_jax.library.photo_files import Done
 
 QUICKSTART = "configs/quickstart.py"
 WEIGHTS = ("ema", "raw", None)  # values of the task option of that name
@@ -100,6 +103,8 @@ def train(flags: argparse.Namespace, others: list[str]) -> None:
         print(f"  {command()} --mode=sample --workdir={run} --num=64 --output=out")
     if "transform" in outcome.can:
         print(f"  {command()} --mode=transform --workdir={run} --input=DIR --output=out")
+    if "predict" in outcome.can:
+        print(f"  {command()} --mode=predict --workdir={run} --input=DIR")
     print(f"  {command()} --mode=eval --workdir={run}")
 
 
@@ -189,7 +194,7 @@ def evaluate(flags: argparse.Namespace, others: list[str]) -> None:
     table = Table("metric", "value")
     for name, value in measured.values.items():
         table.add_row(name, f"{value:.6g}")
-    console = Console(width=None if sys.stdout.isatty() else 120)
+    console = Console(width=None if sys.stdout.isatty() else 120, markup=False)
     console.print(table)
     for name, matrix in measured.matrices.items():
         if (drawn := matrix.table(name)) is not None:
@@ -247,40 +252,74 @@ def sample(flags: argparse.Namespace, others: list[str]) -> None:
     print(f"wrote {len(files) - 1} images to {output}, all together in {files[0]}")
 
 
-def transform(flags: argparse.Namespace, others: list[str]) -> None:
-    """Transform a folder of images into another."""
+def transform(flags: argparse.Namespace, others: list[str]) -> int:
+    """Transform images, each at its own size; return 1 if any was left out."""
     workdir = _existing(flags)
     if flags.input is None or flags.output is None:
-        raise UserError("--mode=transform needs --input=DIR (or one image) and --output=DIR")
-    overrides, rest = split_overrides(others, "--config.")
+        raise UserError(
+            "--mode=transform needs --input=DIR (or one image) and --output=DIR (or, for one image,"
+            " a file)"
+        )
+    fields, rest = split_overrides(others, "--config.")
     options, rest = split_overrides(rest, "--")
-    _refuse(flags.mode, rest)
-    for name in overrides:
-        if name != "data.on_error":
-            raise UserError(
-                f"--mode=transform takes no --config.{name}: the config is that of the run, but"
-                " for --config.data.on_error=skip"
-            )
-    config = read_config(workdir)
-    apply_overrides(config, overrides)
-    check_config(config)
-    from gan_jax.library.generate import transform as run_transform
+    _refuse(flags.mode, [*(f"--config.{name}" for name in fields), *rest])
+    from gan_jax.library.photo_files import transform as run_transform
 
-    files, notes = run_transform(
-        workdir,
-        flags.input,
-        flags.output,
-        name=flags.name,
-        labels=_labels(flags, workdir),
-        seed=flags.seed,
-        checkpoint=flags.checkpoint,
-        on_error=config.data.on_error,
-        overwrite=flags.overwrite,
-        options=options,
-    )
-    print(f"wrote {len(files)} images to {flags.output}")
-    for note in notes:
+    with counting("transformed") as report:
+        done = run_transform(
+            workdir,
+            flags.input,
+            flags.output,
+            name=flags.name,
+            labels=_labels(flags, workdir),
+            mask=flags.mask,
+            size=_size(flags.size),
+            tile=flags.tile,
+            bits=flags.bits,
+            compare=flags.compare,
+            target=flags.target,
+            seed=flags.seed,
+            checkpoint=flags.checkpoint,
+            overwrite=flags.overwrite,
+            options=options,
+            report=report,
+        )
+    return _tell(done, f"wrote {len(done.files)} images to {flags.output}")
+
+
+def predict(flags: argparse.Namespace, others: list[str]) -> int:
+    """Write a table of what a classifier or regressor predicts; return 1 if any was left out."""
+    workdir = _existing(flags)
+    if flags.input is None:
+        raise UserError("--mode=predict needs --input=DIR (or one image)")
+    _refuse(flags.mode, others)
+    from gan_jax.library.photo_files import predict as run_predict
+
+    output = flags.output or workdir / "predictions.csv"
+    given = dict(checkpoint=flags.checkpoint, overwrite=flags.overwrite)
+    with counting("predicted") as report:
+        done = run_predict(workdir, flags.input, output, report=report, **given)
+    return _tell(done, f"wrote the table {output}")
+
+
+def _tell(done: Done, wrote: str) -> int:
+    """Print what was written and left out; return the exit code."""
+    print(wrote)
+    for note in done.notes:
         print(f"note: {note}")
+    for error in done.bad.values():
+        print(f"left out: {error}", file=sys.stderr)
+    return 1 if done.bad else 0
+
+
+def _size(text: str) -> tuple[int, int] | None:
+    """Return the (height, width) of --size."""
+    if not text:
+        return None
+    sides = text.split(",")
+    if len(sides) != 2 or not all(side.isdigit() and int(side) > 0 for side in sides):
+        raise UserError(f"--size={text}: height and width in pixels, such as --size=480,640")
+    return int(sides[0]), int(sides[1])
 
 
 def _labels(flags: argparse.Namespace, workdir: Path) -> list[int] | None:
@@ -364,10 +403,12 @@ USES = {
     ),
     "transform": (
         *("workdir", "checkpoint", "name", "labels", "input", "output", "overwrite", "seed"),
-        "trust_code",
+        *("size", "tile", "bits", "mask", "compare", "target", "trust_code"),
     ),
+    "predict": ("workdir", "checkpoint", "input", "output", "overwrite", "trust_code"),
 }
-MODES: dict[str, Callable[[argparse.Namespace, list[str]], None]] = {
+# Each returns its exit code, None for 0.
+MODES: dict[str, Callable[[argparse.Namespace, list[str]], int | None]] = {
     "train": train,
     "inspect": inspect,
     "plan": plan,
@@ -376,4 +417,5 @@ MODES: dict[str, Callable[[argparse.Namespace, list[str]], None]] = {
     "report": report,
     "sample": sample,
     "transform": transform,
+    "predict": predict,
 }

@@ -252,7 +252,7 @@ def check_config(config: ConfigDict) -> None:
     check_choice("train.on_nan", config.train.on_nan, ("stop", "rollback"))
     check_choice("data.resize", config.data.resize, RESIZE_FILTERS)
     check_choice("data.on_error", config.data.on_error, ("raise", "skip"))
-    check_choice("data.fit", config.data.fit, ("stretch", "crop", "pad"))
+    check_choice("data.fit", config.data.fit, ("stretch", "crop", "pad", "windows"))
     check_choice("data.channels", config.data.channels, (0, 1, 3, 4))
     at_least = {
         "train.steps": 1,

@@ -50,7 +50,7 @@ def read_header(path: Path) -> Header:
     Raises:
       UserError: the file (named in the message) is not an image.
     """
-    with _opened(path) as picture:
+    with opened(path) as picture:
         exif = Image.Image.getexif(picture)  # PNG's own method decodes the pixels first
         turned = exif.get(ExifTags.Base.Orientation, 1) in (5, 6, 7, 8)
         if picture.format == "TIFF":  # Pillow has already swapped its size
@@ -58,12 +58,12 @@ def read_header(path: Path) -> Header:
         width, height = picture.size[::-1] if turned else picture.size
         grey = picture.mode.startswith(("I", "F"))
         channels = 1 if grey else {"L": 1, "RGB": 3, "RGBA": 4}[_mode(picture)]
-        return Header(height, width, channels, _deep(picture))
+        return Header(height, width, channels, is_deep(picture))
 
 
 def read_peak(path: Path) -> int:
     """Return the largest value in a 16-bit file, in [0, 65535]; for colour files to within 256."""
-    with _opened(path) as picture:
+    with opened(path) as picture:
         array = np.asarray(picture)
         if picture.mode.startswith("I"):
             return int(array.max())
@@ -87,8 +87,8 @@ def read_image(path: Path, channels: int = 0, *, white: int = 0) -> np.ndarray:
     Raises:
       UserError: the file (named in the message) cannot be read completely.
     """
-    with _opened(path) as stored:
-        colour = _deep(stored) and not stored.mode.startswith(("I", "F"))
+    with opened(path) as stored:
+        colour = is_deep(stored) and not stored.mode.startswith(("I", "F"))
         picture = ImageOps.exif_transpose(stored)
         if not picture.mode.startswith(("I", "F")):
             picture = picture.convert(_mode(picture))
@@ -98,20 +98,35 @@ def read_image(path: Path, channels: int = 0, *, white: int = 0) -> np.ndarray:
             f"image {path} holds 16-bit colours, of which Pillow reads the upper 8 bits:"
             f" data.white={white} is for grey files, convert it to 8 bit"
         )
+    return to_channels(_eight_bits(array, f"image {path}", white), channels)
+
+
+def picture_array(picture: Image.Image) -> np.ndarray:
+    """Return a Pillow image as `read_image` returns a file: uint8 [H, W, C], upright.
+
+    Raises:
+      UserError: pixels of unknown range.
+    """
+    picture = ImageOps.exif_transpose(picture)
+    if not picture.mode.startswith(("I", "F")):
+        picture = picture.convert(_mode(picture))
+    return _eight_bits(np.asarray(picture), f"this {picture.mode} image", 0)
+
+
+def _eight_bits(array: np.ndarray, what: str, white: int) -> np.ndarray:
+    """Return Pillow's array as uint8 [H, W, C]; 16 bits are scaled from [0, white]."""
     if array.dtype == np.uint8:
-        return to_channels(array if array.ndim == 3 else array[..., None], channels)
+        return array if array.ndim == 3 else array[..., None]
     if array.dtype.kind == "f" or array.min() < 0 or array.max() >= 2**16:
         kind = "float" if array.dtype.kind == "f" else "32-bit"
-        raise UserError(
-            f"image {path} holds {kind} pixels of unknown range: convert it to 8 or 16 bit"
-        )
+        raise UserError(f"{what} holds {kind} pixels of unknown range: convert it to 8 or 16 bit")
     white = white or 2**16 - 1  # 16 bits: Pillow would clip at 255, not scale
     wide = np.minimum(array.astype(np.int64), white)[..., None]
-    return to_channels(((wide * 510 + white) // (2 * white)).astype(np.uint8), channels)
+    return ((wide * 510 + white) // (2 * white)).astype(np.uint8)
 
 
 @contextlib.contextmanager
-def _opened(path: Path) -> Iterator[Image.Image]:
+def opened(path: Path) -> Iterator[Image.Image]:
     """Open an image with Pillow; any exception raised in the block becomes a UserError."""
     try:
         # Pass an open file, not its name: Pillow memory-maps an uncompressed TIFF given by name,
@@ -131,9 +146,7 @@ def _opened(path: Path) -> Iterator[Image.Image]:
         ) from None
 
 
-_LEAVE_OUT = (
-    "or at training and --mode=transform leave such files out with --config.data.on_error=skip"
-)
+_LEAVE_OUT = "or at training leave such files out with --config.data.on_error=skip"
 
 
 def _mode(picture: Image.Image) -> str:
@@ -143,7 +156,8 @@ def _mode(picture: Image.Image) -> str:
     return "L" if picture.mode in ("1", "L") else "RGB"
 
 
-def _deep(picture: Image.Image) -> bool:
+def is_deep(picture: Image.Image) -> bool:
+    """Return whether a picture's file has 16 bits per channel."""
     # For colour the mode does not tell: it is "RGB" even if Pillow drops the lower 8 bits.
     return picture.mode.startswith("I") or any(";16" in str(tile[3]) for tile in picture.tile)
 
@@ -205,9 +219,11 @@ def preprocess(image: np.ndarray, how: Mapping[str, Any]) -> np.ndarray:
       how: `DataSpec.preprocess`, with size, channels, resize and fit.
 
     Returns:
-      uint8 [size..., channels].
+      uint8 [size..., channels]; with fit "windows" of its own size.
     """
     image = to_channels(image, how["channels"])
+    if how["fit"] == "windows":  # photographs at full resolution, see data/windows.py
+        return image
     return resize_image(image, tuple(how["size"]), resize=how["resize"], fit=how["fit"])
 
 

@@ -94,10 +94,18 @@ class Transform:
       paired: whether every input has a partner in `target` to compare its result with (PSNR);
         otherwise results and stream are compared as two sets (FID).
       scale: height and width of a result relative to its input.
-      multiple: height and width of an input must be multiples of it; None: only the training size.
-      context: radius of the receptive field of an output pixel [px]; None: the whole image, as with
-        norms and attention over it.
+      multiple: height and width of an input must be multiples of it, and may be any of these; None:
+        only the training size.
+      context: radius of the receptive field of an output pixel [px of the input]; None: the whole
+        image, as with norms and attention over it. Large images go in tiles that overlap by it.
       takes_labels: whether it takes the class that a result is to have.
+      takes_mask: whether its images have one channel more than those of `target`, the mask, last: 1
+        where pixels are to be filled in, whose colours are 0, and -1 elsewhere.
+      degrade: (images of stream `target`, keys) -> input images, for data that have clean images
+        only; None: the inputs are the images of stream `source`.
+      channels: channels of its input images, where they are not those of stream `source`; 0: they
+        are.
+      protocol: what `degrade` does, as part of metric names, such as "x2".
     """
 
     help: str
@@ -109,6 +117,29 @@ class Transform:
     multiple: int | None = None
     context: int | None = None
     takes_labels: bool = False
+    takes_mask: bool = False
+    degrade: Callable[[jax.Array, jax.Array], jax.Array] | None = None
+    channels: int = 0
+    protocol: str = ""
+
+    def inputs(self, batch: Batch, keys: jax.Array) -> jax.Array:
+        """Return its input images from a batch of the data; one key per image."""
+        return self.degrade(batch[self.target], keys) if self.degrade else batch[self.source]
+
+
+@dataclasses.dataclass(frozen=True)
+class Predictor:
+    """What a method says of an image: the probabilities of its classes, or values.
+
+    Attributes:
+      function: (state, images) -> [B, K].
+      names: of the K numbers: classes, or values in the target's unit.
+      probabilities: whether the numbers are probabilities of classes.
+    """
+
+    function: Callable[[TrainState, jax.Array], jax.Array]
+    names: tuple[str, ...]
+    probabilities: bool
 
 
 @dataclasses.dataclass(frozen=True)
@@ -143,6 +174,7 @@ class Task:
         are not log odds of real to generated and cannot be calibrated to be; see
         `gan_jax.sampling.rejection`.
       encode: (state, images, keys) -> latents.
+      predict: what a classifier or regressor says of images.
       transforms: image-to-image functions by name: reconstruct, translate, restore; the first is
         the default.
       fits: fits that `--mode=fit` makes to the training images, by name.
@@ -175,6 +207,7 @@ class Task:
     judge: Callable[..., jax.Array] | None = None
     check_odds: Callable[[str], None] | None = None
     encode: Callable[..., Any] | None = None
+    predict: Predictor | None = None
     transforms: Mapping[str, Transform] = dataclasses.field(default_factory=dict)
     fits: Mapping[str, Fit] = dataclasses.field(default_factory=dict)
     grids: Callable[[TrainState, Batch, Key], dict[str, jax.Array]] | None = None
@@ -185,12 +218,12 @@ class Task:
     notes: tuple[str, ...] = ()
     evaluations: Mapping[str, Evaluation] = dataclasses.field(default_factory=dict)
 
-    def require(self, member: str) -> Callable[..., Any]:
+    def require(self, member: str) -> Any:
         """Return a member, or raise UserError naming what this task can do."""
-        function = getattr(self, member)
-        if function is None:
+        found = getattr(self, member)
+        if found is None:
             raise UserError(f"task {self.name!r} cannot {member}: it can {self._can()}")
-        return function
+        return found
 
     @property
     def first_transform(self) -> str:
@@ -210,7 +243,8 @@ class Task:
         return self.transforms[name or self.first_transform]
 
     def _can(self) -> str:
-        able = [member for member in ("generate", "encode") if getattr(self, member) is not None]
+        members = ("generate", "encode", "predict")
+        able = [member for member in members if getattr(self, member) is not None]
         able += ["transform"] if self.transforms else []
         return " and ".join(able) or "evaluate only"
 

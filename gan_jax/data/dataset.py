@@ -102,10 +102,13 @@ class Dataset:
       spec: description of the examples.
       splits: "train", "eval" and, if the source has an official one, "test"; in a folder with a
         test split but no validation split, "eval" is the same images as "test".
+      whole: of photographs that are cut into windows, the whole ones by split; their sizes differ,
+        so that they are read one by one.
     """
 
     spec: DataSpec
     splits: Mapping[str, Split | Domains]
+    whole: Mapping[str, Split] = dataclasses.field(default_factory=dict)
 
     def examples(self, split: str, stream: str) -> Split:
         """Return the examples of a split in the domain of a stream."""

@@ -34,6 +34,8 @@ class Degradation:
       apply: (images [B, H, W, C] float32 in [-1, 1], typed PRNG keys [B]) -> inputs
         [B, H / scale, W / scale, channels(C)] float32. Pure, and can be compiled.
       scale: side of the clean image relative to the input's.
+      margin: how far from its edge an input still differs from that of a larger image, for lack of
+        neighbours [px of the clean image].
       channels: channels of the clean image -> channels of the input.
     """
 
@@ -41,6 +43,7 @@ class Degradation:
     protocol: str
     apply: Callable[[jax.Array, jax.Array], jax.Array]
     scale: int = 1
+    margin: int = 0
     channels: Callable[[int], int] = lambda channels: channels
 
 
@@ -71,7 +74,8 @@ def downscale(*, scale: int = 2, filter: str = "bicubic") -> Degradation:
 
     named = "" if filter == "bicubic" else f"-{filter}"
     help = f"{scale} times smaller, by Pillow's {filter} filter"
-    return Degradation(help, f"x{scale}{named}", apply, scale=scale)
+    margin = 3 * scale  # that of Lanczos, the widest
+    return Degradation(help, f"x{scale}{named}", apply, scale=scale, margin=margin)
 
 
 def noise(*, sigma: float = 25.0, sigma_max: float = 0.0) -> Degradation:
@@ -146,7 +150,7 @@ def blur(*, sigma: float = 1.6, noise: float = 0.0) -> Degradation:
 
     added = f"-sigma{noise:g}" if noise else ""
     help = f"blurred by a Gaussian of {sigma:g} px"
-    return Degradation(help, f"blur{sigma:g}{added}", apply)
+    return Degradation(help, f"blur{sigma:g}{added}", apply, margin=int(4 * sigma + 0.5))
 
 
 def grey() -> Degradation:

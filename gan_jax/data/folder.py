@@ -100,9 +100,9 @@ def open_folder(config: ConfigDict) -> Dataset:
     found = scan(root)
     layout = lay_out(found)
     names = [name for part in layout.splits.values() for name in part]
-    targets, notes = _partners(config, names) if config.target_path else ({}, [])
+    targets, notes = find_partners(config, names) if config.target_path else ({}, [])
     files = open_files(config, found, layout, targets=targets, notes=notes)
-    parts, more = _split(layout, files.names, config.holdout)
+    parts, more = split_names(layout, files.names, config.holdout)
     splits: dict[str, Split] = {}
     for key, part in parts.items():  # "eval" may be the same images as "test"
         same = key == "test" and part == parts["eval"]
@@ -140,8 +140,8 @@ def open_unpaired(config: ConfigDict) -> Dataset:
     (first, first_layout), (second, second_layout) = _two_domains(config)
     a = open_files(config, first, first_layout)
     b = open_files(config, second, second_layout, stream="target")
-    parts_a, more = _split(a.layout, a.names, config.holdout)
-    parts_b, others = _split(b.layout, b.names, config.holdout)
+    parts_a, more = split_names(a.layout, a.names, config.holdout)
+    parts_b, others = split_names(b.layout, b.names, config.holdout)
     notes = [*(f"{first.root}: {x}" for x in more), *(f"{second.root}: {x}" for x in others)]
     if config.eval_pairs:
         parts_a, parts_b, more = _paired_to_evaluate(config, (a, parts_a), (b, parts_b))
@@ -323,7 +323,7 @@ def _identity(config: ConfigDict, files: Files, parts: Mapping[str, Sequence[str
     return identity
 
 
-def _partners(config: ConfigDict, names: Sequence[str]) -> tuple[dict[str, str], list[str]]:
+def find_partners(config: ConfigDict, names: Sequence[str]) -> tuple[dict[str, str], list[str]]:
     """Return the partner under `target_path` of each name that has one, and notes."""
     found = scan(Path(config.target_path))
     there = by_key(found.root, found.names)
@@ -356,7 +356,7 @@ def _channels(config: ConfigDict, root: Path, names: Sequence[str]) -> tuple[int
     return widest(root, headers)
 
 
-def _split(
+def split_names(
     layout: Layout, names: Sequence[str], holdout: float
 ) -> tuple[dict[str, tuple[str, ...]], list[str]]:
     """Return the readable names by split, and notes."""

@@ -1,4 +1,4 @@
-"""Data sources: bundled digits, TFDS, image folders, .npz files, and synthetic data."""
+"""Data sources: bundled digits and photographs, TFDS, image folders, .npz files, synthetic data."""
 
 from __future__ import annotations
 
@@ -27,6 +27,7 @@ from gan_jax.data.dataset import (
 )
 from gan_jax.data.folder import open_folder
 from gan_jax.data.labelled import keep_labels
+from gan_jax.data.photographs import open_photograph_folder, open_photographs
 from gan_jax.data.tfds import open_tfds
 
 
@@ -42,7 +43,8 @@ def open_data(config: ConfigDict) -> Dataset:
     openers = {
         "digits": open_digits,
         "tfds": open_tfds,
-        "folder": open_folder,
+        "folder": open_photograph_folder if config.fit == "windows" else open_folder,
+        "photographs": open_photographs,
         "npz": open_npz,
         "synthetic": open_synthetic,
     }
@@ -55,6 +57,11 @@ def open_data(config: ConfigDict) -> Dataset:
         raise UserError("data.eval_pairs=true is of unpaired data: set data.unpaired=true too")
     if len(config.size) != 2 or min(config.size) < 1:
         raise UserError(f"data.size={config.size}: (height, width), both at least 1 px")
+    if config.fit == "windows" and config.source not in ("folder", "photographs") and not outside:
+        raise UserError(
+            f"data.fit=windows with data.source={config.source}: only photographs in a folder are"
+            " cut into windows: use data.source=folder or photographs"
+        )
     if outside:
         dataset = call_outside("data.source", config.source, Dataset, config)
     else:

@@ -187,7 +187,7 @@ def transform_pass(
     def rows(state: TrainState, variables: Any, key: Key, batch: Mapping[str, jax.Array]) -> Rows:
         labels = (batch["label"],) if transform.takes_labels else ()
         keys = fold_in_each(key, batch["index"])
-        made = transform.function(state, batch[transform.source], keys, *labels, **options)
+        made = transform.function(state, transform.inputs(batch, keys), keys, *labels, **options)
         target = batch[transform.target] if transform.paired else None
         found = {**probe(variables, made, target), "mask": batch["mask"]}
         labelled = LABELS in probe.needs and "label" in batch

@@ -20,7 +20,12 @@ from gan_jax.metrics.confusion import Confusion
 
 # Metrics that need the run itself rather than a set of its images, see `run_measures`; with the
 # members of the task that each needs.
-RUN_MEASURES = {"cas": ("generate",), "ppl": ("generate",), "robustness": ("generate", "judge")}
+RUN_MEASURES = {
+    "cas": ("generate",),
+    "ppl": ("generate",),
+    "robustness": ("generate", "judge"),
+    "restoration": ("transforms",),
+}
 FLAGS = {"transform": "name"}  # command-line flags, where they differ from fields of `Request`
 MAX_IMAGES = 50_000  # by default, of real and of generated images each: the usual number in papers
 
@@ -140,7 +145,7 @@ def check_used(request: Request) -> None:
         "heads": perceptual,
         "num": {*MEASURES, *RUN_MEASURES},
         "images": {*MEASURES},
-        "transform": {*MEASURES},
+        "transform": {*MEASURES, "restoration"},
     }
     defaults = {field.name: field.default for field in dataclasses.fields(Request)}
     for flag, able in used_by.items():

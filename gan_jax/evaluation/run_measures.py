@@ -11,6 +11,7 @@ from gan_jax.core.places import CNN, DATA, is_place, place
 from gan_jax.evaluation.classes import gan_test, gan_train
 from gan_jax.evaluation.paths import perceptual_path_length
 from gan_jax.evaluation.protocol import Request
+from gan_jax.evaluation.restoration import restoration
 from gan_jax.evaluation.robustness import robustness
 from gan_jax.features.lpips import make_efficientnet_distance, make_lpips
 from gan_jax.library.run import Run, load
@@ -63,9 +64,22 @@ def _robustness(
     return robustness(run, num=request.num, seed=seed, split=split, **options)
 
 
+def _restoration(
+    run: Run, request: Request, *, seed: int, split: str, options: Mapping[str, Any]
+) -> dict[str, float]:
+    """Compare restored photographs with the clean ones."""
+    given = dict(name=request.transform, num=request.num, options=options)
+    return restoration(run, seed=seed, split=split, **given)
+
+
 def measure_run(
     name: str, run: Run, request: Request, *, seed: int, split: str, options: Mapping[str, Any]
 ) -> dict[str, float]:
     """Return the values of a metric of `protocol.RUN_MEASURES`, by name with protocol."""
-    computes = {"cas": _accuracy_scores, "ppl": _path_length, "robustness": _robustness}
+    computes = {
+        "cas": _accuracy_scores,
+        "ppl": _path_length,
+        "robustness": _robustness,
+        "restoration": _restoration,
+    }
     return computes[name](run, request, seed=seed, split=split, options=options)

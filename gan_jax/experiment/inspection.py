@@ -7,7 +7,6 @@ from pathlib import Path
 import jax
 from ml_collections import ConfigDict
 from rich.console import Console
-from rich.markup import escape
 from rich.table import Table
 
 from gan_jax.core.keys import named_keys
@@ -30,7 +29,7 @@ def inspect(
       console: where to print.
       workdir: directory of its run, if there is one; its changes are printed too.
     """
-    console = console or Console()
+    console = console or Console(markup=False)
     dataset = open_data(config.data)
     task = make_task(config, dataset.spec)
     state = jax.eval_shape(task.init, named_keys(config.seed)["init"])
@@ -64,7 +63,7 @@ def data_table(spec: DataSpec) -> Table:
     table.add_row("preprocessing", ", ".join(f"{k} {v}" for k, v in spec.preprocess.items()))
     table.add_row("fingerprint", spec.fingerprint[:16])
     for note in spec.notes:
-        table.add_row("note", escape(note))
+        table.add_row("note", note)
     return table
 
 

@@ -62,7 +62,7 @@ class Outcome:
       status: "trained", "interrupted" (saved, can be resumed) or "complete" (nothing was to do).
       step: step of the last checkpoint.
       seconds: time spent in the loop [s].
-      can: what the run can be used for: "sample", "transform".
+      can: what the run can be used for: "sample", "transform", "predict".
       pictures: whether the method writes pictures.
       best: step and value of the best checkpoint by `eval.best`; None if there is none.
       workdir: the run's directory.
@@ -182,7 +182,7 @@ def _train(config: ConfigDict, workdir: Path, *, change: bool) -> Outcome:
                 began = time.perf_counter()
                 step = loop.run(state, step, keys, stop)
                 best = loop.best()
-    can = {"sample": task.generate, "transform": task.transforms}
+    can = {"sample": task.generate, "transform": task.transforms, "predict": task.predict}
     return Outcome(
         "trained" if step == config.train.steps else "interrupted",
         step,

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Sequence
-from pathlib import Path
+from collections.abc import Mapping, Sequence
+from pathlib import Path, PurePosixPath
 
 from PIL import Image
 
@@ -48,6 +48,21 @@ def check_output(output: Path, *, overwrite: bool = False) -> None:
         )
 
 
+def check_file(output: Path, *, overwrite: bool = False) -> None:
+    """Raise UserError unless a file can be written there; call before the work."""
+    folder = output.absolute().parent
+    while not folder.exists():
+        folder = folder.parent
+    if not folder.is_dir():
+        raise UserError(f"--output={output}: {folder} is a file, name another place")
+    if not os.access(folder, os.W_OK):
+        raise UserError(f"--output={output}: {folder} cannot be written, name another place")
+    if output.is_dir():
+        raise UserError(f"--output={output} is a folder, name a file")
+    if output.exists() and not overwrite:
+        raise UserError(f"--output={output} is there: name another file, or say --overwrite")
+
+
 def clear(output: Path, *, overwrite: bool) -> None:
     """Delete the images of an earlier call from a folder, if it still passes `check_output`."""
     check_output(output, overwrite=overwrite)
@@ -69,6 +84,22 @@ def output_names(names: Sequence[str]) -> dict[str, str]:
         if not (more := {n for n in names if count[made[n]] > 1} - whole):
             return made
         whole |= more
+
+
+def compared_names(made: Mapping[str, str]) -> dict[str, str]:
+    """Return the name of each output's comparison, a.compare.png for a.png, unless it is taken.
+
+    Args:
+      made: as from `output_names`.
+    """
+    taken, found = set(made.values()), {}
+    for image, output in made.items():
+        path = PurePosixPath(output)
+        while path.as_posix() in taken:
+            path = path.with_name(f"{path.stem}.compare{path.suffix}")
+        found[image] = path.as_posix()
+        taken.add(found[image])
+    return found
 
 
 def _files(output: Path) -> list[str]:

@@ -29,6 +29,7 @@ from gan_jax.data import Dataset, Split, open_data
 from gan_jax.library.fitted import fit, read_fitted, select_fits, write_fitted
 from gan_jax.library.given_images import model_images
 from gan_jax.library.summary import as_html, as_text
+from gan_jax.library.transforms import make_changer
 from gan_jax.methods.registry import make_task
 from gan_jax.parallel import hosts
 from gan_jax.parallel.mesh import Parallel, make_parallel
@@ -191,54 +192,80 @@ class Run:
 
     def transform(
         self,
-        images: np.ndarray | Sequence[np.ndarray],
+        images: Any,
         name: str = "",
         *,
         labels: Labels | None = None,
+        mask: Any = None,
+        size: tuple[int, int] | None = None,
+        tile: int | str | None = None,
         seed: int = 0,
         batch_size: int = 64,
         **options: Any,
-    ) -> np.ndarray:
+    ) -> Any:
         """Transform images: reconstruct, translate or restore, depending on the task.
 
+        Results have the size of their image times the transform's scale. A transform that works at
+        the training size only (`multiple` is None) resizes uint8 images to it, as in training.
+
         Args:
-          images: [N, H, W, C], or a list of [H, W, C] or grey [H, W] of any sizes: uint8 of any
-            size (resized like the training data), or floats in [-1, 1] of the model's own size.
+          images: a photo: an array [H, W, C] or grey [H, W], a Pillow image, or the path of a file;
+            a list of photos of any sizes; or an array [N, H, W, C]. uint8, or floats in [-1, 1].
           name: one of `run.task.transforms`; "" is the first.
           labels: the class that each result is to have, as in `sample`; only for a transform that
             takes one.
-          seed: seed for random draws of the task.
-          batch_size: images per batch.
+          mask: for a transform that fills in pixels: where, bool [H, W], or uint8 with 255 there;
+            one for each image.
+          size: (height, width) [px] that uint8 images are resized to first, as in training.
+          tile: images with a side above this [px] are cut into overlapping tiles, without seams;
+            None is 256 or, if an output pixel sees much, four times its `context`. A transform
+            without a finite context takes the whole image. "approximate" blends tiles of 512 px,
+            which saves memory, and results differ from those of the whole image.
+          seed: seed for random draws of the task; those of image i depend on (seed, i).
+          batch_size: images per batch; fewer if they are larger than those of the training.
           **options: task options.
 
         Returns:
-          [N, H', W', C'] float32 in [-1, 1].
+          float32 in [-1, 1]: [H', W', C'] for one photo, a list for a list, and [N, H', W', C'] for
+          an array.
 
         Raises:
-          UserError: unsupported images, such as floats in [0, 255].
+          UserError: unsupported images, such as floats in [0, 255]; or what the transform does not
+            take.
         """
-        transform, options = self.task.transform(name), self.task.check_options(options)
-        function = functools.partial(transform.function, **options)
-        if transform.takes_labels == (labels is None):
-            raise UserError(
-                f"labels={labels}: transform {name or self.task.first_transform!r}"
-                f" {'takes the class of each result' if labels is None else 'takes none'}"
-            )
-        stored = model_images(images, self.spec, transform.source)
-        given = [stored]
-        if labels is not None:
-            given.append(np.resize(self._check_labels(labels), len(stored)))
-        return self._map(
-            self._compiled(f"transform {name}", function, options), given, seed, batch_size
-        )
+        given = dict(labels=labels, size=size, tile=tile, seed=seed, options=options)
+        return make_changer(self, name, **given).images(images, mask, batch_size)
 
-    def encode(
-        self, images: np.ndarray | Sequence[np.ndarray], *, seed: int = 0, batch_size: int = 64
-    ) -> Any:
-        """Encode images (as in `transform`) to latents; return a pytree of [N, ...] arrays."""
+    def predict(self, images: Any, *, batch_size: int = 64) -> np.ndarray:
+        """Classify images, or predict their values.
+
+        Args:
+          images: as in `transform`; uint8 images are resized as in training.
+          batch_size: images per batch.
+
+        Returns:
+          [N, K] float32, [K] for one photo: the probabilities of the classes
+          (`run.spec.class_names`), or values in the target's unit (`run.task.predict.names`).
+
+        Raises:
+          UserError: the task does not predict, or unsupported images.
+        """
+        function = self.task.require("predict").function
+        compiled = self._compiled("predict", lambda state, x, keys: function(state, x), {})
+        given, kind = model_images(images, self.spec, self.task.stream)
+        made = self._map(compiled, [given], 0, batch_size)
+        return made[0] if kind == "one" else made
+
+    def encode(self, images: Any, *, seed: int = 0, batch_size: int = 64) -> Any:
+        """Encode images (as in `transform`) to latents.
+
+        Returns:
+          A pytree of [N, ...] arrays; without N for one photo.
+        """
         compiled = self._compiled("encode", self.task.require("encode"), {})
-        given = [model_images(images, self.spec, self.task.stream)]
-        return self._map(compiled, given, seed, batch_size)
+        given, kind = model_images(images, self.spec, self.task.stream)
+        made = self._map(compiled, [given], seed, batch_size)
+        return jax.tree.map(lambda x: x[0], made) if kind == "one" else made
 
     def fit(self, name: str = "", *, seed: int = 0) -> Run:
         """Run the task's fits on the training images, and store the results in the run's directory.
@@ -321,14 +348,23 @@ class Run:
         return state, kept.trials
 
     def _map(
-        self, compiled: Callable[..., Any], given: list[np.ndarray], seed: int, batch_size: int
+        self,
+        compiled: Callable[..., Any],
+        given: list[np.ndarray],
+        seed: int,
+        batch_size: int,
+        numbers: np.ndarray | None = None,
     ) -> Any:
-        """Apply `compiled(state, images, keys, ...)` to arrays [N, ...], images first."""
+        """Apply `compiled(state, images, keys, ...)` to arrays [N, ...], images first.
+
+        Image i has the key of number i, or of `numbers[i]`.
+        """
         check_seed("seed", seed)
+        numbers = np.arange(len(given[0])) if numbers is None else numbers
 
         def call(index: np.ndarray) -> Any:
             images, *rest = (self.parallel.place(array[index]) for array in given)
-            return compiled(self.state, images, self._keys(seed, index), *rest)
+            return compiled(self.state, images, self._keys(seed, numbers[index]), *rest)
 
         return self._in_batches(call, len(given[0]), batch_size)
 

@@ -31,7 +31,7 @@ from gan_jax.core.keys import fold_in_each
 from gan_jax.core.metric_names import MetricName
 from gan_jax.core.spec import DataSpec
 from gan_jax.core.state import TrainState, new_state
-from gan_jax.core.task import Batch, Evaluation, Key, Metrics, Phase, Task
+from gan_jax.core.task import Batch, Evaluation, Key, Metrics, Phase, Predictor, Task
 from gan_jax.methods.roles import check_network
 from gan_jax.methods.terms import make_terms, terms_of
 from gan_jax.methods.update import Aux, Nets, make_net, make_update
@@ -296,6 +296,13 @@ def make_task(config: ConfigDict, spec: DataSpec) -> Task:
         outputs, features = predict(state, images)
         return {"outputs": in_units(outputs), "features": features}
 
+    def answer(state: TrainState, images: jax.Array) -> jax.Array:
+        """Return probabilities of the classes, or values in the target's units."""
+        outputs, _ = predict(state, images)
+        if target == "label":
+            return jax.nn.softmax(outputs.astype(jnp.float32))
+        return vector_to_angle(outputs)[:, None] if target == "angle" else in_units(outputs)
+
     about = "accuracy of each class, their mean, and the confusion matrix"
     evaluations = {"by_class": Evaluation(about, by_class_step, by_class_metrics)}
     return Task(
@@ -307,6 +314,7 @@ def make_task(config: ConfigDict, spec: DataSpec) -> Task:
         eval_step=eval_step,
         eval_metrics=eval_metrics,
         encode=encode,
+        predict=Predictor(answer, _answers(target, spec), target == "label"),
         options={},
         notes=(_standardised(spec),) if standardise else (),
         evaluations=evaluations if target == "label" else {},
@@ -324,6 +332,14 @@ def _standardised(spec: DataSpec) -> str:
         f"targets are standardised: mean {mean}, standard deviation {deviation} over split train;"
         " the loss is in these units, predictions and `distance` are in the targets' own"
     )
+
+
+def _answers(target: str, spec: DataSpec) -> tuple[str, ...]:
+    """Return the names of what is predicted."""
+    if target != "vector":
+        return spec.class_names if target == "label" else ("degrees",)
+    (size,) = spec.streams["target"].shape
+    return tuple(f"value_{i}" for i in range(size)) if size > 1 else ("value",)
 
 
 def _named(target: str, error: Any) -> dict[str, Any]:

@@ -112,7 +112,7 @@ def resolve(
     _check_shared(config, what)
     check_method(config)
     shared = {k: v for k, v in overrides.items() if k.partition(".")[0] in SHARED}
-    known = (*SHARED, "task", "model", "optim", "terms", "augment")
+    known = (*SHARED, "task", "model", "optim", "terms", "augment", "degrade")
     for field in overrides:
         if field.partition(".")[0] not in known:
             raise UserError(f"no config field {field!r}{did_you_mean(field, flatten(config))}")

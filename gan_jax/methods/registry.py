@@ -27,6 +27,10 @@ METHODS = {
     "classifier": "gan_jax.methods.classifier",
     "paired": "gan_jax.methods.translation.paired",
     "cyclegan": "gan_jax.methods.translation.cyclegan",
+    "restorer": "gan_jax.methods.restoration.pixels",
+    "inpainting": "gan_jax.methods.restoration.inpainting",
+    "colorization": "gan_jax.methods.restoration.colorization",
+    "srgan": "gan_jax.methods.restoration.srgan",
 }
 
 

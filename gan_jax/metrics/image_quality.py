@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from gan_jax.core.errors import UserError
+from gan_jax.ops.colour import rgb_to_lab
 
 _RANGE = 2.0  # of images in [-1, 1]
 WINDOW = 11  # [px]
@@ -26,6 +27,40 @@ def psnr(*, prediction: jax.Array, target: jax.Array) -> jax.Array:
     _check(prediction, target)
     difference = prediction.astype(jnp.float32) - target.astype(jnp.float32)
     return 10 * jnp.log10(_RANGE**2 / jnp.square(difference).mean((1, 2, 3)))
+
+
+def masked_psnr(*, prediction: jax.Array, target: jax.Array, mask: jax.Array) -> jax.Array:
+    """Return the peak signal-to-noise ratio of each image over the pixels of a mask.
+
+    Args:
+      prediction: [B, H, W, C] in [-1, 1].
+      target: the same shape.
+      mask: [B, H, W, 1], true for the pixels that count; at least one in each image.
+
+    Returns:
+      [B], decibels, over these pixels and all channels.
+    """
+    _check(prediction, target)
+    difference = prediction.astype(jnp.float32) - target.astype(jnp.float32)
+    weight = jnp.broadcast_to(mask, target.shape).astype(jnp.float32)
+    error = (weight * jnp.square(difference)).sum((1, 2, 3)) / weight.sum((1, 2, 3))
+    return 10 * jnp.log10(_RANGE**2 / error)
+
+
+def chroma_distance(*, prediction: jax.Array, target: jax.Array) -> jax.Array:
+    """Return the mean distance in a and b of CIE Lab of each image, for colourisation.
+
+    Args:
+      prediction: [B, H, W, 3] in [-1, 1].
+      target: the same shape.
+
+    Returns:
+      [B], the mean over pixels of the Euclidean distance; 0 for equal colours, and for a grey image
+      the mean chroma of the target.
+    """
+    _check(prediction, target)
+    a, b = (rgb_to_lab(x.astype(jnp.float32))[..., 1:] for x in (prediction, target))
+    return jnp.sqrt(jnp.square(a - b).sum(-1)).mean((1, 2))
 
 
 def ssim(*, prediction: jax.Array, target: jax.Array) -> jax.Array:

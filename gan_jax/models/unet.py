@@ -56,12 +56,27 @@ class UNet(nn.Module):
       outputs: channels of the output image.
       depth: number of halvings; None takes as many as the image size allows.
       dropout_rate: in [0, 1).
+      bounded: whether the output ends in tanh; otherwise it is unbounded, such as logits.
     """
 
     features: int = 64
     outputs: int = 3
     depth: int | None = None
     dropout_rate: float = 0.5
+    bounded: bool = True
+
+    @property
+    def multiple(self) -> int | None:
+        """Divisor of the input's sides; None without a depth, which then follows from the size."""
+        return None if self.depth is None else 2**self.depth
+
+    @property
+    def context(self) -> int | None:
+        """Radius of the input pixels that an output pixel depends on, in evaluation.
+
+        Three times the sum of 1, 2, 4, ... of the depth's halvings; None without a depth.
+        """
+        return None if self.depth is None else 3 * (2**self.depth - 1)
 
     @nn.compact
     def __call__(
@@ -77,7 +92,7 @@ class UNet(nn.Module):
             and stays on at test time.
 
         Returns:
-          Images [B, H, W, outputs] in [-1, 1].
+          Images [B, H, W, outputs] in [-1, 1], unless not bounded.
 
         Raises:
           UserError: when the size or the depth does not fit.
@@ -123,7 +138,7 @@ class UNet(nn.Module):
             if i < _DROPOUT_BLOCKS:
                 x = drop(x, i)
             x = jnp.concatenate([skips.pop(), block_output(x)], -1)
-        return jnp.tanh(x)
+        return jnp.tanh(x) if self.bounded else x
 
     def _depth(self, height: int, width: int) -> int:
         most = unet_depth(height, width)

@@ -115,9 +115,22 @@ def annealed_mean(logits: jax.Array, *, temperature: float = TEMPERATURE) -> jax
     return jnp.matmul(shares, jnp.asarray(bins()), precision="highest")
 
 
+def bin_counts(ab: jax.Array) -> jax.Array:
+    """Return how many pixels are in each bin, a pixel shared by its five nearest.
+
+    Args:
+      ab: colours [..., 2] of CIE Lab.
+
+    Returns:
+      float32 [Q], whose sum is the number of pixels.
+    """
+    index, shares = soft_bins(ab.astype(jnp.float32))
+    return jnp.zeros(len(bins()), jnp.float32).at[index.ravel()].add(shares.ravel())
+
+
 def rebalanced_weights(
-    counts: np.ndarray, *, uniform: float = UNIFORM, sigma: float = SIGMA
-) -> np.ndarray:
+    counts: jax.Array, *, uniform: float = UNIFORM, sigma: float = SIGMA
+) -> jax.Array:
     """Return the weights of classes by which rare colours count more (equation 4).
 
     The weight of a bin is proportional to 1 / ((1 - uniform) p + uniform / Q), and the mean weight
@@ -132,13 +145,14 @@ def rebalanced_weights(
     Returns:
       float32 [Q].
     """
-    share = np.asarray(counts, np.float64) / np.sum(counts)
+    share = jnp.asarray(counts, jnp.float32) / jnp.sum(counts)
     if sigma:
         distance = np.square(bins()[:, None] - bins()).sum(-1)
         kernel = np.exp(-distance / (2 * sigma**2))
-        share = share @ (kernel / kernel.sum(1, keepdims=True))
+        smooth = jnp.asarray(kernel / kernel.sum(1, keepdims=True), jnp.float32)
+        share = jnp.matmul(share, smooth, precision="highest")
     weights = 1 / ((1 - uniform) * share + uniform / len(share))
-    return (weights / (share * weights).sum()).astype(np.float32)
+    return weights / (share * weights).sum()
 
 
 def rebalanced_cross_entropy(*, logits: jax.Array, ab: jax.Array, weights: jax.Array) -> jax.Array:

@@ -36,6 +36,23 @@ def l2(*, prediction: jax.Array, target: jax.Array) -> jax.Array:
     return jnp.square(_difference(prediction, target)).mean((1, 2, 3))
 
 
+def charbonnier(*, prediction: jax.Array, target: jax.Array, epsilon: float = 1e-3) -> jax.Array:
+    """Return the mean Charbonnier distance of each image: L1, rounded off near 0.
+
+    sqrt(d^2 + epsilon^2) (Charbonnier et al. 1994; arXiv:1704.03915, section 3.3).
+
+    Args:
+      prediction: [B, H, W, C] in [-1, 1].
+      target: the same shape.
+      epsilon: in the unit of a pixel, [-1, 1]; the papers' 1e-3 is of images in [0, 1].
+
+    Returns:
+      [B], the mean over pixels and channels, at least epsilon.
+    """
+    square = jnp.square(_difference(prediction, target))
+    return jnp.sqrt(square + epsilon**2).mean((1, 2, 3))
+
+
 def _difference(prediction: jax.Array, target: jax.Array) -> jax.Array:
     # Broadcasting would be a silent mistake.
     if prediction.shape != target.shape:

@@ -85,7 +85,7 @@ def plan(
       UserError: for a batch that is not divisible, a topology that the compiler rejects, a missing
         compiler, or a step that does not fit into the chip's memory.
     """
-    console = console or Console()
+    console = console or Console(markup=False)
     check_plannable(config, topology)
     training = Training(config, spec, make_parallel_on(topology, config.train.fsdp))
     task, size, steps = training.task, config.train.batch_size, config.train.steps

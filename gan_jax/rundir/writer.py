@@ -223,7 +223,7 @@ def _progress(total: int, completed: int) -> Progress:
         BarColumn(bar_width=BAR_WIDTH),
         MofNCompleteColumn(),
         TextColumn("{task.fields[about]}"),
-        console=Console(stderr=True),
+        console=Console(stderr=True, markup=False),
         refresh_per_second=4,
     )
     bar.add_task("", total=total, completed=completed, about="compiling")

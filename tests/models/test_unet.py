@@ -108,3 +108,20 @@ def test_a_single_image_is_not_zeroed_at_the_bottleneck(small):
         return seen["intermediates"]["up0"]["__call__"][0]
 
     assert np.abs(innermost(x[:1]) - innermost(x[1:2])).max() > 1e-2
+
+
+def test_context_is_that_of_the_gradient() -> None:
+    model = UNet(features=2, outputs=1, depth=3, dropout_rate=0.0)
+    assert (model.context, model.multiple) == (21, 8)
+    x, middle = np.full((1, 64, 64, 1), 0.1, np.float32), 32
+    variables = model.init(jax.random.key(0), x, train=False)
+    variables = jax.tree.map(lambda a: jnp.abs(a) + 0.01, variables)  # nothing cancels
+
+    def pixel(x: jax.Array, row: jax.Array) -> jax.Array:
+        return model.apply(variables, x, train=False)[0, row, middle, 0]
+
+    gradient, reach = jax.jit(jax.grad(pixel)), []
+    for row in range(middle, middle + 8):
+        (rows,) = np.nonzero(np.asarray(gradient(x, row))[0, :, :, 0].any(1))
+        reach += [row - rows.min(), rows.max() - row]
+    assert max(reach) == model.context

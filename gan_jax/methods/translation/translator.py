@@ -23,7 +23,7 @@ from gan_jax.methods.gan.codes import Codes
 from gan_jax.methods.gan.terms import DISC_TERMS
 from gan_jax.methods.roles import check_generator, checked_discriminator
 from gan_jax.methods.terms import Term, make_terms, terms_of
-from gan_jax.methods.translation.networks import DISCRIMINATORS, GENERATORS, MULTIPLES
+from gan_jax.methods.translation.networks import DISCRIMINATORS, GENERATORS, multiple
 from gan_jax.methods.update import Net, Update, make_net, make_update
 from gan_jax.metrics.image_quality import psnr, ssim
 from gan_jax.metrics.totals import masked_sums, means
@@ -100,7 +100,8 @@ def make_players(
     terms: dict[str, Term] = {}
     for name, (source, target) in generators.items():
         outputs = shapes[target][-1]
-        network = build("model.gen", config.model.gen, GENERATORS, outputs=outputs)
+        given = dict(outputs=outputs, image_size=shapes[source][:2])
+        network = build("model.gen", config.model.gen, GENERATORS, **given)
         made = (*shapes[source][:2], outputs)
         check_generator(
             config.model.gen.name, network, (inputs[source],), made, ("keys", "dropout")
@@ -183,7 +184,7 @@ def make_translator(
             source=source,
             target=target,
             paired=len(domains) == 1 or spec.eval_pairs,
-            multiple=MULTIPLES.get(config.model.gen.name),
+            multiple=multiple(config.model.gen.name, shapes[source][:2]),
         )
 
     transforms = {name: transform(name, path) for name, path in paths.items()}

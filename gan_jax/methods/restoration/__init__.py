@@ -1,0 +1,1 @@
+"""Restoration of photographs: networks that undo a degradation of which pairs can be made."""

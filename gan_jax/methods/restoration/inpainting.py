@@ -1,0 +1,109 @@
+"""Inpainting: fill the pixels under a mask.
+
+The network sees the image with these pixels set to 0, and the mask as one more channel. Its output
+is used under the mask only; all other pixels are those of the input. The loss is L1 with a weight
+inside of the mask, as in Liu et al. 2018 (arXiv:1804.07723, equation 1) without the perceptual
+terms; their partial convolutions are not used.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from ml_collections import ConfigDict
+
+from gan_jax.core.choices import Choice, Sections, build
+from gan_jax.core.errors import UserError
+from gan_jax.core.spec import DataSpec
+from gan_jax.core.state import TrainState
+from gan_jax.core.task import Batch, Key, Metrics, Phase, Task
+from gan_jax.methods.restoration.restorer import (
+    Images,
+    Patches,
+    check_patches,
+    make_pairs,
+    make_restorer,
+    make_restoring_net,
+    restorer_sections,
+    restorer_terms,
+    training_pairs,
+)
+from gan_jax.methods.update import Aux, Nets, make_update
+from gan_jax.metrics.image_quality import masked_psnr
+
+
+class Rules(NamedTuple):
+    """How an inpainting network is trained.
+
+    Attributes:
+      hole_weight: weight of a pixel under the mask; that of all others is 1.
+      patch, flip, turn: as in `pixels.Rules`.
+    """
+
+    hole_weight: float = 6.0
+    patch: int = 0
+    flip: bool = True
+    turn: bool = True
+
+
+RULES = Choice({"inpainting": Rules})
+
+
+def sections(config: ConfigDict) -> Sections:
+    """Return the choices of each section."""
+    return restorer_sections(RULES)
+
+
+def composite(inputs: Images, outputs: Images) -> Images:
+    """Return the outputs under the mask and the known pixels elsewhere: [B, H, W, C].
+
+    Args:
+      inputs: [B, H, W, C + 1], the mask last: above 0 where pixels are to be filled.
+      outputs: [B, H, W, C].
+    """
+    return jnp.where(inputs[..., -1:] > 0, outputs, inputs[..., :-1])
+
+
+def make_task(config: ConfigDict, spec: DataSpec) -> Task:
+    """Build an inpainting network; see `configs/inpaint.py` for its fields."""
+    task = build("task", config.task, RULES)
+    if config.degrade.name != "mask":
+        raise UserError(
+            f"degrade={config.degrade.name} with task.name=inpainting: it fills what a mask hides:"
+            " set degrade=mask"
+        )
+    pairs, patches = make_pairs(config, spec), Patches(task.patch, task.flip, task.turn)
+    check_patches(patches, pairs)
+    net = make_restoring_net(config, pairs)
+    given = dict(microbatches=config.train.microbatches)
+    update = make_update({"net": net}, restorer_terms(config), **given)
+
+    def train_step(
+        phase: Phase, state: TrainState, batch: Batch, key: Key
+    ) -> tuple[TrainState, Metrics]:
+        data_key, term_key = jax.random.split(key)
+        inputs = training_pairs(pairs, patches, {k: x[0] for k, x in batch.items()}, data_key)
+        state, metrics, _ = update(state, ("net",), loss, inputs, key=term_key, phase=phase)
+        return state, metrics
+
+    def loss(nets: Nets, inputs: Any) -> tuple[jax.Array, Aux]:
+        masked, clean = inputs
+        hidden = (masked[..., -1:] > 0).astype(jnp.float32)
+        difference = nets.net(masked).astype(jnp.float32) - clean
+        error = jnp.sign(difference) * difference
+        hole, known = (hidden * error).mean(), ((1 - hidden) * error).mean()
+        return task.hole_weight * hole + known, Aux({"hole": hole, "known": known})
+
+    compared = {
+        "psnr_hole": lambda inputs, prediction, target: masked_psnr(
+            prediction=prediction, target=target, mask=inputs[..., -1:] > 0
+        )
+    }
+    return make_restorer(
+        *(config, spec, pairs, net, update, train_step),
+        image=composite,
+        compared=compared,
+        takes_mask=True,
+    )
