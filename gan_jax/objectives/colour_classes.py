@@ -119,13 +119,12 @@ def bin_counts(ab: jax.Array) -> jax.Array:
     """Return how many pixels are in each bin, a pixel shared by its five nearest.
 
     Args:
-      ab: colours [..., 2] of CIE Lab.
+      ab: colours of sRGB in CIE Lab, [..., 2].
 
     Returns:
       float32 [Q], whose sum is the number of pixels.
     """
-    index, shares = soft_bins(ab.astype(jnp.float32))
-    return jnp.zeros(len(bins()), jnp.float32).at[index.ravel()].add(shares.ravel())
+    return soft_bins(ab).reshape(-1, len(bins())).sum(0)
 
 
 def rebalanced_weights(

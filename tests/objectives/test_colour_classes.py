@@ -9,6 +9,7 @@ from skimage import color
 
 from gan_jax.objectives.colour_classes import (
     annealed_mean,
+    bin_counts,
     bins,
     nearest_bin,
     rebalanced_cross_entropy,
@@ -51,6 +52,10 @@ def test_a_colour_is_shared_by_its_nearest_bins() -> None:
     distance = np.square(colours[:, None] - CENTRES).sum(-1)
     own = np.take_along_axis(distance, np.asarray(nearest)[:, None], 1)[:, 0]
     np.testing.assert_allclose(own, distance.min(1), atol=1e-3)
+
+    counts = bin_counts(colours[:, None])
+    np.testing.assert_allclose(counts, np.asarray(shares).sum(0), atol=1e-3)
+    np.testing.assert_allclose(counts.sum(), len(colours), rtol=1e-5)
 
     each = np.exp(-(10**2) / (2 * 5**2))
     expected = {(0, 0): 1, (10, 0): each, (-10, 0): each, (0, 10): each, (0, -10): each}
