@@ -48,7 +48,7 @@ from gan_jax.ops.colour import lab_to_rgb, rgb_to_lab
 from gan_jax.parallel.axes import axis_mean
 
 CHROMA = 110.0  # a and b of sRGB are within: of output "ab" the unit
-COUNTS = "colours"  # the buffer with the pixels in each bin, as a mean over devices
+SHARES = "colours"  # the buffer with the share of pixels in each bin, summed over updates
 
 
 class Rules(NamedTuple):
@@ -110,21 +110,22 @@ def make_task(config: ConfigDict, spec: DataSpec) -> Task:
         data_key, term_key = jax.random.split(key)
         grey, clean = training_pairs(pairs, patches, {k: x[0] for k, x in batch.items()}, data_key)
         ab = rgb_to_lab(clean)[..., 1:]
-        counts = state.buffers.get(COUNTS)
+        shares = state.buffers.get(SHARES)
 
         def loss(nets: Nets, inputs: Any) -> tuple[jax.Array, Aux]:
             outputs = nets.net(inputs[0])
             if not classes:
                 error = jnp.square(outputs - inputs[1] / CHROMA).mean()
                 return error, Aux({"chroma": error})
-            weights = rebalanced_weights(counts) if task.rebalance else jnp.ones(len(bins()))
+            weights = rebalanced_weights(shares) if task.rebalance else jnp.ones(len(bins()))
             given = dict(logits=outputs, ab=inputs[1], weights=weights)
             error = rebalanced_cross_entropy(**given).mean()
             return error, Aux({"cross_entropy": error})
 
         if classes:
-            more = counts + axis_mean(bin_counts(ab))
-            state = state.replace(buffers={**state.buffers, COUNTS: more})
+            counts = bin_counts(ab)
+            more = shares + axis_mean(counts / counts.sum())
+            state = state.replace(buffers={**state.buffers, SHARES: more})
         given = dict(key=term_key, phase=phase)
         state, metrics, _ = update(state, ("net",), loss, (grey, ab), **given)
         return state, metrics
@@ -139,6 +140,6 @@ def make_task(config: ConfigDict, spec: DataSpec) -> Task:
         *(config, spec, pairs, net, update, train_step),
         image=image,
         compared={"ab_error": ab_error},
-        # One pixel in each bin: weights are defined before the first step.
-        buffers={COUNTS: jnp.ones(len(bins()))} if classes else None,
+        # All bins alike, for one update: weights are defined before the first step.
+        buffers={SHARES: jnp.full(len(bins()), 1 / len(bins()))} if classes else None,
     )
