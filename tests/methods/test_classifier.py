@@ -91,7 +91,8 @@ def test_targets_are_standardised(tmp_path: Path) -> None:
     evaluator = make_evaluator(task, make_parallel("jit", 1), 16, 0)
     score = evaluator(state, dataset.splits["train"])
     made = np.asarray(task.encode(state, train["image"], None)["outputs"])
-    assert task.predict.names == ("value",) and not task.predict.probabilities
+    assert task.predict.names == ("value_0", "value_1")
+    assert not task.predict.probabilities
     np.testing.assert_allclose(task.predict.function(state, train["image"]), made, rtol=1e-5)
     distance = np.linalg.norm(made - train["target"], axis=1).mean()
     assert score["distance"] == pytest.approx(distance, rel=1e-3)
