@@ -12,8 +12,10 @@ A result file is {"rows": [...]}. A row has
     known. Names have their protocol, see `gan_jax.core.metric_names`.
   picture: a file, relative to configs/; "" for none.
 
-and may have `family` or `study`, where it stands in another table than its config's; and `classes`
-of a folder of images, which `count_parameters` needs.
+and may have `family` or `study`, where it stands in another table than its config's; `classes` of a
+folder of images, which `count_parameters` needs; and, until all its seeds are measured, `plan`:
+{"seeds": [...], "minutes": expected of a seed, "worth": rows of the highest are run first}, see
+benchmarks/campaign.py.
 """
 
 from __future__ import annotations
@@ -29,6 +31,8 @@ from gan_jax.core.metric_names import MetricName
 
 FOLDER = Path(__file__).parent
 RESULTS = FOLDER / "results"
+# {task: [{"method": ..., "metrics": {NAME: value}}]}, by benchmarks/restoration_baselines.py.
+BASELINES = FOLDER / "restoration_baselines.json"
 Row = dict[str, Any]
 
 # Tables of the page: a heading, and the configs whose results it has.
@@ -54,6 +58,13 @@ FAMILIES: dict[str, tuple[str, tuple[str, ...]]] = {
     ),
     "vae": ("VAEs", ("vae", "iwae")),
     "translation": ("Image-to-image translation", ("unet", "pix2pix", "cyclegan")),
+    "restoration": (
+        "Restoration of photographs",
+        (
+            *("edsr", "srcnn", "srgan", "esrgan", "dncnn", "dejpeg", "deblur", "inpaint"),
+            "colorize",
+        ),
+    ),
     "classifier": ("Classifiers", ("classifier",)),
     "fusion": ("VAEs and GANs combined", ("vae_gan",)),
 }
@@ -114,6 +125,14 @@ python benchmarks/ladder.py --output=runs/ladder --classifier=CLASSIFIER --only=
 """
 
 
+PHOTOGRAPHS = """Results and baselines are means over three whole photographs, rounded to 8 bits:
+chelsea, coffee and flower (split "test" of `data.source=photographs`). Networks train on seven
+others of scikit-image, scikit-learn and matplotlib; "30 more" are of a folder. `border2`: 2 px
+at each border are left out; `y` is luma in [16, 235]; noise is added without clipping. Classical
+methods on the same pixels, by `python benchmarks/restoration_baselines.py`:
+"""
+
+
 def read_results() -> dict[str, list[Row]]:
     """Return the rows of every config that has a result file."""
     files = sorted(RESULTS.glob("*.json"))
@@ -138,6 +157,9 @@ def results_page(results: dict[str, list[Row]], papers: dict[str, str]) -> str:
     for family, (heading, names) in FAMILIES.items():
         if lines := _family(family, [name for name in names if name in papers], results, papers):
             parts.append("\n".join([f"## {heading}", "", *lines, ""]))
+            if family == "restoration":
+                baselines = json.loads(BASELINES.read_text(encoding="utf-8"))
+                parts.append("\n".join([PHOTOGRAPHS, *_baselines(baselines), ""]))
     parts.append("## Comparisons\n")
     for study, (heading, about) in STUDIES.items():
         rows = [(n, row) for n, rs in results.items() for row in rs if row.get("study") == study]
@@ -171,6 +193,20 @@ def _family(
             cells = [_config(name, row), _trained_on(row), papers[name], _parameters(row)]
             cells += [_steps(row), *_result(row), _time(row), _picture(row)]
             lines.append(f"| {' | '.join(cells)} |")
+    return lines
+
+
+def _baselines(tasks: dict[str, list[Row]]) -> list[str]:
+    """Return the lines of a table for each task: a baseline a row, a metric a column."""
+    lines = []
+    for baselines in tasks.values():
+        columns = list(dict.fromkeys(name for line in baselines for name in line["metrics"]))
+        lines += [f"| baseline | {' | '.join(f'`{name}`' for name in columns)} |"]
+        lines.append("|---" * (len(columns) + 1) + "|")
+        for line in baselines:
+            cells = [_number([line["metrics"][c]]) if c in line["metrics"] else "" for c in columns]
+            lines.append(f"| {' | '.join([line['method'], *cells])} |")
+        lines.append("")
     return lines
 
 
@@ -245,7 +281,7 @@ def _result(row: Row) -> tuple[str, str]:
             ", ".join(f"{_short(n)} {_number(v)}" for n, v in found if n.protocol == protocol)
         )
     if not lines:
-        lines.append("looked at, not measured")
+        lines.append("not yet measured" if "plan" in row else "looked at, not measured")
     if row["seeds"]:
         lines[-1] += f" (seed{'s' if len(row['seeds']) > 1 else ''} {_seeds(row)})"
     if row.get("reference"):

@@ -18,6 +18,7 @@ from gan_jax.core.errors import UserError, check_choice
 from gan_jax.core.images import to_float, to_uint8
 from gan_jax.core.metric_names import MetricName
 from gan_jax.core.task import Transform
+from gan_jax.data.dataset import Split
 from gan_jax.library.run import Run
 from gan_jax.library.transforms import make_changer
 from gan_jax.metrics.image_quality import (
@@ -66,20 +67,48 @@ def restoration(
     check_choice("--split", split, splits)
     changer = make_changer(run, name, seed=seed, options=options)
     examples = splits[split]
+
+    def restore(inputs: np.ndarray, i: int) -> dict[str, np.ndarray]:
+        return {"": changer.one(inputs, i)}
+
     count = min(len(examples), num or len(examples))
+    return compare_photographs(transform, examples, restore, count=count, seed=seed, split=split)
+
+
+def compare_photographs(
+    transform: Transform,
+    examples: Split,
+    restore: Callable[[np.ndarray, int], Mapping[str, np.ndarray]],
+    *,
+    count: int,
+    seed: int,
+    split: str,
+) -> dict[str, float]:
+    """Compare what is made of degraded photographs with the clean ones.
+
+    Args:
+      transform: says how photographs are degraded.
+      examples: whole photographs.
+      restore: (degraded photograph [h, w, c] float32, its number) -> {what made it: float32
+        [H, W, C]}, "" for a network. Simple baselines are compared beside it.
+      count: photographs.
+      seed: of the degradations.
+      split: for the names of the metrics.
+
+    Returns:
+      Means over the photographs, by name with protocol.
+    """
     sums: dict[str, float] = {}
     for i in range(count):
-        inputs, clean = _pair(
-            transform, examples.read(i), jax.random.fold_in(jax.random.key(seed), i)
-        )
-        made = changer.one(inputs, i)
-        candidates = {"": made, **_baselines(transform, inputs, clean.shape)}
+        key = jax.random.fold_in(jax.random.key(seed), i)
+        inputs, clean = _pair(transform, examples.read(i), key)
+        candidates = {**restore(inputs, i), **_baselines(transform, inputs, clean.shape)}
         hole = inputs[..., -1:] > 0 if transform.takes_mask else None
         for part, image in candidates.items():
-            for key, value in _compare(transform, _rounded(image), clean, hole):
-                full = MetricName(key.metric, part, (*key.protocol, split, count))
+            for found, value in _compare(transform, _rounded(image), clean, hole):
+                full = MetricName(found.metric, part, (*found.protocol, split, count))
                 sums[str(full)] = sums.get(str(full), 0.0) + value
-    return {key: value / count for key, value in sums.items()}
+    return {name: value / count for name, value in sums.items()}
 
 
 def _pair(

@@ -47,11 +47,14 @@ def test_files_are_of_configs_and_configs_of_one_family() -> None:
 
 @pytest.mark.parametrize(("name", "row"), ROWS, ids=map(ident, ROWS))
 def test_a_row_is_whole(name: str, row: Row) -> None:
-    assert set(row) - {"family", "study", "reference", "classes"} == set(KEYS)
+    assert set(row) - {"family", "study", "reference", "classes", "plan"} == set(KEYS)
     assert row["what"] and isinstance(row["short"], bool)
     assert row.get("family", "gan") in FAMILIES and row.get("study", "precision") in STUDIES
     seeds = row["seeds"] or []
     assert row["minutes"] is None or len(row["minutes"]) == len(seeds)
+    if "plan" in row:
+        assert set(row["plan"]) == {"seeds", "minutes", "worth"}
+        assert row["command"] and row["evaluated"] and set(seeds) < set(row["plan"]["seeds"])
     for metric, values in row["metrics"].items():
         assert str(MetricName.parse(metric)) == metric and MetricName.parse(metric).protocol
         if isinstance(values, dict):
@@ -119,6 +122,10 @@ def test_the_page_says_short_not_measured_mean_and_seeds() -> None:
     assert "fid 2.0 ± 1.0, kid 0.5 ± 0 (seeds 0, 1, 2)" in line
     assert "| [`sngan`](sngan.py) | | Paper 2 | | | | not yet measured | | |" in page
     assert "`iwae`" not in page and "### Controls" not in page
+    planned = row | {"metrics": {}, "seeds": None, "plan": {"seeds": [0], "minutes": 1, "worth": 1}}
+    page = results_page({"dcgan": [planned]}, {"dcgan": "Paper 1"})
+    line = next(line for line in page.splitlines() if line.startswith("| [`dcgan`]"))
+    assert "not yet measured" in line
     page = results_page({"dcgan": [row | {"study": "controls"}]}, {"dcgan": "Paper 1"})
     assert "| 0, 1, 2 | 10 to 12 | 2.0 ± 1.0 | 0.5 ± 0 |" in page.partition("### Controls")[2]
 
