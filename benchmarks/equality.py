@@ -19,6 +19,7 @@ from benchmarks.twins.convert import to_batch, to_state_dict, to_tensor
 from benchmarks.twins.training import set_products
 from gan_jax.core.keys import named_keys
 from gan_jax.core.task import Task
+from gan_jax.data.degrade import noise
 from gan_jax.methods.registry import make_task
 from gan_jax.parallel.axes import example_keys
 from gan_jax.parallel.mesh import make_parallel
@@ -95,11 +96,22 @@ def _paired_draws(problem: Problem, task: Task, key: jax.Array) -> dict[str, Any
     return {"masks": _masks(example_keys(dropout_key, size), problem)}
 
 
+def _restorer_draws(problem: Problem, task: Task, key: jax.Array) -> dict[str, Any] | None:
+    batch = problem.batch()
+    if "target" in batch:
+        return None
+    data_key = jax.random.split(key)[0]
+    keys = example_keys(jax.random.split(data_key, 4)[3], batch["image"].shape[1])
+    standard = noise(sigma=127.5)  # of 255 grey levels: a deviation of 1 in [-1, 1]
+    return {"noise": to_tensor(standard.apply(jnp.zeros(batch["image"].shape[1:]), keys))}
+
+
 DRAWS: dict[str, Callable[..., dict[str, Any] | None]] = {
     "gan": _gan_draws,
     "vae": _vae_draws,
     "paired": _paired_draws,
     "classifier": lambda problem, task, key: None,
+    "restorer": _restorer_draws,
 }
 
 
@@ -249,11 +261,12 @@ def _compare_samples(
     """Compare images in eval mode, of our weights and statistics after the step."""
     load(twin, state)
     batch = problem.batch()
-    if task.name == "paired":
+    if task.name in ("paired", "restorer"):
         keys = example_keys(jax.random.key(7), batch["image"].shape[1])
-        draws = {"masks": _masks(keys, problem)}
+        options = {"dropout": True} if task.name == "paired" else {}
+        draws = {"masks": _masks(keys, problem)} if options else None
         images = jax.jit(
-            lambda s, x, k: task.transform().function(s, x, k, weights="ema", dropout=True)
+            lambda s, x, k: task.transform().function(s, x, k, weights="ema", **options)
         )(state, batch["image"][0], keys)
     else:
         latents = draws["noise" if task.name == "vae" else "gen"].numpy()

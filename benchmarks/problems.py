@@ -33,7 +33,9 @@ class Problem:
       image: (height, width, channels).
       fields: overrides of the config.
       target: channels of the stream "target"; 0 for none.
+      scale: side of the stream "target" relative to that of "image".
       classes: number of classes of the stream "label"; 0 for none.
+      photo: (height, width) of the photo that a restorer transforms; (0, 0) for none.
       resolved: the resolved config as JSON, see `resolve`; "" if not resolved yet.
     """
 
@@ -42,7 +44,9 @@ class Problem:
     image: tuple[int, int, int]
     fields: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     target: int = 0
+    scale: int = 1
     classes: int = 0
+    photo: tuple[int, int] = (0, 0)
     resolved: str = ""
 
     def changed(self, image: tuple[int, int, int], **fields: Any) -> Problem:
@@ -66,7 +70,8 @@ class Problem:
         """Describe the random data."""
         streams = {"image": Stream(self.image, "float32", "image")}
         if self.target:
-            streams["target"] = Stream((*self.image[:2], self.target), "float32", "image")
+            sides = (self.scale * side for side in self.image[:2])
+            streams["target"] = Stream((*sides, self.target), "float32", "image")
         if self.classes:
             streams["label"] = Stream((), "int32", "label")
         names = tuple(map(str, range(self.classes)))
@@ -85,6 +90,11 @@ class Problem:
             else:
                 batch[name] = random.uniform(-1, 1, shape).astype(np.float32)
         return batch
+
+    def make_photo(self) -> np.ndarray:
+        """Return a photo, uint8 [H, W, C], the same at every call."""
+        random = np.random.Generator(np.random.Philox(1))
+        return random.integers(0, 256, (*self.photo, self.image[2]), np.uint8)
 
     def make_twin(self, device: str = "cpu") -> Any:
         """Build the PyTorch twin on a PyTorch device, with its own initial weights."""
@@ -107,11 +117,20 @@ _SMALL = {
     "train.ema_start": 0,
 }
 
+_RESTORER = {
+    "task.patch": 0,  # patches are cut before the step
+    "task.flip": False,
+    "task.turn": False,
+    "optim.net.schedule": "constant",
+}
+
 # Augmentation is off: in PyTorch it is work of the data loader. The classifier's learning rate is
 # constant, because the first of its warm-up is 0 and would hide a wrong optimizer; so are those of
 # the residual GANs, whose decay is no work. SNGAN's generator is 128 wide (paper: 256).
 # SAGAN and BigGAN are 32 wide (64 and 96), with batches of 16 and one discriminator update (BigGAN:
-# five), and given one of ten classes.
+# five), and given one of ten classes. Restorers get patches of 48 px of the clean image. EDSR is the
+# paper's baseline with the config's bicubic skip, and gets pairs: to downscale is work of the data
+# loader in PyTorch. DnCNN-S gets grey images, to which both add noise in the step.
 PROBLEMS = {
     "DCGAN-64": Problem("dcgan.py:celeb_a", "dcgan", (64, 64, 3)),
     "SNGAN-32": Problem(
@@ -137,5 +156,17 @@ PROBLEMS = {
             "optim.net.warmup_steps": 0,
         },
         classes=10,
+    ),
+    "EDSR-48": Problem(
+        "edsr.py:pairs,width=64,blocks=16",
+        "restoration",
+        (24, 24, 3),
+        _RESTORER,
+        target=3,
+        scale=2,
+        photo=(512, 768),
+    ),
+    "DnCNN-48": Problem(
+        "dncnn.py:photos,channels=1", "restoration", (48, 48, 1), _RESTORER, photo=(512, 768)
     ),
 }

@@ -45,7 +45,7 @@ def finish(config: ConfigDict, values: dict[str, Any]) -> None:
     net = dict(name="edsr", width=values["width"], blocks=values["blocks"], skip="bicubic")
     config.model = ConfigDict(dict(net=net))
     config.optim.net.lr = 5e-4
-    schedule(config, values, steps=4000)
+    schedule(config, values, steps=2000)
     if values["smoke"]:
         config.model.net.update(width=4, blocks=2)
     config.lock()

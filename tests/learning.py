@@ -58,7 +58,7 @@ DRAWING = {
     "edsr": dict(),
     "dncnn": dict(),
     "inpaint": dict(),
-    "colorize": dict(),
+    "colorize": dict(task__output="classes"),
     "srgan": dict(),
     "sagan": dict(model__conditional="projection"),
     "biggan": dict(model__conditional="projection"),

@@ -11,7 +11,6 @@ GOLDEN = Path(__file__).parent / "features" / "perceptual_golden.npz"
 PHOTOGRAPHS = ("chelsea", "coffee", "rocket")
 SIZES = ((45, 37), (16, 24))  # of the pairs that LPIPS compares [px]
 CHANNELS = (64, 128, 256, 512, 512)
-VGG_CONVOLUTIONS = (0, 2, 5, 7, 10, 12, 14, 17, 19, 21, 24, 26, 28)
 
 
 def square(name: str) -> np.ndarray:
@@ -29,16 +28,21 @@ def crops() -> np.ndarray:
     return np.stack([x[i : i + 224, i : i + 224] for x, i in zip(images, starts, strict=True)])
 
 
-def vgg_weights() -> dict[str, np.ndarray]:
-    """Return drawn weights of VGG-16 by torchvision's names; activations keep their size."""
+def vgg_weights(counts: tuple[int, ...] = (2, 2, 3, 3, 3)) -> dict[str, np.ndarray]:
+    """Return drawn weights of a VGG by torchvision's names; activations keep their size.
+
+    Args:
+      counts: convolutions of the five blocks, by default those of VGG-16.
+    """
     rng = np.random.default_rng(0)
-    weights, inputs = {}, 3
-    widths = [c for c, count in zip(CHANNELS, (2, 2, 3, 3, 3), strict=True) for _ in range(count)]
-    for index, outputs in zip(VGG_CONVOLUTIONS, widths, strict=True):
-        kernel = rng.standard_normal((outputs, inputs, 3, 3), np.float32)
-        weights[f"features.{index}.weight"] = kernel * np.float32((2 / (9 * inputs)) ** 0.5)
-        weights[f"features.{index}.bias"] = rng.standard_normal(outputs, np.float32) / 10
-        inputs = outputs
+    weights, inputs, index = {}, 3, 0
+    for outputs, count in zip(CHANNELS, counts, strict=True):
+        for _ in range(count):
+            kernel = rng.standard_normal((outputs, inputs, 3, 3), np.float32)
+            weights[f"features.{index}.weight"] = kernel * np.float32((2 / (9 * inputs)) ** 0.5)
+            weights[f"features.{index}.bias"] = rng.standard_normal(outputs, np.float32) / 10
+            inputs, index = outputs, index + 2  # one for the ReLU
+        index += 1  # the pooling
     return weights
 
 

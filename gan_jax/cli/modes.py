@@ -260,8 +260,9 @@ def transform(flags: argparse.Namespace, others: list[str]) -> int:
             "--mode=transform needs --input=DIR (or one image) and --output=DIR (or, for one image,"
             " a file)"
         )
-    options, rest = split_overrides(others, "--")
-    _refuse(flags.mode, rest)
+    fields, rest = split_overrides(others, "--config.")
+    options, rest = split_overrides(rest, "--")
+    _refuse(flags.mode, [*(f"--config.{name}" for name in fields), *rest])
     from gan_jax.library.photo_files import transform as run_transform
 
     with counting("transformed") as report:

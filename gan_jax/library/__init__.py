@@ -1,4 +1,4 @@
-"""The notebook API: load a run, sample, transform, write files; list runs, monitor a training.
+"""The notebook API: load a run, sample, transform, predict, files; list runs, monitor a training.
 
 Does not train.
 """

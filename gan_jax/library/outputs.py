@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Collection, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path, PurePosixPath
 
 from PIL import Image
@@ -86,12 +86,20 @@ def output_names(names: Sequence[str]) -> dict[str, str]:
         whole |= more
 
 
-def compared_name(name: str, others: Collection[str]) -> str:
-    """Return the name of an output's comparison: a.png -> a.compare.png, unless it is taken."""
-    path = PurePosixPath(name)
-    while (made := path.with_name(f"{path.stem}.compare{path.suffix}")).as_posix() in others:
-        path = made
-    return made.as_posix()
+def compared_names(made: Mapping[str, str]) -> dict[str, str]:
+    """Return the name of each output's comparison, a.compare.png for a.png, unless it is taken.
+
+    Args:
+      made: as from `output_names`.
+    """
+    taken, found = set(made.values()), {}
+    for image, output in made.items():
+        path = PurePosixPath(output)
+        while path.as_posix() in taken:
+            path = path.with_name(f"{path.stem}.compare{path.suffix}")
+        found[image] = path.as_posix()
+        taken.add(found[image])
+    return found
 
 
 def _files(output: Path) -> list[str]:

@@ -26,7 +26,7 @@ from gan_jax.core.photos import (
 from gan_jax.data.folders import OTHERS, SUFFIXES, Scan, by_key, pair_key, scan, shortened
 from gan_jax.data.image_files import damaged, map_files, range_notes
 from gan_jax.library.generate import origin, save_table
-from gan_jax.library.outputs import check_file, check_output, clear, compared_name, output_names
+from gan_jax.library.outputs import check_file, check_output, clear, compared_names, output_names
 from gan_jax.library.run import Run, load
 from gan_jax.library.transforms import Changer, make_changer
 
@@ -127,7 +127,7 @@ def transform(
     folder = output.parent if as_file else output
     compared = {}
     if compare:
-        compared = {key: compared_name(file, made.values()) for key, file in made.items()}
+        compared = compared_names(made)
         if as_file:
             check_file(folder / compared[source.name], overwrite=overwrite)
     run = load(workdir, checkpoint=checkpoint)

@@ -218,8 +218,9 @@ class Run:
             one for each image.
           size: (height, width) [px] that uint8 images are resized to first, as in training.
           tile: images with a side above this [px] are cut into overlapping tiles, without seams;
-            None is 256, or for a transform without a finite `context` the whole image, for which
-            "approximate" blends tiles of 512 px.
+            None is 256 or, if an output pixel sees much, four times its `context`. A transform
+            without a finite context takes the whole image. "approximate" blends tiles of 512 px,
+            which saves memory, and results differ from those of the whole image.
           seed: seed for random draws of the task; those of image i depend on (seed, i).
           batch_size: images per batch; fewer if they are larger than those of the training.
           **options: task options.

@@ -251,17 +251,17 @@ def _tiles(transform: Transform, name: str, tile: int | str | None) -> tuple[int
                 f"--tile={tile}: transform {name!r} works at the training size only, leave it out"
             )
         return 0, 0, False
+    if tile == APPROXIMATE:
+        return max(APPROXIMATE_TILE, 2 * multiple), APPROXIMATE_CONTEXT, True
     if context is None:
         if tile is None:
             return 0, 0, False
-        if tile != APPROXIMATE:
-            raise UserError(
-                f"--tile={tile}: an output pixel of transform {name!r} depends on the whole image"
-                f" (by norms, attention or depth), so that tiles would have seams: leave --tile"
-                f" out, or have them blended by --tile={APPROXIMATE}"
-            )
-        return max(APPROXIMATE_TILE, 2 * multiple), APPROXIMATE_CONTEXT, True
-    if tile in (None, APPROXIMATE):
+        raise UserError(
+            f"--tile={tile}: an output pixel of transform {name!r} depends on the whole image (by"
+            f" norms, attention or depth), so that tiles would have seams: leave --tile out, or"
+            f" have them blended by --tile={APPROXIMATE}"
+        )
+    if tile is None:
         tile = max(TILE, 4 * context)
         return -(-tile // multiple) * multiple, context, False
     make_plan((tile + 1, tile + 1), multiple=multiple, tile=tile, context=context)  # is it enough?
@@ -273,9 +273,10 @@ def _mask(mask: Any, i: int) -> np.ndarray:
     array = np.asarray(mask)
     if array.ndim == 3 and array.shape[-1] == 1:
         array = array[..., 0]
-    if array.ndim != 2 or array.dtype not in (np.bool_, np.uint8):
+    ones = array.dtype == np.uint8 and array.max(initial=0) == 1
+    if array.ndim != 2 or array.dtype not in (np.bool_, np.uint8) or ones:
         raise UserError(
-            f"mask {i} is {array.dtype} of shape {array.shape}: [height, width], bool, or uint8"
-            " with 255 where pixels are to be filled in"
+            f"mask {i} is {array.dtype} of shape {array.shape}{', up to 1' if ones else ''}:"
+            " [height, width], bool, or uint8 with 255 where pixels are to be filled in"
         )
     return array if array.dtype == np.bool_ else array >= 128

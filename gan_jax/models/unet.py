@@ -56,12 +56,14 @@ class UNet(nn.Module):
       outputs: channels of the output image.
       depth: number of halvings; None takes as many as the image size allows.
       dropout_rate: in [0, 1).
+      bounded: whether the output ends in tanh; otherwise it is unbounded, such as logits.
     """
 
     features: int = 64
     outputs: int = 3
     depth: int | None = None
     dropout_rate: float = 0.5
+    bounded: bool = True
 
     @property
     def multiple(self) -> int | None:
@@ -90,7 +92,7 @@ class UNet(nn.Module):
             and stays on at test time.
 
         Returns:
-          Images [B, H, W, outputs] in [-1, 1].
+          Images [B, H, W, outputs] in [-1, 1], unless not bounded.
 
         Raises:
           UserError: when the size or the depth does not fit.
@@ -136,7 +138,7 @@ class UNet(nn.Module):
             if i < _DROPOUT_BLOCKS:
                 x = drop(x, i)
             x = jnp.concatenate([skips.pop(), block_output(x)], -1)
-        return jnp.tanh(x)
+        return jnp.tanh(x) if self.bounded else x
 
     def _depth(self, height: int, width: int) -> int:
         most = unet_depth(height, width)

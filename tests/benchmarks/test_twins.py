@@ -49,6 +49,8 @@ TINY: dict[str, dict[str, Any]] = {
     # 8 wide: from 4 channels in channels_last memory, PyTorch 2.13's weight gradient of a strided
     # 1x1 convolution is wrong in one call of twenty.
     "ResNet-18-32": dict(image=(16, 24, 3), model__net__width=8),
+    "EDSR-48": dict(image=(8, 12, 3), model__net__width=8, model__net__blocks=2),
+    "DnCNN-48": dict(image=(12, 16, 1), model__net__width=8, model__net__layers=4),
 }
 
 

@@ -13,7 +13,6 @@ from commands import (
     make_images,
     refuse,
     snapshot,
-    succeed,
     truncate,
 )
 from conftest import Trained, smoke_config
@@ -131,20 +130,19 @@ def test_transform_folders(
     source.mkdir()
     refuse(capsys, *known, *both, says=["holds no images", ".png"], keeps=tmp_path)
     make_images(source, ["a.png", "b.png", "c/d.png"])
-    truncate(source / "b.png")
-    says = [str(source / "b.png"), "on_error=skip"]
-    refuse(capsys, *known, *both, says=says, keeps=tmp_path)
     for inside in (source, source / "c", source / "new"):
         both_in = [f"--input={source}", f"--output={inside}"]
         says = ["input folder", "name another"]
         refuse(capsys, *known, *both_in, says=says, keeps=tmp_path)
     (tmp_path / "file").write_text("")
-    for bad in ("file", "file/out"):
-        arguments = [f"--input={source}", f"--output={tmp_path / bad}"]
-        refuse(capsys, *known, *arguments, says=["is a file"], keeps=tmp_path)
-    out = succeed(capsys, *known, *both, "--config.data.on_error=skip")
-    assert "wrote 2 images" in out and "left out 1 (unreadable): b.png" in out
-    assert sorted(snapshot(output)) == ["a.png", "c", "c/d.png"]
+    for bad in ("file", "file/out", "file/out.png"):
+        for given in (source, source / "a.png"):
+            arguments = [f"--input={given}", f"--output={tmp_path / bad}"]
+            refuse(capsys, *known, *arguments, says=["is a file"], keeps=tmp_path)
+    for name in ("a.png", "b.png", "c/d.png"):
+        truncate(source / name)
+    says = ["none of the 3 images can be read", "a.png, b.png, c/d.png"]
+    refuse(capsys, *known, *both, says=says, keeps=tmp_path)
 
 
 def test_sample_into_what_is_no_folder(

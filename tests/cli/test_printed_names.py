@@ -1,4 +1,4 @@
-"""Names with brackets are printed as they are: rich would read them as its markup, and drop them."""
+"""Names with brackets are printed as they are: rich would read them as markup and drop them."""
 
 from __future__ import annotations
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import importlib
 from pathlib import Path
 
@@ -28,6 +29,7 @@ def deep(channels: int) -> np.ndarray:
     return (picture(channels).astype(int) * 257 // 2 + lower).astype(np.uint16)
 
 
+@functools.cache  # it holds the time of its creation
 def srgb() -> bytes:
     return ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
 

@@ -81,7 +81,8 @@ def slow(names: Iterable[str]) -> list[Any]:
     return [pytest.param(name, marks=pytest.mark.slow) for name in names]
 
 
-SLOW = slow((*OTHERS, "sngan", "lapgan", "cyclegan", "iwae", "vae_gan"))
+RESTORERS = ("edsr", "dncnn", "inpaint", "colorize", "srgan")
+SLOW = slow((*OTHERS, "sngan", "lapgan", "cyclegan", "iwae", "vae_gan", *RESTORERS))
 
 
 @pytest.mark.parametrize("name", ["dcgan", *SLOW])
@@ -112,7 +113,7 @@ def test_killed_and_resumed_equals_unbroken(name: str, tmp_path: Path) -> None:
     steps = [
         line["step"]
         for line in logged(broken)
-        if {"loss", "gen", "level0/gen", "gen_ab"} & set(line)
+        if {"loss", "gen", "level0/gen", "gen_ab", "l1", "hole", "chroma"} & set(line)
     ]
     assert steps == list(range(1, STEPS + 1)), "a line twice, or one missing"
     # The next batch is the same as well: the order is a function of (seed, position).
@@ -205,7 +206,7 @@ def test_signals_save_and_exit_cleanly(number: int, tmp_path: Path) -> None:
     assert last <= run.step
 
 
-@pytest.mark.parametrize("name", OTHERS)
+@pytest.mark.parametrize("name", [*OTHERS, "dncnn"])
 def test_resumed_equals_unbroken(name: str, tmp_path: Path) -> None:
     """The other families, without a kill: a run depends on no state held by the process."""
     changes = dict(train__devices=1, train__save_every=2, train__sample_every=0, eval__every=0)

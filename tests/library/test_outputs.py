@@ -9,7 +9,7 @@ import pytest
 
 from gan_jax.core.errors import UserError
 from gan_jax.core.images import save_png
-from gan_jax.library.outputs import SHEET, TABLE, check_output, clear, output_names
+from gan_jax.library.outputs import SHEET, TABLE, check_output, clear, compared_names, output_names
 
 PIXEL = np.zeros((1, 1, 1), np.uint8)
 
@@ -23,6 +23,13 @@ def test_no_two_outputs_have_one_name() -> None:
         (["cat.night", "cat.night.jpg"], ["cat.night.png", "cat.night.jpg.png"]),
     ):
         assert list(output_names(names).values()) == expected
+
+
+def test_comparisons_have_names_of_their_own() -> None:
+    made = {"a.jpg": "a.png", "b/c.png": "b/c.png", "a.compare.png": "a.compare.png"}
+    assert list(compared_names(made).values()) == [
+        *("a.compare.compare.png", "b/c.compare.png", "a.compare.compare.compare.png")
+    ]
 
 
 def test_an_interrupted_call(tmp_path: Path) -> None:

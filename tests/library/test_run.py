@@ -51,11 +51,14 @@ def test_python(run_of: Callable[[str], Trained]) -> None:
     assert run.encode(stored).shape == run.encode(images).shape == (3, 4)
     for bad, says in (
         (np.zeros((3, 8, 8, 1), np.float32), "takes .16, 16, 1.; give uint8"),
-        (np.zeros((8, 8, 1), np.uint8), "height, width, channels"),
+        (np.zeros((8, 8, 2), np.uint8), "height, width, channels"),
+        (np.zeros((2, 2, 8, 8, 1), np.uint8), "height, width, channels"),
         (np.zeros((0, 16, 16, 1), np.uint8), "N >= 1"),
     ):
         with pytest.raises(UserError, match=says):
             run.transform(bad)
+    np.testing.assert_allclose(run.transform(stored[0]), made[0], atol=1e-5)  # one alone
+    np.testing.assert_allclose(run.encode(stored[0]), run.encode(stored)[0], atol=1e-5)
     wrong_floats(run)
     photos_of_unlike_sizes(run)
     with pytest.raises(UserError, match="num=0"):
@@ -106,7 +109,8 @@ def photos_of_unlike_sizes(run: gan_jax.library.run.Run) -> None:
         ([photos[0], np.zeros((16, 16, 1), np.float32)], "images of float32, uint8"),
         ([np.zeros((16, 16, 1)), np.zeros((8, 8, 1))], r"float images of shape \(8, 8, 1\)"),
         ([], "N >= 1"),
-        (["photo.png"], r"image 0 has shape \(\)"),
+        (["photo.png"], r"cannot read image photo\.png"),
+        ([None], r"image 0 has shape \(\)"),
     ):
         with pytest.raises(UserError, match=says):
             run.transform(bad)

@@ -91,6 +91,9 @@ def test_targets_are_standardised(tmp_path: Path) -> None:
     evaluator = make_evaluator(task, make_parallel("jit", 1), 16, 0)
     score = evaluator(state, dataset.splits["train"])
     made = np.asarray(task.encode(state, train["image"], None)["outputs"])
+    assert task.predict.names == ("value_0", "value_1")
+    assert not task.predict.probabilities
+    np.testing.assert_allclose(task.predict.function(state, train["image"]), made, rtol=1e-5)
     distance = np.linalg.norm(made - train["target"], axis=1).mean()
     assert score["distance"] == pytest.approx(distance, rel=1e-3)
     assert score["distance"] < known.std() and abs(made[:, 1] - 0.1).max() < 1
@@ -142,10 +145,15 @@ def test_the_right_answer_has_no_error() -> None:
         state = state.replace(nets={"net": state.nets["net"].replace(params=params)})
         split = dataset.splits["train"]
         score = make_evaluator(task, make_parallel("jit", 1), 16, 0)(state, split)
+        answers = task.predict.function(state, split.get(np.arange(2))["image"])
         if wanted:
+            assert task.predict.probabilities and len(task.predict.names) == 10
+            np.testing.assert_allclose(answers, np.eye(10)[[3, 3]], atol=1e-6)
             labels = split.get(np.arange(len(split)))["label"]
             assert score["accuracy"] == pytest.approx((labels == 3).mean())
         else:
+            assert task.predict.names == ("degrees",) and not task.predict.probabilities
+            np.testing.assert_allclose(answers, [[30], [30]], atol=1e-4)
             assert score["error_degrees"] == pytest.approx(30, abs=1e-3)
             assert score["loss"] == pytest.approx(2 - 2 * np.cos(np.pi / 6), rel=1e-4)
 

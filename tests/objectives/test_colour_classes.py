@@ -9,7 +9,9 @@ from skimage import color
 
 from gan_jax.objectives.colour_classes import (
     annealed_mean,
+    bin_counts,
     bins,
+    nearest_bin,
     rebalanced_cross_entropy,
     rebalanced_weights,
     soft_bins,
@@ -30,31 +32,46 @@ def test_bins_are_those_that_hold_a_colour() -> None:
     np.testing.assert_array_equal(CENTRES, np.unique(CENTRES, axis=0))
 
 
+def brute_force(ab: np.ndarray) -> np.ndarray:
+    """Return the shares of all bins by sorting all of them."""
+    distance = np.square(ab[:, None] - CENTRES).sum(-1)
+    shares = np.exp(-(distance - distance.min(1, keepdims=True)) / (2 * 5**2))
+    fifth = np.sort(distance, 1)[:, 4:5]
+    shares = np.where(distance <= fifth * (1 + 1e-5) + 1e-5, shares, 0)
+    return shares / shares.sum(1, keepdims=True)
+
+
 def test_a_colour_is_shared_by_its_nearest_bins() -> None:
-    index, weights = jax.jit(soft_bins)(np.array([[0.0, 0.0], [3.0, 0.0]], np.float32))
-    np.testing.assert_allclose(weights.sum(-1), 1, rtol=1e-6)
-    np.testing.assert_array_equal(CENTRES[index[:, 0]], 0)
-    near = {tuple(centre) for centre in CENTRES[index[0]]}
-    assert near == {(0, 0), (10, 0), (-10, 0), (0, 10), (0, -10)}
+    """All over the gamut, and of a grey in closed form."""
+    levels = np.arange(0, 256, 15) / 255
+    cube = np.stack(np.meshgrid(levels, levels, levels), -1).reshape(-1, 3)
+    colours = np.concatenate([np.zeros((1, 2)), color.rgb2lab(cube)[:, 1:]]).astype(np.float32)
+    shares, nearest = jax.jit(lambda ab: (soft_bins(ab), nearest_bin(ab)))(colours)
+    np.testing.assert_allclose(shares, brute_force(colours), atol=1e-4)
+    assert 4.99 < (np.asarray(shares) > 0).sum(1).mean() < 5.1
+    distance = np.square(colours[:, None] - CENTRES).sum(-1)
+    own = np.take_along_axis(distance, np.asarray(nearest)[:, None], 1)[:, 0]
+    np.testing.assert_allclose(own, distance.min(1), atol=1e-3)
+
+    counts = bin_counts(colours[:, None])
+    np.testing.assert_allclose(counts, np.asarray(shares).sum(0), atol=1e-3)
+    np.testing.assert_allclose(counts.sum(), len(colours), rtol=1e-5)
+
     each = np.exp(-(10**2) / (2 * 5**2))
-    np.testing.assert_allclose(weights[0], np.array([1, *[each] * 4]) / (1 + 4 * each), rtol=1e-5)
-    distance = np.linalg.norm(CENTRES[index[1]] - [3, 0], axis=-1)
-    expected = np.exp(-(distance**2) / 50)
-    np.testing.assert_allclose(weights[1], expected / expected.sum(), rtol=1e-5)
-    np.testing.assert_allclose(np.sort(distance), distance)
+    expected = {(0, 0): 1, (10, 0): each, (-10, 0): each, (0, 10): each, (0, -10): each}
+    expected = [expected.get(tuple(centre), 0) / (1 + 4 * each) for centre in CENTRES]
+    np.testing.assert_allclose(shares[0], expected, atol=1e-6)
 
 
 def test_decoding_returns_what_was_encoded() -> None:
     colours = np.random.default_rng(0).uniform(-35, 35, (200, 2)).astype(np.float32)
-    index, weights = soft_bins(colours)
-    logits = jnp.log(jnp.zeros((200, Q)).at[jnp.arange(200)[:, None], index].set(weights) + 1e-12)
+    logits = jnp.log(soft_bins(colours) + 1e-12)
     mean = annealed_mean(logits, temperature=1.0)
     assert np.abs(mean - colours).max() < 3 and np.abs(mean - colours).mean() < 1.2
     # Colder, it comes near the nearest bin.
-    cold = annealed_mean(logits, temperature=0.01)
-    np.testing.assert_allclose(cold, CENTRES[index[:, 0]], atol=5.01)
-    far = np.abs(colours - CENTRES[index[:, 0]]).max(-1) < 4
-    np.testing.assert_allclose(cold[far], CENTRES[index[:, 0]][far], atol=1e-2)
+    cold, nearest = annealed_mean(logits, temperature=0.01), CENTRES[nearest_bin(colours)]
+    clear = np.abs(colours - nearest).max(-1) < 4
+    np.testing.assert_allclose(cold[clear], nearest[clear], atol=1e-2)
     # Two bins with 3 : 1 become 3^(1 / T) : 1.
     two = np.full(Q, -np.inf, np.float32)
     two[[5, 9]] = np.log([3, 1])
@@ -85,18 +102,16 @@ def test_loss_in_closed_form() -> None:
     rng = np.random.default_rng(0)
     ab = rng.uniform(-50, 50, (2, 4, 3, 2)).astype(np.float32)
     weights = rng.uniform(0.5, 2, Q).astype(np.float32)
-    index, shares = soft_bins(ab)
-    pixel = weights[np.asarray(index[..., 0])]
+    shares = np.asarray(soft_bins(ab))
+    pixel = weights[np.asarray(nearest_bin(ab))]
     even = rebalanced_cross_entropy(logits=jnp.zeros((2, 4, 3, Q)), ab=ab, weights=weights)
     np.testing.assert_allclose(even, pixel.mean((1, 2)) * np.log(Q), rtol=1e-5)
 
-    # Its least value is the weighted entropy of the shares, and its gradient w (p - target) / N.
+    # Its least value is the weighted entropy of the shares, and its gradient w (p - share) / N.
     logits = rng.normal(size=(2, 4, 3, Q)).astype(np.float32)
     loss = lambda x: rebalanced_cross_entropy(logits=x, ab=ab, weights=weights).sum()  # noqa: E731
-    target = np.zeros((2, 4, 3, Q))
-    np.put_along_axis(target, np.asarray(index), np.asarray(shares), -1)
-    expected = pixel[..., None] * (np.asarray(jax.nn.softmax(logits)) - target) / 12
-    np.testing.assert_allclose(jax.grad(loss)(logits), expected, atol=1e-6)
-    best = rebalanced_cross_entropy(logits=np.log(target + 1e-30), ab=ab, weights=weights)
-    entropy = -(np.asarray(shares) * np.log(shares)).sum(-1)
+    expected = pixel[..., None] * (np.asarray(jax.nn.softmax(logits)) - shares) / 12
+    np.testing.assert_allclose(jax.jit(jax.grad(loss))(logits), expected, atol=1e-6)
+    best = rebalanced_cross_entropy(logits=np.log(shares + 1e-30), ab=ab, weights=weights)
+    entropy = -np.where(shares > 0, shares * np.log(shares + 1e-30), 0).sum(-1)
     np.testing.assert_allclose(best, (pixel * entropy).mean((1, 2)), rtol=1e-4)

@@ -11,13 +11,16 @@ from learning import DRAWING, first_steps, sgd
 
 SLOW = [
     pytest.param(name, marks=pytest.mark.slow)
-    for name in ("sngan", "wgan_gp", "lapgan", "cyclegan", "iwae", "vae_gan")
+    for name in (
+        *("sngan", "wgan_gp", "lapgan", "cyclegan", "iwae", "vae_gan"),
+        *("edsr", "inpaint", "colorize", "srgan"),
+    )
 ]
 # How pmap runs a step does not depend on the step.
 BY_MARKER = [pytest.param(n, marks=pytest.mark.slow) for n in FAMILIES if n != "dcgan"] + SLOW
 
 
-@pytest.mark.parametrize("name", [*FAMILIES, *SLOW])
+@pytest.mark.parametrize("name", [*FAMILIES, "dncnn", *SLOW])
 def test_devices_agree(name: str) -> None:
     modes_agree(name, "jit")
 
@@ -38,7 +41,7 @@ def modes_agree(name: str, mode: str) -> None:
     moved = jax.tree.leaves(
         jax.tree.map(lambda a: float(np.abs(a).max()), [n.extra for n in expected.nets.values()])
     )
-    still = ("vae", "iwae", "lapgan", "cyclegan")
+    still = ("vae", "iwae", "lapgan", "cyclegan", "edsr")
     assert name in still or max(moved) > 0, "no batch statistics to compare"
     got = first_steps(config, mode, 8)
     chex.assert_trees_all_close(got, expected, atol=1e-5, rtol=1e-5)

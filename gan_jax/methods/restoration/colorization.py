@@ -1,8 +1,14 @@
 """Colourisation: predict the chroma of grey photographs.
 
 In CIE Lab the network predicts a and b from the luma, and the lightness of the result is that of
-the grey image. The loss is the squared distance of a and b, the baseline of Zhang et al. 2016
-(arXiv:1603.08511, equation 1), which where several colours are likely averages them.
+the grey image. After Zhang et al. 2016 (arXiv:1603.08511), with `task.output`:
+
+- "ab": a and b themselves, by the squared distance (equation 1), which averages colours where
+  several are likely;
+- "classes": a distribution over bins of the ab plane, by the cross entropy (equation 2); with
+  `task.rebalance` rare colours count more (equation 4). The colour is the annealed mean of the bins
+  (equation 5). Deviations: frequencies of the bins are counted as the training goes on (in the
+  paper over ImageNet, beforehand); predictions are at full resolution (a quarter there).
 """
 
 from __future__ import annotations
@@ -14,7 +20,7 @@ import jax.numpy as jnp
 from ml_collections import ConfigDict
 
 from gan_jax.core.choices import Choice, Sections, build
-from gan_jax.core.errors import UserError
+from gan_jax.core.errors import UserError, check_choice
 from gan_jax.core.spec import DataSpec
 from gan_jax.core.state import TrainState
 from gan_jax.core.task import Batch, Key, Metrics, Phase, Task
@@ -31,18 +37,31 @@ from gan_jax.methods.restoration.restorer import (
 )
 from gan_jax.methods.update import Aux, Nets, make_update
 from gan_jax.metrics.image_quality import chroma_distance
+from gan_jax.objectives.colour_classes import (
+    annealed_mean,
+    bin_counts,
+    bins,
+    rebalanced_cross_entropy,
+    rebalanced_weights,
+)
 from gan_jax.ops.colour import lab_to_rgb, rgb_to_lab
+from gan_jax.parallel.axes import axis_mean
 
-CHROMA = 110.0  # a and b of sRGB are within: the network's outputs are in units of it
+CHROMA = 110.0  # a and b of sRGB are within: of output "ab" the unit
+SHARES = "colours"  # the buffer with the share of pixels in each bin, summed over updates
 
 
 class Rules(NamedTuple):
     """How a colourising network is trained.
 
     Attributes:
+      output: ab | classes.
+      rebalance: of classes, whether rare colours count more.
       patch, flip, turn: as in `pixels.Rules`.
     """
 
+    output: str = "ab"
+    rebalance: bool = True
     patch: int = 0
     flip: bool = True
     turn: bool = True
@@ -56,20 +75,22 @@ def sections(config: ConfigDict) -> Sections:
     return restorer_sections(RULES)
 
 
-def coloured(grey: Images, chroma: Images) -> Images:
-    """Return RGB images [B, H, W, 3] from luma and chroma.
+def coloured(grey: Images, ab: Images) -> Images:
+    """Return RGB images [B, H, W, 3] of the lightness of grey ones.
 
     Args:
       grey: luma [B, H, W, 1] in [-1, 1].
-      chroma: a and b [B, H, W, 2], in units of CHROMA.
+      ab: a and b of CIE Lab [B, H, W, 2].
     """
     lightness = rgb_to_lab(jnp.broadcast_to(grey, (*grey.shape[:3], 3)))[..., :1]
-    return lab_to_rgb(jnp.concatenate([lightness, CHROMA * chroma], -1))
+    return lab_to_rgb(jnp.concatenate([lightness, ab], -1))
 
 
 def make_task(config: ConfigDict, spec: DataSpec) -> Task:
     """Build a colourising network; see `configs/colorize.py` for its fields."""
     task = build("task", config.task, RULES)
+    check_choice("task.output", task.output, ("ab", "classes"))
+    classes = task.output == "classes"
     pairs, patches = make_pairs(config, spec), Patches(task.patch, task.flip, task.turn)
     if pairs.channels != 1 or pairs.shape[-1] != 3:
         raise UserError(
@@ -78,7 +99,8 @@ def make_task(config: ConfigDict, spec: DataSpec) -> Task:
             " data.channels=3"
         )
     check_patches(patches, pairs)
-    net = make_restoring_net(config, pairs, outputs=2)
+    outputs = len(bins()) if classes else 2
+    net = make_restoring_net(config, pairs, outputs=outputs, bounded=not classes)
     given = dict(microbatches=config.train.microbatches)
     update = make_update({"net": net}, restorer_terms(config), **given)
 
@@ -86,20 +108,38 @@ def make_task(config: ConfigDict, spec: DataSpec) -> Task:
         phase: Phase, state: TrainState, batch: Batch, key: Key
     ) -> tuple[TrainState, Metrics]:
         data_key, term_key = jax.random.split(key)
-        inputs = training_pairs(pairs, patches, {k: x[0] for k, x in batch.items()}, data_key)
-        state, metrics, _ = update(state, ("net",), loss, inputs, key=term_key, phase=phase)
+        grey, clean = training_pairs(pairs, patches, {k: x[0] for k, x in batch.items()}, data_key)
+        ab = rgb_to_lab(clean)[..., 1:]
+        shares = state.buffers.get(SHARES)
+
+        def loss(nets: Nets, inputs: Any) -> tuple[jax.Array, Aux]:
+            outputs = nets.net(inputs[0])
+            if not classes:
+                error = jnp.square(outputs - inputs[1] / CHROMA).mean()
+                return error, Aux({"chroma": error})
+            weights = rebalanced_weights(shares) if task.rebalance else jnp.ones(len(bins()))
+            given = dict(logits=outputs, ab=inputs[1], weights=weights)
+            error = rebalanced_cross_entropy(**given).mean()
+            return error, Aux({"cross_entropy": error})
+
+        if classes:
+            counts = bin_counts(ab)
+            more = shares + axis_mean(counts / counts.sum())
+            state = state.replace(buffers={**state.buffers, SHARES: more})
+        given = dict(key=term_key, phase=phase)
+        state, metrics, _ = update(state, ("net",), loss, (grey, ab), **given)
         return state, metrics
 
-    def loss(nets: Nets, inputs: Any) -> tuple[jax.Array, Aux]:
-        grey, clean = inputs
-        error = jnp.square(nets.net(grey) - rgb_to_lab(clean)[..., 1:] / CHROMA).mean()
-        return error, Aux({"chroma": error})
+    def image(grey: Images, outputs: Images) -> Images:
+        return coloured(grey, annealed_mean(outputs) if classes else CHROMA * outputs)
 
     def ab_error(inputs: Images, prediction: Images, target: Images) -> jax.Array:
         return chroma_distance(prediction=prediction, target=target)
 
     return make_restorer(
         *(config, spec, pairs, net, update, train_step),
-        image=coloured,
+        image=image,
         compared={"ab_error": ab_error},
+        # All bins alike, for one update: weights are defined before the first step.
+        buffers={SHARES: jnp.full(len(bins()), 1 / len(bins()))} if classes else None,
     )

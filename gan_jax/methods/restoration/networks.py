@@ -97,15 +97,16 @@ def dncnn(*, outputs: int, width: int = 64, layers: int = 17, norm: str = "batch
     return DnCNN(outputs=outputs, features=width, layers=layers, norm=norm)
 
 
-def unet(*, outputs: int, width: int = 64, depth: int = 4) -> nn.Module:
+def unet(*, outputs: int, bounded: bool, width: int = 64, depth: int = 4) -> nn.Module:
     """Return pix2pix's U-Net without dropout.
 
     Args:
-      outputs: channels of its output, in [-1, 1].
+      outputs: channels of its output.
+      bounded: whether the output is in [-1, 1], as images are.
       width: channels of the first layer.
       depth: number of halvings; the sides of its images divide by 2**depth.
     """
-    return UNet(features=width, outputs=outputs, depth=depth, dropout_rate=0.0)
+    return UNet(features=width, outputs=outputs, depth=depth, dropout_rate=0.0, bounded=bounded)
 
 
 NETWORKS = Choice(
@@ -117,7 +118,7 @@ NETWORKS = Choice(
         "dncnn": dncnn,
         "unet": unet,
     },
-    ("outputs", "scale"),
+    ("outputs", "scale", "bounded"),
     "edsr",
     nn.Module,
 )

@@ -220,13 +220,16 @@ def _random_crops(
     return tuple(cut(x, side) for x, side in zip(images, sides, strict=True))
 
 
-def make_restoring_net(config: ConfigDict, pairs: Pairs, *, outputs: int | None = None) -> Net:
+def make_restoring_net(
+    config: ConfigDict, pairs: Pairs, *, outputs: int | None = None, bounded: bool = True
+) -> Net:
     """Build the network of section `model.net`.
 
     Args:
       config: complete.
       pairs: of the data.
       outputs: channels of its output; None for those of the clean images.
+      bounded: whether the outputs are in [-1, 1].
 
     Raises:
       UserError: the network does not return images of the clean size.
@@ -236,7 +239,8 @@ def make_restoring_net(config: ConfigDict, pairs: Pairs, *, outputs: int | None 
     height, width, _ = pairs.shape
     low = (height // pairs.scale, width // pairs.scale, pairs.channels)
     inputs = (jax.ShapeDtypeStruct((1, *low), jnp.float32),)
-    network = build("model.net", config.model.net, NETWORKS, outputs=outputs, scale=pairs.scale)
+    given = dict(outputs=outputs, scale=pairs.scale, bounded=bounded)
+    network = build("model.net", config.model.net, NETWORKS, **given)
     wanted = (1, height, width, outputs)
     check_network(
         "model.net",
@@ -274,6 +278,7 @@ def make_restorer(
     image: Callable[[Images, Images], Images] = lambda inputs, outputs: outputs,
     compared: Mapping[str, Callable[..., jax.Array]] | None = None,
     takes_mask: bool = False,
+    buffers: Mapping[str, Any] | None = None,
     extra_init: Callable[[Key], dict[str, Any]] | None = None,
 ) -> Task:
     """Return a restorer's task.
@@ -288,13 +293,14 @@ def make_restorer(
       image: (inputs, the network's outputs) -> restored images; by default the outputs.
       compared: further metrics by name: (inputs=, prediction=, target=) -> [B].
       takes_mask: whether the last channel of the degraded images is a mask.
+      buffers: initial buffers of the state.
       extra_init: key -> initial state of further networks by name.
     """
 
     def init(key: Key) -> TrainState:
         first, rest = jax.random.split(key)
         start = {"net": net.init(first), **(extra_init(rest) if extra_init else {})}
-        return new_state(start, update.buffers(start))
+        return new_state(start, {**(buffers or {}), **update.buffers(start)})
 
     def restore(state: TrainState, inputs: Images, variables: Mapping[str, Any]) -> Images:
         outputs = net.module.apply(variables, inputs, train=False)

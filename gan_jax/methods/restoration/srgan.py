@@ -5,13 +5,14 @@ of features, a weighted game, and (ESRGAN) a weighted distance of pixels. `task.
 is SRGAN's game, `relativistic` that of ESRGAN. The network starts from one that was trained by
 pixels, `train.init_from`.
 
-Deviations: the features are EfficientNet-Lite0's, each position normalised to unit length as in
-LPIPS (VGG-19's before its last activation in the papers), and a PatchGAN is the discriminator
-(a deep convolutional one with dense layers in the papers).
+Features are those of VGG-19 before its last activation, as in ESRGAN, where `task.vgg` names a file
+of its weights, and EfficientNet-Lite0's otherwise, a deviation. Another: a PatchGAN is the
+discriminator (a deep convolutional one with dense layers in the papers).
 """
 
 from __future__ import annotations
 
+import functools
 from typing import Any, NamedTuple
 
 import jax
@@ -20,10 +21,12 @@ from ml_collections import ConfigDict
 
 from gan_jax.core.choices import Choice, Sections, build
 from gan_jax.core.errors import UserError
+from gan_jax.core.places import place
 from gan_jax.core.spec import DataSpec
 from gan_jax.core.state import TrainState
 from gan_jax.core.task import Batch, Key, Metrics, Phase, Task
-from gan_jax.features.lpips import make_efficientnet_distance
+from gan_jax.features.lpips import Distance
+from gan_jax.features.perceptual import make_perceptual_loss
 from gan_jax.methods.adversarial import SEEN, image_discriminator_loss
 from gan_jax.methods.gan.codes import Codes
 from gan_jax.methods.gan.terms import DISC_TERMS
@@ -53,6 +56,7 @@ class Rules(NamedTuple):
       loss: the game, see `gan_jax.objectives.adversarial.GAMES`.
       adversarial: weight of the game in the network's loss.
       perceptual: weight of the distance of features; 0: none.
+      vgg: file of the weights of VGG-19 or VGG-16, see `gan_jax.features.perceptual`; "": none.
       pixels: weight of the L1 distance of pixels; 0: none.
       patch, flip, turn: as in `pixels.Rules`.
     """
@@ -60,6 +64,7 @@ class Rules(NamedTuple):
     loss: str = "relativistic"
     adversarial: float = 5e-3
     perceptual: float = 1.0
+    vgg: str = ""
     pixels: float = 1e-2
     patch: int = 0
     flip: bool = True
@@ -100,7 +105,12 @@ def make_task(config: ConfigDict, spec: DataSpec) -> Task:
         microbatches=config.train.microbatches,
         offers={"disc": SEEN},
     )
-    features = make_efficientnet_distance() if task.perceptual else None
+
+    @functools.cache
+    def features() -> Distance:
+        """Read the feature network when a step is traced: using a run takes its directory only."""
+        with jax.ensure_compile_time_eval():
+            return make_perceptual_loss(vgg=place(task.vgg) if task.vgg else None)
 
     def train_step(
         phase: Phase, state: TrainState, batch: Batch, key: Key
@@ -124,8 +134,9 @@ def make_task(config: ConfigDict, spec: DataSpec) -> Task:
             "l1": l1(prediction=made, target=clean).mean(),
         }
         loss = task.adversarial * metrics["gen"] + task.pixels * metrics["l1"]
-        if features is not None:
-            distance = features.apply(features.variables, made, clean).mean()
+        if task.perceptual:
+            seen = features()
+            distance = seen.apply(seen.variables, made, clean).mean()
             metrics["perceptual"] = distance
             loss = loss + task.perceptual * distance
         return loss, Aux(metrics, outputs=jax.lax.stop_gradient(made))

@@ -11,10 +11,14 @@ import pytest
 from learning import build, learn
 
 from gan_jax.core.errors import UserError
+from gan_jax.core.images import to_float
 from gan_jax.core.task import Phase
 from gan_jax.data.degrade import blur, downscale, noise
+from gan_jax.data.pipeline import batches
 from gan_jax.methods.restoration.inpainting import composite
 from gan_jax.methods.restoration.restorer import Pairs, Patches, training_pairs
+from gan_jax.objectives.colour_classes import bin_counts
+from gan_jax.ops.colour import rgb_to_lab
 from gan_jax.parallel.axes import example_keys
 
 RNG = np.random.default_rng(0)
@@ -148,6 +152,19 @@ def test_colours_come_from_luma_alone() -> None:
     assert grey.shape[-1] == 1 == transform.channels
     made = np.asarray(transform.function(state, grey, keys, weights="ema"))
     assert made.shape == clean.shape and np.abs(made).max() <= 1
+
+
+def test_colours_as_classes() -> None:
+    task, state, dataset = build("colorize", task__output="classes", task__flip=False)
+    before = np.asarray(state.buffers["colours"])
+    np.testing.assert_allclose(before.sum(), 1, rtol=1e-5)
+    state, found = learn(task, state, dataset, 2)
+    seen = np.asarray(state.buffers["colours"]) - before
+    source = batches(dataset.splits["train"], seed=0, position=0, batch_size=16, draws=[1, 1])
+    images = [to_float(batch["image"][0]) for batch in source]
+    expected = sum(bin_counts(rgb_to_lab(x)[..., 1:]) for x in images) / images[0][..., 0].size
+    np.testing.assert_allclose(seen, expected, rtol=1e-3, atol=1e-6)
+    assert np.isfinite(found[-1]["cross_entropy"]) and found[0]["cross_entropy"] > 0
 
 
 def test_srgan_trains_both_networks() -> None:
