@@ -136,14 +136,26 @@ methods on the same pixels, by `python benchmarks/restoration_baselines.py`:
 def read_results() -> dict[str, list[Row]]:
     """Return the rows of every config that has a result file."""
     files = sorted(RESULTS.glob("*.json"))
-    return {path.stem: json.loads(path.read_text(encoding="utf-8"))["rows"] for path in files}
+    return {path.stem: read_rows(path) for path in files}
 
 
 def write_results(results: dict[str, list[Row]]) -> None:
     """Write the rows of every config to its result file."""
     for name, rows in results.items():
-        text = json.dumps({"rows": rows}, indent=1, ensure_ascii=False) + "\n"
-        (RESULTS / f"{name}.json").write_text(text, encoding="utf-8")
+        write_rows(RESULTS / f"{name}.json", rows)
+
+
+def read_rows(path: Path) -> list[Row]:
+    """Return the rows of a result file."""
+    return json.loads(path.read_text(encoding="utf-8"))["rows"]
+
+
+def write_rows(path: Path, rows: list[Row]) -> None:
+    """Write a result file; one that is there is replaced as a whole."""
+    text = json.dumps({"rows": rows}, indent=1, ensure_ascii=False) + "\n"
+    new = path.with_suffix(".new")
+    new.write_text(text, encoding="utf-8")
+    new.replace(path)
 
 
 def results_page(results: dict[str, list[Row]], papers: dict[str, str]) -> str:

@@ -74,6 +74,7 @@ def test_a_command_trains_the_config_that_the_row_names(name: str, row: Row) -> 
     config = load_config(location, fields)
     named = load_config(f"configs/{name}.py:{row['argument']}", fields)
     assert flatten(config) == flatten(named)
+    assert "plan" not in row or config.train.steps == row["steps"]
 
 
 @pytest.mark.parametrize(("name", "row"), ROWS, ids=map(ident, ROWS))
