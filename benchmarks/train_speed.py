@@ -14,7 +14,11 @@ Needs the extra `bench`; runs on the GPU where there is one (what a GPU is worth
 3. Ours, eager and compile are timed in turns, in blocks of steps, `rounds` times each. A block has
    at least three steps and lasts at least a second; its first step, which refills the caches, is
    not counted. The median of all counted steps is shown.
-4. Start time and peak memory are measured in new processes.
+4. Restorers also transform a photo of `Problem.photo` pixels, from bytes to floats in [-1, 1]: ours
+   by `Run.transform`, whole and in the tiles that it takes by default, and the twin whole, in
+   `torch.inference_mode`, in its fastest settings for that, chosen as in 2 and not compiled. They
+   are timed in turns as in 3; megapixels are those of the result.
+5. Start time and peak memory are measured in new processes.
 
 Each implementation has its own process. In one process they would share an allocator with our
 settings, threads of one would spin (OpenMP's for some milliseconds after each loop) while the other
@@ -34,6 +38,7 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+import math
 import os
 import platform
 import shutil
@@ -58,6 +63,7 @@ COLUMNS = {
     "peak": "peak [MiB]: ours | eager",
     "samples": "samples/s: ours | eager",
     "form": "eager is",
+    "photos": "photo [MP/s]: ours | ours in tiles | eager | ours/eager | eager is",
 }
 RESOLVED = "config.json"  # of the problem, in the folder that its processes share
 BUSY = 0.02  # share of a block that an idle process may compute
@@ -88,29 +94,29 @@ def platforms(device: str) -> dict[str, str]:
     return {"JAX_PLATFORMS": "cuda,cpu", "XLA_PYTHON_CLIENT_PREALLOCATE": "false"}
 
 
-def in_turns(processes: list[Process], what: str, rounds: int, least: int = 3) -> list[float]:
-    """Return the median seconds of each process, timed in alternating blocks."""
-    times: list[list[float]] = [[] for _ in processes]
-    idle, passed = [0.0] * len(processes), 0.0
+def in_turns(turns: list[tuple[Process, str]], rounds: int, least: int = 3) -> list[float]:
+    """Return the median seconds of what each process is asked for, timed in alternating blocks."""
+    times: list[list[float]] = [[] for _ in turns]
+    idle, passed = [0.0] * len(turns), 0.0
     for turn in range(rounds):
-        for i, process in enumerate(processes):
+        for i, (process, what) in enumerate(turns):
             answer = process.ask(what, least=least, seconds=1.0)
             times[i] += answer["times"][1:]
             passed += sum(answer["times"])
             if turn:
                 idle[i] += answer["idle"]
-    for process, used in zip(processes, idle, strict=True):
+    for (process, _), used in zip(turns, idle, strict=True):
         if used > BUSY * passed:
             print(f"note: {process.form} took {used:.2f} s of processor time while it waited")
     return [statistics.median(column) for column in times]
 
 
-def choose_eager(name: str, folder: Path, device: str) -> Process:
-    """Return the fastest eager form of the twin, choice by choice, by the best of a few steps."""
+def choose_eager(name: str, folder: Path, device: str, what: str = "steps") -> Process:
+    """Return the eager form of the twin that does `what` fastest, choice by choice."""
     best = launch(name, " ".join(["eager", *(default for default, _ in CHOICES)]), folder, device)
     for default, other in CHOICES:
         rival = launch(name, best.form.replace(default, other), folder, device)
-        fastest = [min(p.ask("steps", least=2, seconds=0.5)["times"]) for p in (best, rival)]
+        fastest = [min(p.ask(what, least=2, seconds=0.5)["times"]) for p in (best, rival)]
         best, worse = (rival, best) if fastest[1] < fastest[0] else (best, rival)
         worse.close()
     return best
@@ -147,7 +153,7 @@ def measure(name: str, problem: Problem, rounds: int, folder: Path, device: str)
     ours = launch(name, "ours", folder, device)
     compiled, why = start_compiled(name, eager.form, folder, device)
     processes = [p for p in (ours, eager, compiled) if p is not None]
-    seconds = in_turns(processes, "steps", rounds)
+    seconds = in_turns([(process, "steps") for process in processes], rounds)
     config = problem.config()
     size = config.train.batch_size
     images = [size * config.task.get("disc_updates", 1) / s for s in seconds]
@@ -156,9 +162,12 @@ def measure(name: str, problem: Problem, rounds: int, folder: Path, device: str)
         "ratio": " | ".join([f"{images[0] / x:.2f}" for x in images[1:]]),
         "form": ", ".join(eager.form.split()[1:]),
         "samples": "",
+        "photos": "",
     }
-    if config.task.name != "classifier":
-        sampled = in_turns([ours, eager], "samples", rounds)
+    if any(problem.photo):
+        row["photos"] = restore_photos(name, problem, ours, rounds, folder, device)
+    elif config.task.name != "classifier":
+        sampled = in_turns([(ours, "samples"), (eager, "samples")], rounds)
         row["samples"] = " | ".join(f"{size / s:.0f}" for s in sampled)
     if config.task.name == "gan" and config.model.gen.name == "dcgan":
         print_share(problem, processes, seconds)
@@ -171,6 +180,19 @@ def measure(name: str, problem: Problem, rounds: int, folder: Path, device: str)
     row["start"] = " | ".join(f"{s:.1f}" for s in starts)
     row["peak"] = f"{ours_peak:.0f} | {eager_peak:.0f}"
     return row
+
+
+def restore_photos(
+    name: str, problem: Problem, ours: Process, rounds: int, folder: Path, device: str
+) -> str:
+    """Return the cells of a photo."""
+    eager = choose_eager(name, folder, device, "photos")
+    turns = [(ours, "photos"), (ours, "tiles"), (eager, "photos")]
+    megapixels = 1e-6 * problem.scale**2 * math.prod(problem.photo)
+    speeds = [megapixels / seconds for seconds in in_turns(turns, rounds)]
+    eager.close()
+    cells = [*(f"{x:.3f}" for x in speeds), f"{speeds[0] / speeds[2]:.2f}"]
+    return " | ".join([*cells, ", ".join(eager.form.split()[1:])])
 
 
 def print_share(problem: Problem, processes: list[Process], seconds: list[float]) -> None:
@@ -201,6 +223,8 @@ class Table:
         """Print all rows."""
         titles, lines = [""], [[name] for name in self.rows]
         for column, title in COLUMNS.items():
+            if not any(row[column] for row in self.rows.values()):
+                continue
             kind, _, sides = title.rpartition(": ")
             parts = sides.split(" | ")
             titles += [f"{kind} {part}".strip() for part in parts]

@@ -2,6 +2,8 @@
 
     {"do": "steps", "least": 3, "seconds": 1.0}    -> {"times": [...]}, seconds of each step
     {"do": "samples", ...}                         -> {"times": [...]}, of each batch of samples
+    {"do": "photos", ...}                          -> {"times": [...]}, of a photo restored whole
+    {"do": "tiles", ...}                           -> {"times": [...]}, in tiles; of ours only
     {"do": "gemm", ...}                            -> {"times": [...]}, of each matrix product
     {"do": "peak"}                                 -> {"mib": ...}, peak resident memory so far
 
@@ -11,11 +13,15 @@ first line, {}, follows its first training step.
 
 from __future__ import annotations
 
+import dataclasses
+import functools
 import resource
 import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from benchmarks.problems import Problem
 from benchmarks.processes import obey
@@ -36,7 +42,7 @@ class Ours:
         from gan_jax.parallel.mesh import make_parallel
         from gan_jax.training.step import make_step
 
-        self.jax, batch = jax, problem.batch()
+        self.jax, self.problem, batch = jax, problem, problem.batch()
         size = batch["image"].shape[1]
         self.task = make_task(problem.config(), problem.spec())
         self.parallel, self.keys = make_parallel("jit", 1), named_keys(0)
@@ -76,6 +82,25 @@ class Ours:
     def sample(self) -> None:
         """Generate a batch of images, and wait for it."""
         self.jax.block_until_ready(self.sampler(self.state, self.image_keys, self.batch))
+
+    @functools.cached_property
+    def _run(self) -> Any:
+        """A run with the initial state. Imported at first use: it is no part of a start."""
+        from gan_jax.library.run import Run
+
+        config, spec = self.problem.config(), self.problem.spec()
+        return Run(Path(), config, spec, self.task, self.state, 0, self.parallel)
+
+    def restore(self, photo: np.ndarray, *, tile: int | None = 0) -> np.ndarray:
+        """Restore a photo, uint8 [H, W, C] -> float32 [H', W', C'] in [-1, 1].
+
+        Args:
+          photo: of any size.
+          tile: side of the tiles [px]; 0 is the whole photo, None the default of `Run.transform`.
+        """
+        # A step takes over the memory of the state before it; what is compiled stays.
+        run = dataclasses.replace(self._run, state=self.state)
+        return run.transform(photo, tile=max(photo.shape) if tile == 0 else tile)
 
     def make_gemm(self) -> Callable[[], Any]:
         """Return a function that multiplies two large matrices."""
@@ -123,7 +148,7 @@ class Torch:
         # CUDA graphs read where they read before: what a step replaces is put back to its place.
         norms = [norm for net in self.twin.nets.values() for norm in spectral(net)]
         self.places = [(norm, norm.u) for norm in norms] if self.graphs else []
-        self.batch = to_batch(problem.batch(), memory, device)
+        self.batch, self.memory = to_batch(problem.batch(), memory, device), memory
         self.bfloat16 = "bfloat16" in words
 
     def dispatch(self) -> None:
@@ -158,6 +183,13 @@ class Torch:
         """Generate a batch of images, and wait for it."""
         self.twin.sample(self.batch, None)
         self.wait()
+
+    def restore(self, photo: np.ndarray) -> np.ndarray:
+        """Restore a whole photo, as `Ours.restore`."""
+        images = self.torch.from_numpy(photo).permute(2, 0, 1)[None].to(self.device)
+        images = (images.float() / 127.5 - 1).contiguous(memory_format=self.memory)
+        made = self.twin.sample({"image": [images]}, None)
+        return made[0].permute(1, 2, 0).contiguous().cpu().numpy()
 
     def make_gemm(self) -> Callable[[], Any]:
         """Return a function that multiplies two large matrices."""
@@ -222,9 +254,12 @@ def serve(problem: Problem, form: str, folder: Path, device: str) -> None:
             return write_weights(problem, folder, theirs), {}
         side = Ours(problem) if form == "ours" else Torch(problem, form, folder, device=theirs)
         side.step()
+        photo = problem.make_photo()
         return {}, {
             "steps": lambda **how: measure(side.step, **how),
             "samples": lambda **how: measure(side.sample, **how),
+            "photos": lambda **how: measure(lambda: side.restore(photo), **how),
+            "tiles": lambda **how: measure(lambda: side.restore(photo, tile=None), **how),
             "gemm": lambda **how: measure(side.make_gemm(), **how),
             "peak": peak,
         }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import subprocess
 import sys
@@ -16,7 +17,7 @@ from ml_collections import ConfigDict
 
 torch = pytest.importorskip("torch")
 
-from benchmarks import equality
+from benchmarks import equality, worker
 from benchmarks.problems import PROBLEMS
 from benchmarks.twins.training import Average, make_optimizer
 from configs.common import optimizer
@@ -90,6 +91,19 @@ def test_a_twin_with_another_optimizer_is_refused(monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr(type(problem), "make_twin", lambda self, device: twin)
     with pytest.raises(equality.Difference, match="parameters differ"):
         equality.check(problem)
+
+
+@pytest.mark.parametrize("name", ["EDSR-48", "DnCNN-48"])
+def test_a_photo_is_restored_alike(name: str) -> None:
+    # Multiples of 32 px, to which `Run.transform` pads: so both have zeros outside of the photo.
+    problem = dataclasses.replace(tiny(name), photo=(32, 64))
+    ours, twin = worker.Ours(problem), worker.Torch(problem, "eager channels_last")
+    equality.load(twin.twin, jax.device_get(ours.state))
+    photo = problem.make_photo()
+    expected = twin.restore(photo)
+    assert expected.shape[:2] == (32 * problem.scale, 64 * problem.scale)
+    for tile in (0, 32):
+        np.testing.assert_allclose(ours.restore(photo, tile=tile), expected, atol=1e-5)
 
 
 @pytest.mark.parametrize("changes", [dict(b1=0.5), dict(b1=0.0, b2=0.9), dict(weight_decay=0.1)])
