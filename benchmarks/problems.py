@@ -129,8 +129,8 @@ _RESTORER = {
 # the residual GANs, whose decay is no work. SNGAN's generator is 128 wide (paper: 256).
 # SAGAN and BigGAN are 32 wide (64 and 96), with batches of 16 and one discriminator update (BigGAN:
 # five), and given one of ten classes. Restorers get patches of 48 px of the clean image. EDSR is
-# the paper's baseline with the config's bicubic skip, and gets pairs: to downscale is work of the data
-# loader in PyTorch. DnCNN-S gets grey images, to which both add noise in the step.
+# the paper's baseline with the config's bicubic skip, and gets pairs: to downscale is work of the
+# data loader in PyTorch. DnCNN-S gets grey images, to which both add noise in the step.
 PROBLEMS = {
     "DCGAN-64": Problem("dcgan.py:celeb_a", "dcgan", (64, 64, 3)),
     "SNGAN-32": Problem(
