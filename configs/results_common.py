@@ -122,6 +122,12 @@ a third of one for residual networks. They are repeated, with TFDS_DATA_DIR set,
 ```
 python benchmarks/ladder.py --output=runs/ladder --classifier=CLASSIFIER --only=dcgan
 ```
+
+**Not yet measured** rows are trained, evaluated and written here, in the order of their worth, by
+
+```
+python benchmarks/campaign.py --root=DIR --set=PHOTOS=FOLDER --dry-run
+```
 """
 
 

@@ -19,6 +19,7 @@ from gan_jax.core.images import to_float, to_uint8
 from gan_jax.core.metric_names import MetricName
 from gan_jax.core.task import Transform
 from gan_jax.data.dataset import Split
+from gan_jax.features.lpips import Distance
 from gan_jax.library.run import Run
 from gan_jax.library.transforms import make_changer
 from gan_jax.metrics.image_quality import (
@@ -83,6 +84,7 @@ def compare_photographs(
     count: int,
     seed: int,
     split: str,
+    distance: Distance | None = None,
 ) -> dict[str, float]:
     """Compare what is made of degraded photographs with the clean ones.
 
@@ -94,18 +96,30 @@ def compare_photographs(
       count: photographs.
       seed: of the degradations.
       split: for the names of the metrics.
+      distance: measured too, if given; of grey or RGB images.
 
     Returns:
       Means over the photographs, by name with protocol.
     """
     sums: dict[str, float] = {}
+    apply = jax.jit(distance.apply) if distance else None
+
+    def compare(
+        image: np.ndarray, clean: np.ndarray, hole: np.ndarray | None
+    ) -> Iterator[tuple[MetricName, float]]:
+        yield from _compare(transform, image, clean, hole)
+        if distance:
+            protocol = filter(None, (transform.protocol,))
+            value = apply(distance.variables, image[None], clean[None])[0]
+            yield MetricName.parse(distance.name).extended(*protocol), float(value)
+
     for i in range(count):
         key = jax.random.fold_in(jax.random.key(seed), i)
         inputs, clean = _pair(transform, examples.read(i), key)
         candidates = {**restore(inputs, i), **_baselines(transform, inputs, clean.shape)}
         hole = inputs[..., -1:] > 0 if transform.takes_mask else None
         for part, image in candidates.items():
-            for found, value in _compare(transform, _rounded(image), clean, hole):
+            for found, value in compare(_rounded(image), clean, hole):
                 full = MetricName(found.metric, part, (*found.protocol, split, count))
                 sums[str(full)] = sums.get(str(full), 0.0) + value
     return {name: value / count for name, value in sums.items()}

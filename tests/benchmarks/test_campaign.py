@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from conftest import ROOT
 
 from benchmarks import campaign
 from configs.results_common import read_rows, write_rows
@@ -162,7 +163,10 @@ def test_mistakes(results: Path, flags: list[str], said: str, capsys: Any) -> No
 def test_a_real_training(tmp_path: Path) -> None:
     folder = tmp_path / "results"
     folder.mkdir()
-    command = "python main.py --mode=eval --workdir=RUN --metrics=restoration"
+    command = (
+        "python main.py --mode=eval --workdir=RUN --metrics=restoration && python"
+        " benchmarks/restoration_at.py --workdir=RUN --config=configs/edsr.py:photos --perceptual"
+    )
     write_rows(folder / "edsr.json", [row("smoke", 1, [3], steps=2, evaluated=command)])
     jobs = campaign.jobs_in(folder)
     given = dict(root=tmp_path / "runs", results=folder, given={}, minutes=9, on="m")
@@ -170,6 +174,13 @@ def test_a_real_training(tmp_path: Path) -> None:
     (done,) = read_rows(folder / "edsr.json")
     names = [name.split("/")[0:2] for name in done["metrics"]]
     assert ["psnr", "y"] in names and done["seeds"] == [3]
+    # The photographs and their degradation are those of the baselines.
+    found = json.loads((tmp_path / "runs/edsr/smoke/3/eval/2.json").read_text())
+    kept = json.loads((ROOT / "configs/restoration_baselines.json").read_text())["x2"][0]["metrics"]
+    name = "psnr/y/border2/x2/test/3"
+    assert found[name.replace("psnr", "psnr[bicubic]")] == pytest.approx(kept[name], abs=1e-3)
+    distances = "activations/efficientnet_lite0/x2/test/3"
+    assert done["metrics"][distances][0] > 0 and distances.replace("s/", "s[lanczos]/", 1) in found
     assert read_config(tmp_path / "runs/edsr/smoke/3").seed == 3
     # A training that is done but not marked as such ends at once.
     (tmp_path / "runs/edsr/smoke/3" / campaign.STATE).unlink()

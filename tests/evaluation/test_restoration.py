@@ -23,7 +23,7 @@ SIZES = {"a.png": (52, 61), "b.png": (40, 49), "c.png": (37, 72), "d.png": (60, 
 def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder, draw = tmp_path_factory.mktemp("photos"), np.random.default_rng(0)
     for name, (height, width) in SIZES.items():
-        noise = Image.fromarray(draw.integers(0, 256, (9, 9, 3), np.uint8))
+        noise = Image.fromarray(draw.integers(0, 256, (24, 24, 3), np.uint8))
         noise.resize((width, height), Image.Resampling.BICUBIC).save(folder / name)
     return folder
 
