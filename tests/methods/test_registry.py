@@ -11,9 +11,16 @@ from gan_jax.methods.configs import load_config
 from gan_jax.methods.registry import METHODS, check_method, make_task
 
 
+# Configs of methods that are named otherwise.
+CONFIGS = {
+    **{"gan": "dcgan", "paired": "unet"},
+    **{"restorer": "edsr", "inpainting": "inpaint", "colorization": "colorize"},
+}
+
+
 @pytest.mark.parametrize("name", METHODS)
 def test_every_method_is_made_from_a_config(name: str) -> None:
-    config = smoke_config({"gan": "dcgan", "paired": "unet"}.get(name, name))
+    config = smoke_config(CONFIGS.get(name, name))
     check_method(config)
     assert config.task.name == name
     assert make_task(config, open_data(config.data).spec).name == name
