@@ -178,9 +178,8 @@ PRESETS: dict[str, dict[str, Any]] = {
     "unpaired": dict(source="folder", size=(64, 64), channels=3, holdout=0.2, unpaired=True),
     "ab": dict(source="folder", size=(64, 64), channels=3, holdout=0.2, halves="ab"),
     # Photographs at full resolution, in windows of 96 px: ten that other packages bring, with those
-    # of a folder if path=DIR is given; or a folder, and the degraded ones in it are made.
+    # of a folder if path=DIR is given.
     "photos": dict(source="photographs", size=(96, 96), channels=3, fit="windows", holdout=0.2),
-    "patches": dict(source="folder", size=(96, 96), channels=3, fit="windows", holdout=0.2),
     "tfds": dict(source="tfds", size=(32, 32)),
     "npz": dict(source="npz", size=(32, 32)),
     "smoke": dict(source="synthetic", size=(16, 16), channels=1, holdout=0.25),

@@ -18,7 +18,6 @@ def restorer(
     *,
     degrade: dict[str, Any] | None = None,
     task: str = "restorer",
-    smoke: dict[str, Any] | None = None,
     **defaults: Any,
 ) -> tuple[ConfigDict, dict[str, Any]]:
     """Return the config of a restorer without its network, and the values of its argument.
@@ -27,7 +26,6 @@ def restorer(
       arg: "PRESET[,key=value...]", PRESET one of WINDOWS, or smoke.
       degrade: section `degrade`; None for `pairs`.
       task: the method.
-      smoke: further data fields of the smoke form.
       **defaults: the keys of the argument; those with the name of a field of `degrade` set it.
     """
     preset, values = parse_arg(arg, **{"patch": 48, "batch": 16, "steps": 0, **defaults})
@@ -47,7 +45,7 @@ def restorer(
     config.eval.update(dict(batch_size=16, grid=4))
     if preset == "smoke":
         make_smoke(config)
-        config.data.update(dict(channels=3, **(smoke or {})))
+        config.data.channels = 3
         config.task.patch = 0
     return config, {**values, "smoke": preset == "smoke"}
 

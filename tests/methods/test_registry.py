@@ -10,11 +10,13 @@ from gan_jax.data import open_data
 from gan_jax.methods.configs import load_config
 from gan_jax.methods.registry import METHODS, check_method, make_task
 
-
 # Configs of methods that are named otherwise.
 CONFIGS = {
-    **{"gan": "dcgan", "paired": "unet"},
-    **{"restorer": "edsr", "inpainting": "inpaint", "colorization": "colorize"},
+    "gan": "dcgan",
+    "paired": "unet",
+    "restorer": "edsr",
+    "inpainting": "inpaint",
+    "colorization": "colorize",
 }
 
 

@@ -14,17 +14,16 @@ from ml_collections import ConfigDict
 from gan_jax.core.choices import Choice, Sections, build
 from gan_jax.core.errors import check_choice
 from gan_jax.core.spec import DataSpec
-from gan_jax.core.state import TrainState
-from gan_jax.core.task import Batch, Key, Metrics, Phase, Task
+from gan_jax.core.task import Task
 from gan_jax.methods.restoration.restorer import (
     Patches,
     check_patches,
     make_pairs,
     make_restorer,
     make_restoring_net,
+    one_update,
     restorer_sections,
     restorer_terms,
-    training_pairs,
 )
 from gan_jax.methods.update import Aux, Nets, make_update
 from gan_jax.objectives.image import charbonnier, l1, l2
@@ -66,17 +65,10 @@ def make_task(config: ConfigDict, spec: DataSpec) -> Task:
     given = dict(microbatches=config.train.microbatches)
     update = make_update({"net": net}, restorer_terms(config), **given)
 
-    def train_step(
-        phase: Phase, state: TrainState, batch: Batch, key: Key
-    ) -> tuple[TrainState, Metrics]:
-        data_key, term_key = jax.random.split(key)
-        inputs = training_pairs(pairs, patches, {k: x[0] for k, x in batch.items()}, data_key)
-        state, metrics, _ = update(state, ("net",), loss, inputs, key=term_key, phase=phase)
-        return state, metrics
-
     def loss(nets: Nets, inputs: Any) -> tuple[jax.Array, Aux]:
         degraded, clean = inputs
         distance = DISTANCES[task.distance](prediction=nets.net(degraded), target=clean).mean()
         return distance, Aux({task.distance: distance})
 
-    return make_restorer(config, spec, pairs, net, update, train_step)
+    step = one_update(update, pairs, patches, loss)
+    return make_restorer(config, spec, pairs, net, update, step)

@@ -26,7 +26,7 @@ from gan_jax.data.degrade import DEGRADATIONS, Degradation
 from gan_jax.methods.restoration.networks import NETWORKS
 from gan_jax.methods.roles import check_network
 from gan_jax.methods.terms import make_terms, terms_of
-from gan_jax.methods.update import Net, make_net
+from gan_jax.methods.update import Loss, Net, Update, make_net
 from gan_jax.metrics.image_quality import WINDOW, psnr, ssim
 from gan_jax.metrics.totals import masked_sums, means
 from gan_jax.ops.resample import resample
@@ -267,12 +267,34 @@ def restorer_terms(config: ConfigDict) -> Mapping[str, Any]:
     return make_terms("net", config.terms.net, terms_of())
 
 
+def one_update(
+    update: Update, pairs: Pairs, patches: Patches, loss: Loss
+) -> Callable[[Phase, TrainState, Batch, Key], tuple[TrainState, Metrics]]:
+    """Return the training step that is one update of the network.
+
+    Args:
+      update: of the network.
+      pairs, patches: how (degraded, clean) patches are made, the inputs of the loss.
+      loss: as in `Update`.
+    """
+
+    def train_step(
+        phase: Phase, state: TrainState, batch: Batch, key: Key
+    ) -> tuple[TrainState, Metrics]:
+        data_key, term_key = jax.random.split(key)
+        inputs = training_pairs(pairs, patches, {k: x[0] for k, x in batch.items()}, data_key)
+        state, metrics, _ = update(state, ("net",), loss, inputs, key=term_key, phase=phase)
+        return state, metrics
+
+    return train_step
+
+
 def make_restorer(
     config: ConfigDict,
     spec: DataSpec,
     pairs: Pairs,
     net: Net,
-    update: Any,
+    update: Update,
     train_step: Callable[[Phase, TrainState, Batch, Key], tuple[TrainState, Metrics]],
     *,
     image: Callable[[Images, Images], Images] = lambda inputs, outputs: outputs,
