@@ -63,7 +63,7 @@ COLUMNS = {
     "peak": "peak [MiB]: ours | eager",
     "samples": "samples/s: ours | eager",
     "form": "eager is",
-    "photos": "photo [MP/s]: ours | ours in tiles | eager | ours/eager | eager is",
+    "photos": "photo: ours [MP/s] | in tiles [MP/s] | eager [MP/s] | ours/eager | eager is",
 }
 RESOLVED = "config.json"  # of the problem, in the folder that its processes share
 BUSY = 0.02  # share of a block that an idle process may compute
