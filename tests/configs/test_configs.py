@@ -29,7 +29,7 @@ SHARED = ("vae", "classifier", "pix2pix")  # whose runs other tests use
     "name", [pytest.param(n, marks=() if n in DEFAULT else pytest.mark.all_configs) for n in NAMES]
 )
 def test_smoke(name: str, tmp_path: Path, trained: Callable[..., Trained]) -> None:
-    if name in SHARED:  # on eight devices: the same to rounding
+    if name in SHARED:
         run = trained(name).workdir
     else:
         run = tmp_path / "run"
