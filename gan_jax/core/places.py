@@ -14,6 +14,8 @@ from ml_collections import ConfigDict
 CNN = "cnn:"  # prefix for a run used as feature network: cnn:RUN
 # Paths of the data. They may change, since the data are identified by their fingerprint.
 DATA = ("data.path", "data.target_path", "data.dir")
+# Other fields that hold paths; "task.vgg" is of SRGAN only.
+OTHERS = ("train.init_from", "task.vgg")
 # All data fields that may be overridden when a run is loaded.
 DATA_FIELDS = (*DATA, "data.on_error", "data.memory_gib")
 
@@ -27,7 +29,7 @@ def absolute_places(config: ConfigDict) -> ConfigDict:
     """Return a copy of a config with absolute paths."""
     config = ConfigDict(config, convert_dict=False).copy_and_resolve_references()
     with config.unlocked():
-        for section, field in (name.split(".") for name in (*DATA, "train.init_from")):
+        for section, field in (name.split(".") for name in (*DATA, *OTHERS)):
             if is_place(config, f"{section}.{field}"):
                 config[section][field] = str(place(config[section][field]).absolute())
         if config.eval.features.startswith(CNN):
@@ -41,8 +43,8 @@ def is_place(config: ConfigDict, name: str) -> bool:
     section, field = name.split(".")
     source = config.data.source
     used = {
-        "data.path": source in ("folder", "npz"),
+        "data.path": source in ("folder", "npz", "photographs"),
         "data.target_path": source == "folder",
         "data.dir": source == "tfds",
     }
-    return bool(config[section][field]) and used.get(name, True)
+    return bool(config[section].get(field)) and used.get(name, True)

@@ -81,7 +81,8 @@ def _expand_paths(config: ConfigDict) -> ConfigDict:
     for name in ("path", "target_path", "dir"):
         if {"~", "$"} & set(config[name]):
             config[name] = str(place(config[name]))
-        if config.source == "folder" and config[name] and not Path(config[name]).is_dir():
+        folder = config.source in ("folder", "photographs")
+        if folder and config[name] and not Path(config[name]).is_dir():
             raise UserError(
                 f"image folder {config[name]} is not there: say where it is with"
                 f" --config.data.{name}=DIR"

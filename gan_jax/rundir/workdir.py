@@ -148,8 +148,9 @@ def check_spec(
         return old
     how = {name for name in old.preprocess if name in spec.preprocess and name != "skipped"}
     kind = lambda s: (s.streams, s.class_names, [s.preprocess[name] for name in how])  # noqa: E731
-    # Only a folder holds images out by name; elsewhere a new example would change the splits.
-    able = source == "folder" and kind(old) == kind(spec)
+    # Only a folder holds images out by name, and photographs are held out always; elsewhere a new
+    # example would change the splits.
+    able = source in ("folder", "photographs") and kind(old) == kind(spec)
     if able and change:
         return dataclasses.replace(old, counts=spec.counts, fingerprint=spec.fingerprint, former=())
     fix = ", or go on with them as they are now by --change" if able else ""

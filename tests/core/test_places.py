@@ -6,15 +6,16 @@ from pathlib import Path
 
 import pytest
 from commands import make_images, refuse
-from conftest import smoke_config
+from conftest import ROOT, smoke_config
 from ml_collections import ConfigDict
 
 import main
 from gan_jax.cli.flags import make_parser
 from gan_jax.core.config import check_seed, differences
 from gan_jax.core.errors import UserError
-from gan_jax.core.places import absolute_places, place
+from gan_jax.core.places import absolute_places, is_place, place
 from gan_jax.data import open_data
+from gan_jax.methods.configs import load_config
 
 
 @pytest.fixture
@@ -93,3 +94,26 @@ def test_seeds_of_the_command_line(
     for seed in ("-1", str(2**32)):
         command = [f"--mode={mode}", f"--workdir={tmp_path}", f"--seed={seed}"]
         refuse(capsys, *command, says=[f"--seed={seed}", "[0, 2^32)"], keeps=tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("config", "field"),
+    [
+        ("dcgan.py:npz,path=some", "data.path"),
+        ("edsr.py:photos,path=some", "data.path"),
+        ("edsr.py:pairs,path=other,target_path=some", "data.target_path"),
+        ("srgan.py:photos", "task.vgg"),
+        ("srgan.py:photos", "train.init_from"),
+    ],
+)
+def test_paths_of_every_source_and_method(config: str, field: str) -> None:
+    given = {} if field.startswith("data") else {field: "some"}
+    found = load_config(f"{ROOT}/configs/{config}", given)
+    assert is_place(found, field)
+    section, name = field.split(".")
+    assert absolute_places(found)[section][name] == str(Path("some").absolute())
+
+
+def test_what_a_source_does_not_use_is_no_path() -> None:
+    config = load_config(f"{ROOT}/configs/dcgan.py:digits")
+    assert not any(is_place(config, name) for name in ("data.path", "data.dir", "task.vgg"))
