@@ -91,7 +91,7 @@ def test_files_of_a_run(run_of: Callable[[str], Trained], name: str) -> None:
     assert config["data"]["source"] == "synthetic" and config["train"]["steps"] == 2
     assert spec["counts"] == {"train": 48, "eval": 16}
     (start,) = load_json(run / "environment.json")["starts"]
-    assert start["data"] == spec["fingerprint"] and len(start["devices"]) == 1
+    assert start["data"] == spec["fingerprint"] and len(start["devices"]) == 8
     assert start["versions"]["jax"] == jax.__version__ and "gan_jax" in start["versions"]
     assert re.fullmatch(r"([0-9a-f]{40}\+?)?", start["commit"])
     for step in (1, 2):
