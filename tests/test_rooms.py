@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -26,6 +27,12 @@ def test_the_root_holds_rooms_only() -> None:
     """`python -m gan_jax` asks for a `__main__.py` there."""
     files = {path.name for path in PACKAGE.glob("*.py")}
     assert files == {"__init__.py", "__main__.py"}
+
+
+def test_a_wheel_holds_every_room() -> None:
+    settings = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    rooms = {path.relative_to(ROOT).as_posix().replace("/", ".") for path in [PACKAGE, *ROOMS]}
+    assert {*settings["tool"]["setuptools"]["packages"]} == rooms | {"gan_jax.configs"}
 
 
 @pytest.mark.parametrize("room", ROOMS, ids=lambda room: room.relative_to(PACKAGE).as_posix())
