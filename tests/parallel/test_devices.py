@@ -7,7 +7,7 @@ import jax
 import numpy as np
 import pytest
 from conftest import FAMILIES, smoke_config
-from learning import DRAWING, first_steps, sgd
+from learning import DRAWING, first_steps, rate, sgd
 
 SLOW = [
     pytest.param(name, marks=pytest.mark.slow)
@@ -31,10 +31,7 @@ def test_pmap_agrees(name: str) -> None:
 
 
 def modes_agree(name: str, mode: str) -> None:
-    # Weights of 10 and instance norm of 4 px make rounding grow: 1e-6 after a step of 0.01, and
-    # 2e-5 after three.
-    lr = 0.001 if name == "cyclegan" else 0.01
-    config = sgd(smoke_config(name, train__batch_size=16, **DRAWING[name]), lr)
+    config = sgd(smoke_config(name, train__batch_size=16, **DRAWING[name]), rate(name))
     expected = first_steps(config, "jit", 1)
     draws = config.task.get("disc_updates", 1)
     assert expected.step == 3 and expected.position == 3 * 16 * draws

@@ -19,7 +19,7 @@ import numpy as np
 import pytest
 from commands import CONDITIONAL, SMOKE, check_error, make_images, succeed
 from conftest import ROOT, smoke_config, xla_flags
-from learning import DRAWING, sgd
+from learning import DRAWING, rate, sgd
 
 import gan_jax
 from gan_jax.evaluation import passes
@@ -89,8 +89,10 @@ def finish(processes: list[subprocess.Popen]) -> list[str]:
     """Wait for both to succeed; return their output without gloo's messages."""
     found = [process.communicate(timeout=300) for process in processes]
     assert [process.returncode for process in processes] == [0, 0], found
+    # Its threads write at once, so that a line may begin in the middle of another.
+    gloos = ("[Gloo]", "peer ranks")
     return [
-        "".join(line for line in out.splitlines(True) if not line.startswith("[Gloo]"))
+        "".join(x for x in out.splitlines(True) if not any(text in x for text in gloos))
         for out, _ in found
     ]
 
@@ -98,7 +100,7 @@ def finish(processes: list[subprocess.Popen]) -> list[str]:
 def plain(config_name: str, **changes: object) -> dict:
     """Return config fields for plain SGD, in the form of flags."""
     config = sgd(smoke_config(config_name))
-    rules = {"name": "sgd", "lr": 0.01}
+    rules = {"name": "sgd", "lr": rate(config_name)}
     optim = {f"optim__{net}__{k}": v for net in config.optim for k, v in rules.items()}
     return {**CHANGES, **DRAWING[config_name], **optim, **changes}
 
