@@ -16,7 +16,7 @@ from __future__ import annotations
 
 from ml_collections import ConfigDict
 
-from configs.restoration_common import restorer, schedule
+from configs.restoration_common import restorer, with_unet
 
 
 def get_config(arg: str = "photos") -> ConfigDict:
@@ -24,11 +24,5 @@ def get_config(arg: str = "photos") -> ConfigDict:
     given = dict(output="ab", width=32, depth=4, patch=64)
     config, values = restorer(arg, degrade=dict(name="grey"), task="colorization", **given)
     config.task.update(output=values["output"], rebalance=True)
-    net = dict(name="unet", width=values["width"], depth=values["depth"])
-    config.model = ConfigDict(dict(net=net))
-    config.optim.net.update(lr=5e-4)
-    schedule(config, values, steps=4000)
-    if values["smoke"]:
-        config.model.net.update(width=4, depth=3)
-    config.lock()
+    with_unet(config, values)
     return config

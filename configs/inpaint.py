@@ -16,7 +16,7 @@ from __future__ import annotations
 
 from ml_collections import ConfigDict
 
-from configs.restoration_common import restorer, schedule
+from configs.restoration_common import restorer, with_unet
 
 
 def get_config(arg: str = "photos") -> ConfigDict:
@@ -26,11 +26,5 @@ def get_config(arg: str = "photos") -> ConfigDict:
         arg, degrade=dict(name="mask", kind="both"), task="inpainting", **given
     )
     config.task.update(hole_weight=6.0)
-    net = dict(name="unet", width=values["width"], depth=values["depth"])
-    config.model = ConfigDict(dict(net=net))
-    config.optim.net.update(lr=5e-4)
-    schedule(config, values, steps=4000)
-    if values["smoke"]:
-        config.model.net.update(width=4, depth=3)
-    config.lock()
+    with_unet(config, values)
     return config

@@ -62,3 +62,14 @@ def schedule(config: ConfigDict, values: dict[str, Any], *, steps: int) -> None:
     if not values["smoke"]:
         config.train.update(dict(log_every=100, sample_every=1000, save_every=500))
         config.eval.every = 500
+
+
+def with_unet(config: ConfigDict, values: dict[str, Any]) -> None:
+    """Fill in a U-Net and its training, and lock the config; in place."""
+    net = dict(name="unet", width=values["width"], depth=values["depth"])
+    config.model = ConfigDict(dict(net=net))
+    config.optim.net.lr = 5e-4
+    schedule(config, values, steps=4000)
+    if values["smoke"]:
+        config.model.net.update(width=4, depth=3)
+    config.lock()

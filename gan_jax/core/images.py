@@ -89,10 +89,7 @@ def read_image(path: Path, channels: int = 0, *, white: int = 0) -> np.ndarray:
     """
     with opened(path) as stored:
         colour = is_deep(stored) and not stored.mode.startswith(("I", "F"))
-        picture = ImageOps.exif_transpose(stored)
-        if not picture.mode.startswith(("I", "F")):
-            picture = picture.convert(_mode(picture))
-        array = np.asarray(picture)
+        array = _pixels(stored)
     if colour and white:
         raise UserError(
             f"image {path} holds 16-bit colours, of which Pillow reads the upper 8 bits:"
@@ -107,10 +104,15 @@ def picture_array(picture: Image.Image) -> np.ndarray:
     Raises:
       UserError: pixels of unknown range.
     """
+    return _eight_bits(_pixels(picture), f"this {picture.mode} image", 0)
+
+
+def _pixels(picture: Image.Image) -> np.ndarray:
+    """Return a picture as Pillow's array, upright, in an 8-bit mode unless it is deep grey."""
     picture = ImageOps.exif_transpose(picture)
     if not picture.mode.startswith(("I", "F")):
         picture = picture.convert(_mode(picture))
-    return _eight_bits(np.asarray(picture), f"this {picture.mode} image", 0)
+    return np.asarray(picture)
 
 
 def _eight_bits(array: np.ndarray, what: str, white: int) -> np.ndarray:
@@ -256,9 +258,14 @@ def save_png(path: Path, picture: np.ndarray, metadata: Mapping[str, str] | None
       picture: uint8 [H, W, C].
       metadata: text chunks, such as the run, step and seed that made the picture.
     """
-    text = PngImagePlugin.PngInfo()
-    for key, value in (metadata or {}).items():
-        text.add_text(key, value)
     image = Image.fromarray(picture[..., 0] if picture.shape[-1] == 1 else picture)
     with written_whole(path) as file:
-        image.save(file, format="PNG", pnginfo=text)
+        image.save(file, format="PNG", pnginfo=text_chunks(metadata or {}))
+
+
+def text_chunks(metadata: Mapping[str, str]) -> PngImagePlugin.PngInfo:
+    """Return text chunks of a PNG."""
+    text = PngImagePlugin.PngInfo()
+    for key, value in metadata.items():
+        text.add_text(key, value)
+    return text

@@ -21,7 +21,7 @@ from PIL import ExifTags, Image, ImageOps, PngImagePlugin
 
 from gan_jax.core.errors import UserError
 from gan_jax.core.files import written_whole
-from gan_jax.core.images import is_deep, opened, read_image, to_channels, to_uint8
+from gan_jax.core.images import is_deep, opened, read_image, text_chunks, to_channels, to_uint8
 
 FORMATS = {
     ".png": "PNG",
@@ -162,15 +162,8 @@ def write_photo(path: Path, photo: Photo, metadata: Mapping[str, str] | None = N
             image = Image.fromarray(pixels[..., 0] if pixels.shape[-1] == 1 else pixels)
             given = {"icc_profile": icc} if icc else {}
             if kind == "PNG":
-                given["pnginfo"] = _text(metadata or {})
+                given["pnginfo"] = text_chunks(metadata or {})
             image.save(file, format=kind, **_OPTIONS.get(kind, {}), **given)
-
-
-def _text(metadata: Mapping[str, str]) -> PngImagePlugin.PngInfo:
-    text = PngImagePlugin.PngInfo()
-    for key, value in metadata.items():
-        text.add_text(key, value)
-    return text
 
 
 def _write_deep_png(
@@ -187,7 +180,7 @@ def _write_deep_png(
     put(file, b"IHDR", struct.pack(">IIBBBBB", width, height, 16, _PNG_COLOURS[channels], 0, 0, 0))
     if icc:
         put(file, b"iCCP", b"ICC Profile\0\0" + zlib.compress(icc))
-    for chunk in _text(metadata).chunks:
+    for chunk in text_chunks(metadata).chunks:
         put(file, *chunk[:2])
     put(file, b"IDAT", zlib.compress(rows.tobytes()))
     put(file, b"IEND", b"")

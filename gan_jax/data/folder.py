@@ -87,8 +87,6 @@ def open_folder(config: ConfigDict) -> Dataset:
       UserError: no folder, no images, or (unless data.on_error=skip) files that have no partner or
         cannot be read.
     """
-    if not config.path:
-        raise UserError("data.path is empty: name an image folder, such as --config.data.path=DIR")
     if config.halves and config.target_path:
         raise UserError(
             f"data.halves={config.halves} with data.target_path={config.target_path}: both halves"

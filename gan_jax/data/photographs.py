@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import hashlib
 import importlib.util
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from ml_collections import ConfigDict
 
 from gan_jax.core.errors import UserError
-from gan_jax.core.images import read_header
+from gan_jax.core.images import Header
 from gan_jax.data.dataset import Dataset, fingerprint
 from gan_jax.data.folder import find_partners, split_names
 from gan_jax.data.folders import nfc, scan, shortened
-from gan_jax.data.image_files import damaged, map_files, range_notes, widest
+from gan_jax.data.image_files import range_notes, read_headers, widest
 from gan_jax.data.layout import lay_out
 from gan_jax.data.windows import Photograph, photograph, windowed
 
@@ -91,8 +91,6 @@ def open_photograph_folder(config: ConfigDict) -> Dataset:
     Raises:
       UserError: as `open_folder` and `windows.windowed`.
     """
-    if not config.path:
-        raise UserError("data.path is empty: name an image folder, such as --config.data.path=DIR")
     if config.halves or config.unpaired:
         raise UserError(
             f"data.halves={config.halves or 'none'} and data.unpaired={config.unpaired} with"
@@ -157,16 +155,15 @@ def _bundled(package: str, file: str) -> Path:
 
 def _headers(
     config: ConfigDict, root: Path, names: Sequence[str], notes: Sequence[str]
-) -> tuple[Mapping[str, object], list[str]]:
+) -> tuple[dict[str, Header], list[str]]:
     """Return the headers of the readable files, and notes on the damaged ones."""
-    found, bad = map_files(names, lambda name: read_header(root / name))
-    if bad and (config.on_error == "raise" or not found):
-        raise damaged(bad, len(names))
-    more = [f"{root}: left out {len(bad):,} (unreadable): {shortened(list(bad))}"] if bad else []
+    found = read_headers(root, names, config.on_error)
+    bad = [name for name in names if name not in found]
+    more = [f"{root}: left out {len(bad):,} (unreadable): {shortened(bad)}"] if bad else []
     return found, [*notes, *more]
 
 
-def _size(header: object) -> tuple[int, int]:
+def _size(header: Header) -> tuple[int, int]:
     return header.height, header.width
 
 

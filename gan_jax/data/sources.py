@@ -78,6 +78,8 @@ def open_data(config: ConfigDict) -> Dataset:
 def _expand_paths(config: ConfigDict) -> ConfigDict:
     """Expand `~` and variables in the paths of the section, and check that image folders exist."""
     config = config.copy_and_resolve_references()
+    if config.source == "folder" and not config.path:
+        raise UserError("data.path is empty: name an image folder, such as --config.data.path=DIR")
     for name in ("path", "target_path", "dir"):
         if {"~", "$"} & set(config[name]):
             config[name] = str(place(config[name]))

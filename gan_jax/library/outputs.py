@@ -27,9 +27,7 @@ def check_output(output: Path, *, overwrite: bool = False) -> None:
       output: the folder. Hidden files in it are ignored.
       overwrite: whether it may hold images of an earlier call, which `clear` deletes.
     """
-    there = output.absolute()
-    while not there.exists():
-        there = there.parent
+    there = _first_there(output)
     if not there.is_dir():
         raise UserError(f"--output={output}: {there} is a file, name a folder")
     if not os.access(there, os.W_OK):
@@ -50,9 +48,7 @@ def check_output(output: Path, *, overwrite: bool = False) -> None:
 
 def check_file(output: Path, *, overwrite: bool = False) -> None:
     """Raise UserError unless a file can be written there; call before the work."""
-    folder = output.absolute().parent
-    while not folder.exists():
-        folder = folder.parent
+    folder = _first_there(output.absolute().parent)
     if not folder.is_dir():
         raise UserError(f"--output={output}: {folder} is a file, name another place")
     if not os.access(folder, os.W_OK):
@@ -61,6 +57,12 @@ def check_file(output: Path, *, overwrite: bool = False) -> None:
         raise UserError(f"--output={output} is a folder, name a file")
     if output.exists() and not overwrite:
         raise UserError(f"--output={output} is there: name another file, or say --overwrite")
+
+
+def _first_there(path: Path) -> Path:
+    """Return a path, or its nearest parent that exists."""
+    path = path.absolute()
+    return next(place for place in (path, *path.parents) if place.exists())
 
 
 def clear(output: Path, *, overwrite: bool) -> None:

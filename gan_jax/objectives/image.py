@@ -18,8 +18,21 @@ def l1(*, prediction: jax.Array, target: jax.Array) -> jax.Array:
       same as the L1 term in the code of pix2pix (arXiv:1611.07004), which has weight 100. Pixels
       that are equal have a gradient of 0, as in PyTorch; the derivative of JAX's abs at 0 is 1.
     """
+    return absolute(prediction=prediction, target=target).mean((1, 2, 3))
+
+
+def absolute(*, prediction: jax.Array, target: jax.Array) -> jax.Array:
+    """Return the absolute difference of each pixel; that of `l1`, for losses that weigh pixels.
+
+    Args:
+      prediction: [B, H, W, C].
+      target: the same shape.
+
+    Returns:
+      The same shape; where both are equal the gradient is 0.
+    """
     difference = _difference(prediction, target)
-    return (jnp.sign(difference) * difference).mean((1, 2, 3))
+    return jnp.sign(difference) * difference
 
 
 def l2(*, prediction: jax.Array, target: jax.Array) -> jax.Array:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import jax
 import numpy as np
 import pytest
+from clipped_pictures import pictures
 from PIL import Image
 
 from gan_jax.core import images
@@ -12,14 +13,6 @@ from gan_jax.core.errors import UserError
 from gan_jax.features import resize
 
 SIZES = [((32, 32), (75, 75)), ((28, 45), (60, 31)), ((17, 90), (75, 20)), ((9, 5), (9, 8))]
-
-
-def pictures(*shape: int) -> np.ndarray:
-    """Return noise over a gradient, with black and white patches: overshoot is clipped."""
-    rng = np.random.default_rng(list(shape))
-    found = rng.integers(0, 256, shape)
-    found[..., : shape[-2] // 3, :] = 255 * (found[..., : shape[-2] // 3, :] > 127)
-    return found.astype(np.uint8)
 
 
 @pytest.mark.parametrize(("there", "size"), SIZES)

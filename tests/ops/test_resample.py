@@ -5,20 +5,13 @@ from __future__ import annotations
 import jax
 import numpy as np
 import pytest
+from clipped_pictures import pictures
 from PIL import Image
 
 from gan_jax.core.errors import UserError
 from gan_jax.ops import resample
 
 SIZES = [((24, 36), (12, 18)), ((13, 10), (39, 30)), ((28, 45), (60, 31)), ((9, 40), (9, 7))]
-
-
-def pictures(*shape: int) -> np.ndarray:
-    """Return noise over black and white patches, where intermediate results are clipped."""
-    rng = np.random.default_rng(list(shape))
-    found = rng.integers(0, 256, shape)
-    found[..., : shape[-2] // 3, :] = 255 * (found[..., : shape[-2] // 3, :] > 127)
-    return found.astype(np.uint8)
 
 
 @pytest.mark.parametrize(("there", "size"), SIZES)

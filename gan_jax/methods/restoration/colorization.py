@@ -26,16 +26,15 @@ from gan_jax.core.state import TrainState
 from gan_jax.core.task import Batch, Key, Metrics, Phase, Task
 from gan_jax.methods.restoration.restorer import (
     Images,
-    Patches,
-    check_patches,
     make_pairs,
+    make_patches,
     make_restorer,
+    make_restorer_update,
     make_restoring_net,
     restorer_sections,
-    restorer_terms,
     training_pairs,
 )
-from gan_jax.methods.update import Aux, Nets, make_update
+from gan_jax.methods.update import Aux, Nets
 from gan_jax.metrics.image_quality import chroma_distance
 from gan_jax.objectives.colour_classes import (
     annealed_mean,
@@ -91,18 +90,17 @@ def make_task(config: ConfigDict, spec: DataSpec) -> Task:
     task = build("task", config.task, RULES)
     check_choice("task.output", task.output, ("ab", "classes"))
     classes = task.output == "classes"
-    pairs, patches = make_pairs(config, spec), Patches(task.patch, task.flip, task.turn)
+    pairs = make_pairs(config, spec)
     if pairs.channels != 1 or pairs.shape[-1] != 3:
         raise UserError(
             f"task.name=colorization with degrade={config.degrade.name} and images of"
             f" {pairs.shape[-1]} channels: it makes RGB images of grey ones: set degrade=grey and"
             " data.channels=3"
         )
-    check_patches(patches, pairs)
+    patches = make_patches(task, pairs)
     outputs = len(bins()) if classes else 2
     net = make_restoring_net(config, pairs, outputs=outputs, bounded=not classes)
-    given = dict(microbatches=config.train.microbatches)
-    update = make_update({"net": net}, restorer_terms(config), **given)
+    update = make_restorer_update(config, net)
 
     def train_step(
         phase: Phase, state: TrainState, batch: Batch, key: Key

@@ -20,17 +20,17 @@ from gan_jax.core.spec import DataSpec
 from gan_jax.core.task import Task
 from gan_jax.methods.restoration.restorer import (
     Images,
-    Patches,
-    check_patches,
     make_pairs,
+    make_patches,
     make_restorer,
+    make_restorer_update,
     make_restoring_net,
     one_update,
     restorer_sections,
-    restorer_terms,
 )
-from gan_jax.methods.update import Aux, Nets, make_update
+from gan_jax.methods.update import Aux, Nets
 from gan_jax.metrics.image_quality import masked_psnr
+from gan_jax.objectives.image import absolute
 
 
 class Rules(NamedTuple):
@@ -73,17 +73,15 @@ def make_task(config: ConfigDict, spec: DataSpec) -> Task:
             f"degrade={config.degrade.name} with task.name=inpainting: it fills what a mask hides:"
             " set degrade=mask"
         )
-    pairs, patches = make_pairs(config, spec), Patches(task.patch, task.flip, task.turn)
-    check_patches(patches, pairs)
+    pairs = make_pairs(config, spec)
+    patches = make_patches(task, pairs)
     net = make_restoring_net(config, pairs)
-    given = dict(microbatches=config.train.microbatches)
-    update = make_update({"net": net}, restorer_terms(config), **given)
+    update = make_restorer_update(config, net)
 
     def loss(nets: Nets, inputs: Any) -> tuple[jax.Array, Aux]:
         masked, clean = inputs
         hidden = (masked[..., -1:] > 0).astype(jnp.float32)
-        difference = nets.net(masked).astype(jnp.float32) - clean
-        error = jnp.sign(difference) * difference
+        error = absolute(prediction=nets.net(masked), target=clean)
         hole, known = (hidden * error).mean(), ((1 - hidden) * error).mean()
         return task.hole_weight * hole + known, Aux({"hole": hole, "known": known})
 

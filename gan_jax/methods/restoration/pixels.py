@@ -16,16 +16,15 @@ from gan_jax.core.errors import check_choice
 from gan_jax.core.spec import DataSpec
 from gan_jax.core.task import Task
 from gan_jax.methods.restoration.restorer import (
-    Patches,
-    check_patches,
     make_pairs,
+    make_patches,
     make_restorer,
+    make_restorer_update,
     make_restoring_net,
     one_update,
     restorer_sections,
-    restorer_terms,
 )
-from gan_jax.methods.update import Aux, Nets, make_update
+from gan_jax.methods.update import Aux, Nets
 from gan_jax.objectives.image import charbonnier, l1, l2
 
 DISTANCES = {"l1": l1, "l2": l2, "charbonnier": charbonnier}
@@ -59,11 +58,10 @@ def make_task(config: ConfigDict, spec: DataSpec) -> Task:
     """Build a restorer; see `configs/edsr.py` for its fields."""
     task = build("task", config.task, RULES)
     check_choice("task.distance", task.distance, DISTANCES)
-    pairs, patches = make_pairs(config, spec), Patches(task.patch, task.flip, task.turn)
-    check_patches(patches, pairs)
+    pairs = make_pairs(config, spec)
+    patches = make_patches(task, pairs)
     net = make_restoring_net(config, pairs)
-    given = dict(microbatches=config.train.microbatches)
-    update = make_update({"net": net}, restorer_terms(config), **given)
+    update = make_restorer_update(config, net)
 
     def loss(nets: Nets, inputs: Any) -> tuple[jax.Array, Aux]:
         degraded, clean = inputs

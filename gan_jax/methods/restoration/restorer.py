@@ -25,8 +25,8 @@ from gan_jax.core.task import Batch, Key, Metrics, Phase, Task, Transform
 from gan_jax.data.degrade import DEGRADATIONS, Degradation
 from gan_jax.methods.restoration.networks import NETWORKS
 from gan_jax.methods.roles import check_network
-from gan_jax.methods.terms import make_terms, terms_of
-from gan_jax.methods.update import Loss, Net, Update, make_net
+from gan_jax.methods.terms import Term, make_terms, terms_of
+from gan_jax.methods.update import Loss, Net, Update, make_net, make_update
 from gan_jax.metrics.image_quality import WINDOW, psnr, ssim
 from gan_jax.metrics.totals import masked_sums, means
 from gan_jax.ops.resample import resample
@@ -140,12 +140,20 @@ class Patches(NamedTuple):
     turn: bool
 
 
-def check_patches(patches: Patches, pairs: Pairs) -> None:
-    """Raise UserError unless patches of that size can be cut."""
+def make_patches(task: Any, pairs: Pairs) -> Patches:
+    """Return how the rules of a task cut and turn training examples.
+
+    Args:
+      task: has the fields of `Patches`, among others.
+      pairs: of the data.
+
+    Raises:
+      UserError: patches of that size cannot be cut.
+    """
+    patches = Patches(task.patch, task.flip, task.turn)
     height, width, _ = pairs.shape
     side, scale = patches.patch, pairs.scale
-    margin = _margin(pairs)
-    most = (min(height, width) - 2 * margin) // scale * scale
+    most = (min(height, width) - 2 * _margin(pairs)) // scale * scale
     if side and (side % scale or not scale <= side <= most):
         raise UserError(
             f"task.patch={side}: 0 for the whole image, or a multiple of {scale} of at most {most}"
@@ -156,6 +164,7 @@ def check_patches(patches: Patches, pairs: Pairs) -> None:
             f"task.turn=true with images of {height}x{width} px: only squares can be turned: set"
             " it to false, or task.patch"
         )
+    return patches
 
 
 def _margin(pairs: Pairs) -> int:
@@ -262,9 +271,15 @@ def make_restoring_net(
     return make_net(network, inputs, config.optim.net, config.train)
 
 
-def restorer_terms(config: ConfigDict) -> Mapping[str, Any]:
+def restorer_terms(config: ConfigDict) -> dict[str, Term]:
     """Return the terms of the network's loss."""
     return make_terms("net", config.terms.net, terms_of())
+
+
+def make_restorer_update(config: ConfigDict, net: Net) -> Update:
+    """Return the update of a restorer whose network is its only one."""
+    terms, microbatches = restorer_terms(config), config.train.microbatches
+    return make_update({"net": net}, terms, microbatches=microbatches)
 
 
 def one_update(

@@ -31,9 +31,8 @@ from gan_jax.methods.adversarial import SEEN, image_discriminator_loss
 from gan_jax.methods.gan.codes import Codes
 from gan_jax.methods.gan.terms import DISC_TERMS
 from gan_jax.methods.restoration.restorer import (
-    Patches,
-    check_patches,
     make_pairs,
+    make_patches,
     make_restorer,
     make_restoring_net,
     restorer_sections,
@@ -85,8 +84,8 @@ def make_task(config: ConfigDict, spec: DataSpec) -> Task:
     """Build an SRGAN; see `configs/srgan.py` for its fields."""
     task = build("task", config.task, RULES)
     game = make_game(task.loss)
-    pairs, patches = make_pairs(config, spec), Patches(task.patch, task.flip, task.turn)
-    check_patches(patches, pairs)
+    pairs = make_pairs(config, spec)
+    patches = make_patches(task, pairs)
     if task.perceptual and pairs.shape[-1] == 4:
         raise UserError(
             "task.perceptual of images with 4 channels: features are of grey or RGB images: set"

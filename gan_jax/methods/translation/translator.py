@@ -25,13 +25,11 @@ from gan_jax.methods.roles import check_generator, checked_discriminator
 from gan_jax.methods.terms import Term, make_terms, terms_of
 from gan_jax.methods.translation.networks import DISCRIMINATORS, GENERATORS, multiple
 from gan_jax.methods.update import Net, Update, make_net, make_update
-from gan_jax.metrics.image_quality import psnr, ssim
+from gan_jax.metrics.image_quality import WINDOW, psnr, ssim
 from gan_jax.metrics.totals import masked_sums, means
 from gan_jax.objectives.image import l1
 from gan_jax.parallel.axes import example_keys
 from gan_jax.training.optimizers import OPTIMIZERS
-
-SSIM_WINDOW = 11  # px
 
 
 def translator_sections(rules: Choice, *, adversarial: bool = True) -> Sections:
@@ -189,7 +187,7 @@ def make_translator(
 
     transforms = {name: transform(name, path) for name, path in paths.items()}
     compared = {"l1": l1, "psnr": psnr}
-    if min(min(shape[:2]) for shape in shapes.values()) >= SSIM_WINDOW:
+    if min(min(shape[:2]) for shape in shapes.values()) >= WINDOW:
         compared["ssim"] = ssim
     used = {"weights": "ema", "dropout": test_dropout}
 

@@ -39,27 +39,20 @@ class DnCNN(nn.Module):
     norm: str = "batch"
 
     scale: ClassVar[int] = 1
+    multiple: ClassVar[int] = 1  # divisor of the input's sides
 
     @property
     def context(self) -> int:
         """Radius of the input pixels that an output pixel depends on, in evaluation."""
         return self.layers
 
-    @property
-    def multiple(self) -> int:
-        """Divisor of the input's sides: any size will do."""
-        return 1
-
     @nn.compact
-    def __call__(
-        self, x: jax.Array, *, train: bool, keys: jax.Array | None = None, dropout: bool = False
-    ) -> jax.Array:
+    def __call__(self, x: jax.Array, *, train: bool) -> jax.Array:
         """Remove the noise of images.
 
         Args:
           x: [B, H, W, outputs]; clean images are in [-1, 1], noise exceeds it.
           train: use batch statistics and update the running ones.
-          keys, dropout: unused; there is no dropout.
 
         Returns:
           [B, H, W, outputs], the image without its noise, not clipped.

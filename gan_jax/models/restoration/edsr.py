@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import flax.linen as nn
 import jax
 
-from gan_jax.models.blocks.inits import TORCH_INIT
-from gan_jax.models.blocks.layers import Conv
+from gan_jax.models.restoration.convolution import conv
 from gan_jax.models.restoration.upscale import add_skip, skip_reach, steps_reach, upscaling_steps
 from gan_jax.ops.pixel_shuffle import pixel_shuffle
 from gan_jax.parallel.precision import block_output
@@ -40,26 +41,21 @@ class EDSR(nn.Module):
     residual_scale: float = 1.0
     skip: str = "none"
 
+    multiple: ClassVar[int] = 1  # divisor of the input's sides
+
     @property
     def context(self) -> int:
         """Radius of the input pixels that an output pixel depends on."""
         reach = 2 + 2 * self.blocks + steps_reach(upscaling_steps(self.scale), 1, before=1)
         return max(reach, skip_reach(self.skip, self.scale))
 
-    @property
-    def multiple(self) -> int:
-        """Divisor of the input's sides: any size will do."""
-        return 1
-
     @nn.compact
-    def __call__(
-        self, x: jax.Array, *, train: bool, keys: jax.Array | None = None, dropout: bool = False
-    ) -> jax.Array:
+    def __call__(self, x: jax.Array, *, train: bool) -> jax.Array:
         """Enlarge images.
 
         Args:
           x: [B, H, W, C] in [-1, 1].
-          train, keys, dropout: unused; there are no statistics and no dropout.
+          train: unused; there are no statistics.
 
         Returns:
           [B, scale * H, scale * W, outputs], not clipped.
@@ -78,8 +74,3 @@ class EDSR(nn.Module):
             h = conv(factor**2 * self.features, f"upscale{i}")(h)
             h = block_output(pixel_shuffle(h, factor))
         return add_skip(conv(self.outputs, "last")(h), x, skip=self.skip)
-
-
-def conv(features: int, name: str) -> Conv:
-    """Return a 3x3 convolution with PyTorch's initial weights."""
-    return Conv(features, 3, kernel_init=TORCH_INIT, name=name)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from gan_jax.models.blocks.inits import TORCH_INIT
-from gan_jax.models.blocks.layers import Conv, upsample
-from gan_jax.models.restoration.srresnet import SMALL_INIT
+from gan_jax.models.blocks.layers import upsample
+from gan_jax.models.restoration.convolution import SMALL_INIT, conv
 from gan_jax.models.restoration.upscale import add_skip, skip_reach, steps_reach, upscaling_steps
 from gan_jax.parallel.precision import block_output
 
@@ -43,6 +44,8 @@ class RRDBNet(nn.Module):
     residual_scale: float = 0.2
     skip: str = "none"
 
+    multiple: ClassVar[int] = 1  # divisor of the input's sides
+
     @property
     def context(self) -> int:
         """Radius of the input pixels that an output pixel depends on."""
@@ -50,20 +53,13 @@ class RRDBNet(nn.Module):
         reach = 2 + _DENSE * _LAYERS * self.blocks + steps_reach(steps, 2, within=1)
         return max(reach, skip_reach(self.skip, self.scale))
 
-    @property
-    def multiple(self) -> int:
-        """Divisor of the input's sides: any size will do."""
-        return 1
-
     @nn.compact
-    def __call__(
-        self, x: jax.Array, *, train: bool, keys: jax.Array | None = None, dropout: bool = False
-    ) -> jax.Array:
+    def __call__(self, x: jax.Array, *, train: bool) -> jax.Array:
         """Enlarge images.
 
         Args:
           x: [B, H, W, C] in [-1, 1].
-          train, keys, dropout: unused; there are no statistics and no dropout.
+          train: unused; there are no statistics.
 
         Returns:
           [B, scale * H, scale * W, outputs], not clipped.
@@ -72,31 +68,27 @@ class RRDBNet(nn.Module):
           UserError: a scale or a skip that is not possible.
         """
         steps = upscaling_steps(self.scale, _SCALES)
-        start = h = block_output(_conv(self.features, "first")(x))
+        start = h = block_output(conv(self.features, "first")(x))
         for i in range(self.blocks):
             branch = h
             for j in range(_DENSE):
                 branch = block_output(self._dense(branch, f"block{i}_dense{j}"))
             h = block_output(h + self.residual_scale * branch)
-        h = start + _conv(self.features, "body")(h)
+        h = start + conv(self.features, "body")(h)
         for i in range(len(steps)):
-            h = block_output(_rectified(_conv(self.features, f"upscale{i}")(upsample(h))))
-        h = block_output(_rectified(_conv(self.features, "full")(h)))
-        return add_skip(_conv(self.outputs, "last")(h), x, skip=self.skip)
+            h = block_output(_rectified(conv(self.features, f"upscale{i}")(upsample(h))))
+        h = block_output(_rectified(conv(self.features, "full")(h)))
+        return add_skip(conv(self.outputs, "last")(h), x, skip=self.skip)
 
     def _dense(self, x: jax.Array, name: str) -> jax.Array:
         parts = [x]
         for i in range(_LAYERS):
             last = i == _LAYERS - 1
             features = self.features if last else self.growth
-            layer = Conv(features, 3, kernel_init=SMALL_INIT, name=f"{name}_layer{i}")
+            layer = conv(features, f"{name}_layer{i}", SMALL_INIT)
             y = layer(jnp.concatenate(parts, -1))
             parts.append(y if last else _rectified(y))
         return x + self.residual_scale * parts[-1]
-
-
-def _conv(features: int, name: str) -> Conv:
-    return Conv(features, 3, kernel_init=TORCH_INIT, name=name)
 
 
 def _rectified(x: jax.Array) -> jax.Array:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import flax.linen as nn
 import jax
 
@@ -38,26 +40,21 @@ class SRCNN(nn.Module):
     middle: int = 32
     kernels: tuple[int, int, int] = (9, 5, 5)
 
+    multiple: ClassVar[int] = 1  # divisor of the input's sides
+
     @property
     def context(self) -> int:
         """Radius of the input pixels that an output pixel depends on."""
         margin = sum(side // 2 for side in self.kernels)
         return upscaling_reach(self.scale, "bicubic", margin)
 
-    @property
-    def multiple(self) -> int:
-        """Divisor of the input's sides: any size will do."""
-        return 1
-
     @nn.compact
-    def __call__(
-        self, x: jax.Array, *, train: bool, keys: jax.Array | None = None, dropout: bool = False
-    ) -> jax.Array:
+    def __call__(self, x: jax.Array, *, train: bool) -> jax.Array:
         """Enlarge images.
 
         Args:
           x: [B, H, W, C] in [-1, 1].
-          train, keys, dropout: unused; there are no statistics and no dropout.
+          train: unused; there are no statistics.
 
         Returns:
           [B, scale * H, scale * W, outputs], not clipped.

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
+import functools
+from typing import ClassVar
+
 import flax.linen as nn
 import jax
 
-from gan_jax.models.blocks.layers import Conv
+from gan_jax.models.restoration.convolution import SMALL_INIT, conv
 from gan_jax.models.restoration.upscale import add_skip, skip_reach, steps_reach, upscaling_steps
 from gan_jax.ops.pixel_shuffle import pixel_shuffle
 from gan_jax.parallel.precision import block_output
-
-# He's initial weights times 0.1, as in the code of ESRGAN (arXiv:1809.00219, section 3.1).
-SMALL_INIT = nn.initializers.variance_scaling(2 * 0.1**2, "fan_in", "normal")
 
 
 class SRResNet(nn.Module):
@@ -39,26 +39,21 @@ class SRResNet(nn.Module):
     blocks: int = 16
     skip: str = "bilinear"
 
+    multiple: ClassVar[int] = 1  # divisor of the input's sides
+
     @property
     def context(self) -> int:
         """Radius of the input pixels that an output pixel depends on."""
         reach = 1 + 2 * self.blocks + steps_reach(upscaling_steps(self.scale), 2, before=1)
         return max(reach, skip_reach(self.skip, self.scale))
 
-    @property
-    def multiple(self) -> int:
-        """Divisor of the input's sides: any size will do."""
-        return 1
-
     @nn.compact
-    def __call__(
-        self, x: jax.Array, *, train: bool, keys: jax.Array | None = None, dropout: bool = False
-    ) -> jax.Array:
+    def __call__(self, x: jax.Array, *, train: bool) -> jax.Array:
         """Enlarge images.
 
         Args:
           x: [B, H, W, C] in [-1, 1].
-          train, keys, dropout: unused; there are no statistics and no dropout.
+          train: unused; there are no statistics.
 
         Returns:
           [B, scale * H, scale * W, outputs], not clipped.
@@ -66,16 +61,13 @@ class SRResNet(nn.Module):
         Raises:
           UserError: a scale or a skip that is not possible.
         """
-        steps = upscaling_steps(self.scale)
-        h = block_output(nn.leaky_relu(self._conv(self.features, "first")(x), 0.1))
+        steps, layer = upscaling_steps(self.scale), functools.partial(conv, init=SMALL_INIT)
+        h = block_output(nn.leaky_relu(layer(self.features, "first")(x), 0.1))
         for i in range(self.blocks):
-            branch = nn.relu(self._conv(self.features, f"block{i}_a")(h))
-            h = block_output(h + self._conv(self.features, f"block{i}_b")(branch))
+            branch = nn.relu(layer(self.features, f"block{i}_a")(h))
+            h = block_output(h + layer(self.features, f"block{i}_b")(branch))
         for i, factor in enumerate(steps):
-            h = self._conv(factor**2 * self.features, f"upscale{i}")(h)
+            h = layer(factor**2 * self.features, f"upscale{i}")(h)
             h = block_output(nn.leaky_relu(pixel_shuffle(h, factor), 0.1))
-        h = block_output(nn.leaky_relu(self._conv(self.features, "full")(h), 0.1))
-        return add_skip(self._conv(self.outputs, "last")(h), x, skip=self.skip)
-
-    def _conv(self, features: int, name: str) -> Conv:
-        return Conv(features, 3, kernel_init=SMALL_INIT, name=name)
+        h = block_output(nn.leaky_relu(layer(self.features, "full")(h), 0.1))
+        return add_skip(layer(self.outputs, "last")(h), x, skip=self.skip)
